@@ -1,0 +1,35 @@
+"""Packaging of torchreid_vi: what it imports, and what torchreid imports without declaring."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="torchreid_vi",
+    version="0.1.0",
+    description="Visible-infrared person re-identification for torchreid",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.10,<3.14",
+    packages=find_packages(include=["torchreid_vi", "torchreid_vi.*"]),
+    package_data={"torchreid_vi": ["data/*.csv", "py.typed"]},
+    install_requires=[
+        "torch>=2.6",
+        "torchvision>=0.21",
+        "torchreid>=0.2.5",
+        "yacs>=0.1.8",
+        "numpy>=2.0",
+        "pillow>=10.3",
+        "gdown>=5.0",
+        "tqdm>=4.66",
+        # Imported by torchreid, which declares nothing; scipy also reads rand_perm_cam.mat.
+        "scipy>=1.13",
+        "opencv-python-headless>=4.10",
+        "tensorboard>=2.16",
+        "six>=1.16",
+    ],
+    extras_require={
+        "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.9", "mypy>=1.13", "types-PyYAML", "types-tqdm"],
+    },
+)

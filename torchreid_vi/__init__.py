@@ -1,0 +1,18 @@
+"""Visible-infrared person re-identification for torchreid.
+
+Importing the package registers its datasets and models with torchreid; importing it again, or
+reloading it, changes nothing.
+"""
+
+from importlib.metadata import version
+
+from torchreid_vi.build import ENGINES, LOSSES, register
+from torchreid_vi.config import load_config
+from torchreid_vi.errors import InputError
+from torchreid_vi.modality import Camera, Modality
+from torchreid_vi.run import run
+
+__version__ = version("torchreid_vi")
+__all__ = ["ENGINES", "LOSSES", "Camera", "InputError", "Modality", "load_config", "register", "run"]
+
+register()

@@ -1,0 +1,120 @@
+"""From settings to objects: the tables of names, and the functions that build what a run needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from yacs.config import CfgNode
+
+from torchreid_vi import config, host
+from torchreid_vi.data import DATASETS, VIDataManager
+from torchreid_vi.engine import EngineMixin, SoftmaxEngine, TripletEngine, VIEngine
+from torchreid_vi.errors import InputError, unknown_name
+from torchreid_vi.losses import CrossModalityRetrievalLoss, HardTripletLoss, IdentityLoss
+from torchreid_vi.models import VIModel, torchreid_model
+
+#: Losses by the names that ``loss.terms`` uses; each is called with the settings ``loss.<name>.*``.
+LOSSES: dict[str, Callable[..., nn.Module]] = {
+    "identity": IdentityLoss,
+    "hard_triplet": HardTripletLoss,
+    "cmr": CrossModalityRetrievalLoss,
+}
+
+#: Engines by the names that ``loss.name`` uses. One derived from ``VIEngine`` gets a ``VIModel`` and the
+#: losses of ``loss.terms``; any other gets the torchreid model that ``model.name`` names.
+ENGINES: dict[str, type[Any]] = {"vi": VIEngine, "softmax": SoftmaxEngine, "triplet": TripletEngine}
+
+
+def register() -> None:
+    """Makes torchreid find our datasets and, as ``vi_<backbone>``, our model on each of its backbones."""
+    for name, dataset in DATASETS.items():
+        host.register_dataset(name, dataset)
+    for name in [name for name in host.MODELS if not name.startswith("vi_")]:
+        host.register_model(f"vi_{name}", partial(_vi_model, name))
+
+
+def _vi_model(
+    backbone: str, num_classes: int, loss: str = "softmax", pretrained: bool = True, use_gpu: bool = True
+) -> VIModel:
+    return VIModel(backbone, num_classes, pretrained=pretrained, loss=loss)
+
+
+def build_datamanager(cfg: CfgNode, use_gpu: bool) -> VIDataManager:
+    """Datasets, transforms, samplers and loaders."""
+    return VIDataManager(**config.data_kwargs(cfg, use_gpu))
+
+
+def build_model(cfg: CfgNode, num_classes: int) -> nn.Module:
+    """The model that the engine of ``loss.name`` trains."""
+    if issubclass(_engine(cfg), VIEngine):
+        return VIModel(
+            cfg.model.name,
+            num_classes,
+            streams=cfg.model.streams,
+            pooling=cfg.model.pooling,
+            last_stride=cfg.model.last_stride,
+            pretrained=cfg.model.pretrained,
+        )
+    return torchreid_model(cfg.model.name, num_classes, cfg.model.pretrained, loss=cfg.loss.name)
+
+
+def build_losses(cfg: CfgNode) -> dict[str, tuple[nn.Module, float]]:
+    """The losses of ``loss.terms`` with their weights."""
+    losses = {}
+    for name, weight in zip(cfg.loss.terms, cfg.loss.weights, strict=True):
+        if name not in LOSSES:
+            raise unknown_name("loss in loss.terms", name, LOSSES)
+        try:
+            losses[name] = (LOSSES[name](**cfg.loss.get(name, {})), float(weight))
+        except ValueError as error:
+            raise InputError(f"loss.{name}: {error}") from error
+    return losses
+
+
+def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+    """torchreid's optimiser."""
+    if cfg.train.optim not in (known := ("adam", "amsgrad", "sgd", "rmsprop", "radam")):
+        raise unknown_name("optimiser in train.optim", cfg.train.optim, known)
+    if cfg.train.staged_lr:
+        children = dict(model.named_children())
+        for name in cfg.train.new_layers:
+            if name not in children:
+                raise unknown_name("layer in train.new_layers", name, children)
+    return host.optim.build_optimizer(model, **config.optimizer_kwargs(cfg))
+
+
+def build_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> Any:
+    """torchreid's schedule, with a linear warm-up from lr/warmup on top when ``train.warmup`` asks."""
+    if cfg.train.lr_scheduler not in (known := ("single_step", "multi_step", "cosine")):
+        raise unknown_name("schedule in train.lr_scheduler", cfg.train.lr_scheduler, known)
+    warmup = None
+    if cfg.train.warmup > 1:
+        warmup = torch.optim.lr_scheduler.LinearLR(
+            optimizer, start_factor=1 / cfg.train.warmup, total_iters=cfg.train.warmup - 1
+        )
+    scheduler = host.optim.build_lr_scheduler(optimizer, **config.scheduler_kwargs(cfg))
+    return torch.optim.lr_scheduler.ChainedScheduler([warmup, scheduler]) if warmup else scheduler
+
+
+def build_engine(cfg: CfgNode, datamanager: Any, model: nn.Module, use_gpu: bool) -> Any:
+    """The engine of ``loss.name`` around a model, with its optimiser, schedule and losses."""
+    cls = _engine(cfg)
+    optimizer = build_optimizer(cfg, model)
+    options = config.engine_kwargs(cfg) | {"scheduler": build_scheduler(cfg, optimizer), "use_gpu": use_gpu}
+    if issubclass(cls, VIEngine):
+        options |= {"losses": build_losses(cfg), "precision": cfg.train.precision, "clip_grad": cfg.train.clip_grad}
+    else:
+        options |= {"label_smooth": cfg.loss.softmax.label_smooth}
+    if cls is TripletEngine:
+        options |= dict(cfg.loss.triplet)
+    return cls(datamanager, model, optimizer, **options)
+
+
+def _engine(cfg: CfgNode) -> type[EngineMixin]:
+    if cfg.loss.name not in ENGINES:
+        raise unknown_name("engine in loss.name", cfg.loss.name, ENGINES)
+    return ENGINES[cfg.loss.name]

@@ -1,0 +1,273 @@
+"""Every setting: torchreid's keys and ours, their defaults, and how a file and the command line change
+them."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yacs.config import CfgNode as CN
+
+from torchreid_vi.errors import InputError
+
+
+def default_config() -> CN:
+    """The defaults. Keys that torchreid has keep its name, meaning and default."""
+    cfg = CN()
+
+    cfg.model = CN()
+    cfg.model.name = "resnet50"  # torchreid's name of the backbone, or of the model of its own engines
+    cfg.model.pretrained = True  # start from the ImageNet weights that torchreid downloads
+    cfg.model.load_weights = ""  # file to start from, or to evaluate
+    cfg.model.resume = ""  # checkpoint of an interrupted run to continue
+    cfg.model.streams = 1  # 2 gives each modality a stem of its own
+    cfg.model.pooling = "gem"  # of the feature maps: gem (p = 3) or avg
+    cfg.model.last_stride = 2  # 1 keeps the resolution of the last stage, where the backbone has one
+
+    cfg.data = CN()
+    cfg.data.type = "image"  # kept for torchreid's files; video is not supported
+    cfg.data.root = "reid-data"  # folder that holds the datasets' folders
+    cfg.data.sources = ["vi_synthetic"]  # training datasets
+    cfg.data.targets = []  # test datasets; the sources when empty
+    cfg.data.workers = 4  # loading processes; results do not depend on it
+    cfg.data.split_id = 0  # which split, from 0, where a dataset has several (RegDB: trial 1 is 0)
+    cfg.data.height = 256  # of the images, in pixels
+    cfg.data.width = 128  # of the images, in pixels
+    cfg.data.combineall = False  # add query and gallery to the training images
+    cfg.data.transforms = ["random_flip"]  # names of torchreid_vi.data.transforms.TRANSFORMS
+    cfg.data.maa = ["hue", "wg", "cc", "sj"]  # branches of Modality Alignment Augmentation that are on
+    cfg.data.modalities = ["visible", "infrared"]  # modalities to train on
+    cfg.data.k_tfm = 1  # independent views of each training image
+    cfg.data.norm_mean = [0.485, 0.456, 0.406]  # of the channels, ImageNet's
+    cfg.data.norm_std = [0.229, 0.224, 0.225]  # of the channels, ImageNet's
+    cfg.data.save_dir = "log"  # run folder; a taken one gets a number
+    cfg.data.load_train_targets = False  # torchreid's key for domain adaptation
+    cfg.data.validation = 0.0  # share of the training identities held out to choose best.pth by
+    cfg.data.on_bad_image = "error"  # unreadable images: error, or skip with a count
+
+    cfg.market1501 = CN()
+    cfg.market1501.use_500k_distractors = False  # torchreid's
+    cfg.cuhk03 = CN()
+    cfg.cuhk03.labeled_images = False  # torchreid's
+    cfg.cuhk03.classic_split = False  # torchreid's
+    cfg.cuhk03.use_metric_cuhk03 = False  # torchreid's
+
+    cfg.sampler = CN()
+    cfg.sampler.train_sampler = "RandomSampler"  # one of torchreid's, or CrossModalitySampler
+    cfg.sampler.train_sampler_t = "RandomSampler"  # torchreid's, with load_train_targets
+    cfg.sampler.num_instances = 4  # K: images of an identity; CrossModalitySampler: of each modality
+    cfg.sampler.num_cams = 1  # of RandomDomainSampler
+    cfg.sampler.num_datasets = 1  # of RandomDatasetSampler
+
+    cfg.train = CN()
+    cfg.train.optim = "adam"  # adam, amsgrad, sgd, rmsprop, radam
+    cfg.train.lr = 0.0003  # learning rate
+    cfg.train.weight_decay = 5e-4  # on all parameters
+    cfg.train.max_epoch = 60  # epochs
+    cfg.train.start_epoch = 0  # first epoch, from 0
+    cfg.train.batch_size = 32  # images of a batch, both modalities together
+    cfg.train.fixbase_epoch = 0  # epochs in which open_layers alone are trained
+    cfg.train.open_layers = ["classifier"]  # see fixbase_epoch
+    cfg.train.staged_lr = False  # train all but new_layers with lr × base_lr_mult
+    cfg.train.new_layers = ["classifier"]  # see staged_lr; ours are neck and classifier
+    cfg.train.base_lr_mult = 0.1  # see staged_lr
+    cfg.train.lr_scheduler = "single_step"  # single_step, multi_step, cosine
+    cfg.train.stepsize = [20]  # epochs at which the learning rate falls
+    cfg.train.gamma = 0.1  # by which factor it falls
+    cfg.train.warmup = 0  # epochs of linear warm-up from lr/warmup to lr, on top of the scheduler
+    cfg.train.precision = "fp32"  # fp32, bf16, fp16; auto is bf16 or fp16 on a GPU and fp32 on a CPU
+    cfg.train.clip_grad = 0.0  # largest norm of the gradient, 0 for no limit
+    cfg.train.print_freq = 20  # batches between two lines of the log
+    cfg.train.seed = 1  # of everything random
+
+    cfg.sgd = CN()
+    cfg.sgd.momentum = 0.9  # of sgd and rmsprop
+    cfg.sgd.dampening = 0.0  # of the momentum
+    cfg.sgd.nesterov = False  # Nesterov momentum
+    cfg.rmsprop = CN()
+    cfg.rmsprop.alpha = 0.99  # smoothing constant
+    cfg.adam = CN()
+    cfg.adam.beta1 = 0.9  # decay of the first moment
+    cfg.adam.beta2 = 0.999  # decay of the second moment
+
+    cfg.loss = CN()
+    cfg.loss.name = "vi"  # the engine: vi, or torchreid's softmax and triplet
+    cfg.loss.terms = ["identity"]  # losses of the vi engine: names of torchreid_vi.build.LOSSES
+    cfg.loss.weights = [1.0]  # one for each term
+    cfg.loss.identity = CN()
+    cfg.loss.identity.label_smoothing = 0.0  # share of the target spread over all identities
+    cfg.loss.hard_triplet = CN()
+    cfg.loss.hard_triplet.margin = 0.3  # distance by which a negative should be farther
+    cfg.loss.cmr = CN()
+    cfg.loss.cmr.epsilon = 0.5  # regularisation of the soft ranks
+    cfg.loss.softmax = CN()
+    cfg.loss.softmax.label_smooth = True  # of torchreid's engines
+    cfg.loss.triplet = CN()
+    cfg.loss.triplet.margin = 0.3  # of torchreid's triplet engine
+    cfg.loss.triplet.weight_t = 1.0  # of torchreid's triplet engine
+    cfg.loss.triplet.weight_x = 0.0  # of torchreid's triplet engine
+
+    cfg.test = CN()
+    cfg.test.batch_size = 100  # images at a time
+    cfg.test.dist_metric = "euclidean"  # euclidean or cosine
+    cfg.test.normalize_feature = False  # L2-normalise before the distance; the cosine always does
+    cfg.test.ranks = [1, 5, 10, 20]  # of torchreid's own datasets; ours report these four
+    cfg.test.protocols = []  # names of torchreid_vi.evaluation.PROTOCOLS; a family's first two when empty
+    cfg.test.flip = False  # average features over the image and its mirror image
+    cfg.test.evaluate = False  # evaluate only
+    cfg.test.eval_freq = -1  # epochs between tests; -1 tests after the last epoch alone
+    cfg.test.start_eval = 0  # epoch from which eval_freq counts
+    cfg.test.rerank = False  # torchreid's datasets alone
+    cfg.test.visrank = False  # torchreid's datasets alone
+    cfg.test.visrank_topk = 10  # see visrank
+    return cfg
+
+
+def load_config(file: str = "", overrides: dict[str, Any] | None = None, options: list[str] | None = None) -> CN:
+    """The defaults, changed by a YAML file, then by ``overrides``, then by KEY VALUE pairs.
+
+    Raises:
+        InputError: naming the key and the nearest known one, a value of the wrong type, or a file that
+            is not there or not YAML.
+    """
+    cfg = default_config()
+    changes = _flat(_read(Path(file).expanduser())) if file else {}
+    changes |= overrides or {}
+    options = options or []
+    if len(options) % 2:
+        raise InputError(f"'{options[-1]}' has no value: settings come as KEY VALUE pairs")
+    changes |= {key: _parsed(value) for key, value in zip(options[::2], options[1::2], strict=True)}
+    for key, value in changes.items():
+        _set(cfg, key, value)
+    _check(cfg)
+    return cfg
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"config file {path} cannot be read ({error.strerror}): check --config-file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"config file {path} is not YAML: {' '.join(str(error).split())[:160]}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"config file {path} holds no settings: write sections and keys as in configs/")
+    return content
+
+
+def _parsed(value: str) -> Any:
+    """A value of the command line: what YAML makes of it, or the text itself."""
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _set(cfg: CN, key: str, value: Any) -> None:
+    known = _flat(cfg)
+    if key not in known:
+        nearest = get_close_matches(key, known, n=1)
+        hint = f"did you mean '{nearest[0]}'?" if nearest else "see torchreid_vi/config.py for all of them"
+        raise InputError(f"unknown setting '{key}': {hint}")
+    default = known[key]
+    if isinstance(default, float) and isinstance(value, (int, str)) and not isinstance(value, bool):
+        value = _number(value)
+    if isinstance(default, str) and value is None:
+        value = ""
+    if isinstance(value, tuple):
+        value = list(value)
+    if type(value) is not type(default):
+        raise InputError(
+            f"setting '{key}' is {value!r}: expected {type(default).__name__}, such as {default!r}"
+        )
+    section, _, name = key.rpartition(".")
+    node = cfg
+    for part in section.split("."):
+        node = node[part]
+    node[name] = value
+
+
+def _number(value: int | str) -> Any:
+    try:
+        return float(value)  # YAML reads 5e-4 as text
+    except ValueError:
+        return value
+
+
+def _check(cfg: CN) -> None:
+    """What depends on more than one setting, or on a range."""
+    if cfg.data.type != "image":
+        raise InputError(f"data.type is {cfg.data.type}: only image is supported")
+    if len(cfg.loss.terms) != len(cfg.loss.weights):
+        raise InputError(
+            f"loss.terms has {len(cfg.loss.terms)} names and loss.weights {len(cfg.loss.weights)} numbers: "
+            "give each term one weight"
+        )
+    for key in ("train.batch_size", "test.batch_size", "sampler.num_instances", "data.k_tfm", "train.print_freq"):
+        if _flat(cfg)[key] < 1:
+            raise InputError(f"{key} is {_flat(cfg)[key]}: it must be at least 1")
+    for key in ("data.workers", "train.max_epoch", "train.warmup", "train.seed"):
+        if _flat(cfg)[key] < 0:
+            raise InputError(f"{key} is {_flat(cfg)[key]}: it must not be negative")
+
+
+# From settings to the plain arguments that the rest of the package takes
+
+
+def data_kwargs(cfg: CN, use_gpu: bool) -> dict[str, Any]:
+    """Arguments of :class:`~torchreid_vi.data.VIDataManager`."""
+    names = (
+        "root sources targets height width transforms k_tfm norm_mean norm_std split_id combineall "
+        "load_train_targets workers maa modalities validation on_bad_image"
+    )
+    return {name: cfg.data[name] for name in names.split()} | dict(cfg.sampler) | {
+        "use_gpu": use_gpu,
+        "batch_size_train": cfg.train.batch_size,
+        "batch_size_test": cfg.test.batch_size,
+        "cuhk03_labeled": cfg.cuhk03.labeled_images,
+        "cuhk03_classic_split": cfg.cuhk03.classic_split,
+        "market1501_500k": cfg.market1501.use_500k_distractors,
+    }
+
+
+def optimizer_kwargs(cfg: CN) -> dict[str, Any]:
+    """Arguments of ``torchreid.optim.build_optimizer``."""
+    names = "optim lr weight_decay staged_lr new_layers base_lr_mult"
+    return {name: cfg.train[name] for name in names.split()} | {
+        "momentum": cfg.sgd.momentum,
+        "sgd_dampening": cfg.sgd.dampening,
+        "sgd_nesterov": cfg.sgd.nesterov,
+        "rmsprop_alpha": cfg.rmsprop.alpha,
+        "adam_beta1": cfg.adam.beta1,
+        "adam_beta2": cfg.adam.beta2,
+    }
+
+
+def scheduler_kwargs(cfg: CN) -> dict[str, Any]:
+    """Arguments of ``torchreid.optim.build_lr_scheduler``."""
+    return {name: cfg.train[name] for name in "lr_scheduler stepsize gamma max_epoch".split()}
+
+
+def engine_kwargs(cfg: CN) -> dict[str, Any]:
+    """What every engine takes beside the model and its data."""
+    return {"seed": cfg.train.seed, "protocols": cfg.test.protocols, "flip": cfg.test.flip}
+
+
+def run_kwargs(cfg: CN) -> dict[str, Any]:
+    """Arguments of an engine's ``run``."""
+    train = {name: cfg.train[name] for name in "max_epoch start_epoch fixbase_epoch open_layers print_freq".split()}
+    names = "start_eval eval_freq dist_metric normalize_feature visrank visrank_topk ranks rerank"
+    return train | {name: cfg.test[name] for name in names.split()} | {
+        "save_dir": cfg.data.save_dir,
+        "test_only": cfg.test.evaluate,
+        "use_metric_cuhk03": cfg.cuhk03.use_metric_cuhk03,
+    }

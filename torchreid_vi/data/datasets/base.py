@@ -1,0 +1,221 @@
+"""What every visible-infrared dataset is to torchreid: an image dataset that knows its cameras."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from torchreid_vi import host
+from torchreid_vi.data.transforms import ModalityTransform
+from torchreid_vi.errors import InputError
+from torchreid_vi.modality import Camera, Modality
+
+Item = tuple[str, int, int, int]  # path, identity, index into the dataset's cameras, dataset number
+Record = tuple[str, int, int]  # an item without its dataset number
+Permutations = dict[tuple[int, int], np.ndarray]  # by camera number and identity, (trials, images)
+
+
+class Splits(NamedTuple):
+    """What a reader finds on disk; training identities as the dataset numbers them."""
+
+    train: list[Record]
+    query: list[Record]
+    gallery: list[Record]
+
+
+class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
+    """A torchreid image dataset whose items have a modality, by the camera that took them.
+
+    A subclass names its cameras and implements :meth:`read`. ``pids`` are relabelled 0..N−1 for
+    training and kept as they are for testing.
+
+    Args:
+        root: the folder that holds the dataset's folder, or that folder itself.
+        split_id: which split to read, from 0, where a dataset has several.
+        **kwargs: torchreid's own (``transform``, ``k_tfm``, ``mode``, ``combineall``, ``verbose``).
+
+    Raises:
+        InputError: when the dataset is not there or not in its published layout.
+    """
+
+    cameras: tuple[Camera, ...] = ()
+    folders: tuple[str, ...] = ()  # names that the dataset's folder goes by
+    protocols: str = "cross_modality"  # the family of protocols that evaluates it
+
+    def __init__(self, root: str = "", split_id: int = 0, **kwargs: Any) -> None:
+        self.root = self.find(root)
+        self.split_id = split_id
+        splits = self.read(self.root, split_id)
+        for name, records in zip(splits._fields, splits, strict=True):
+            if not records:
+                raise InputError(f"{self.root} has no {name} images: check that it was unpacked completely")
+        super().__init__(relabelled(splits.train), splits.query, splits.gallery, **kwargs)
+
+    def find(self, root: str) -> Path:
+        """The dataset's folder under ``root``."""
+        candidates = [Path(root).expanduser() / name for name in self.folders]
+        for path in candidates:
+            if path.is_dir():
+                return path
+        raise InputError(
+            f"{' or '.join(map(str, candidates))} not found: put {type(self).__name__} there "
+            "or name the folder above it with --root"
+        )
+
+    def read(self, folder: Path, split_id: int) -> Splits:
+        """Lists the images under ``folder``."""
+        raise NotImplementedError
+
+    def gallery_permutations(self) -> Permutations | None:
+        """The dataset's published gallery draws, where it has some and they are on disk."""
+        return None
+
+    def image_numbers(self, items: list[Item]) -> np.ndarray:
+        """The number of each item among those of its identity and camera, from 1, by file name (N,)."""
+        seen: Counter[tuple[int, int]] = Counter()
+        numbers = np.zeros(len(items), dtype=np.int64)
+        for i in sorted(range(len(items)), key=lambda i: items[i][0]):
+            seen[items[i][1:3]] += 1
+            numbers[i] = seen[items[i][1:3]]
+        return numbers
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether this tree was drawn by :mod:`torchreid_vi.data.synthetic`."""
+        return (self.root / "synthetic.json").is_file()
+
+    def modality(self, item: Item) -> Modality:
+        """The modality of one of the dataset's items."""
+        return self.cameras[item[2]].modality
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        path, pid, camid, dsetid = self.data[index]
+        modality = self.modality(self.data[index])
+        image = read_image(path)
+        transform = self.transform
+        if isinstance(transform, ModalityTransform):
+            transform = transform[modality]
+        if transform is not None:
+            image = self._transform_image(transform, self.k_tfm, image)
+        return {
+            "img": image,
+            "pid": pid,
+            "camid": camid,
+            "impath": path,
+            "dsetid": dsetid,
+            "modality": int(modality),
+        }
+
+    def __add__(self, other: Any) -> VIDataset:
+        """Both training sets as one; torchreid's own datasets count as visible."""
+        own = len(self.cameras)
+        cameras = getattr(other, "cameras", None)
+        if cameras is None:
+            seen = range(max(item[2] for item in other.train) + 1)
+            cameras = tuple(Camera(number, number, Modality.VISIBLE) for number in seen)
+        total = copy.copy(self)
+        total.cameras = self.cameras + cameras
+        total.train = self.train + [
+            (path, pid + self.num_train_pids, camid + own, dsetid + self.num_datasets)
+            for path, pid, camid, dsetid in other.train
+        ]
+        total.set_train(total.train)
+        return total
+
+    def set_train(self, items: list[Item]) -> None:
+        """Replaces the training items and recounts identities, cameras and datasets."""
+        self.train = items
+        self.num_train_pids = self.get_num_pids(items)
+        self.num_train_cams = self.get_num_cams(items)
+        self.num_datasets = self.get_num_datasets(items)
+        if self.mode == "train":
+            self.data = items
+
+    def with_items(self, items: list[Item], transform: Any) -> VIDataset:
+        """A view of the dataset that holds ``items`` alone and transforms them with ``transform``."""
+        view = copy.copy(self)
+        view.data, view.transform, view.k_tfm = items, transform, 1
+        return view
+
+    def combine_all(self) -> None:
+        """Adds query and gallery to the training set; a query without a gallery match is kept too."""
+        test = [(path, pid, camid) for path, pid, camid, _ in self.query + self.gallery]
+        extra = [(*record, 0) for record in relabelled(test, self.num_train_pids)]
+        self.train = self.train + extra
+        self.num_train_pids = self.get_num_pids(self.train)
+
+
+def relabelled(records: Sequence[Record], start: int = 0) -> list[Record]:
+    """The records with identities renumbered from ``start`` in their own order."""
+    label = {pid: start + i for i, pid in enumerate(sorted({pid for _, pid, _ in records}))}
+    return [(path, label[pid], camid) for path, pid, camid in records]
+
+
+def read_image(path: str) -> Image.Image:
+    """The image in RGB.
+
+    Raises:
+        InputError: naming the file, when it is missing, no image, or truncated.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = "is missing" if isinstance(error, FileNotFoundError) else "is corrupt or truncated"
+        raise InputError(
+            f"image {path} {reason}: restore it, or leave such images out with data.on_bad_image skip"
+        ) from error
+
+
+def read_ids(path: Path) -> list[int]:
+    """Identities from a list in SYSU-MM01's style: numbers separated by commas, on one line or more."""
+    tokens = [token for token in re.split(r"[,\s]+", _text(path)) if token]
+    for token in tokens:
+        if not token.isdecimal():
+            raise InputError(f"{path} holds '{token[:40]}' where an identity number is expected: restore the list")
+    return [int(token) for token in tokens]
+
+
+def read_index(path: Path) -> list[tuple[str, int]]:
+    """Image paths and labels from a list in RegDB's style: ``path label`` on each line."""
+    rows = []
+    for number, line in enumerate(_text(path).splitlines(), 1):
+        name, _, label = line.strip().rpartition(" ")
+        if line.strip() and (not name or not label.isdecimal()):
+            raise InputError(f"{path}, line {number}: expected 'path label', found '{line[:80]}'")
+        if line.strip():
+            rows.append((name.strip(), int(label)))
+    return rows
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no text file: restore it from the dataset's archive") from error
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}): the dataset's layout needs this list"
+        ) from error
+
+
+def images_in(folder: Path) -> list[str]:
+    """Paths of the images directly in ``folder``, sorted by name; none when it does not exist."""
+    if not folder.is_dir():
+        return []
+    return sorted(str(path) for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".bmp"))
+
+
+def require(paths: Iterable[Path], layout: str) -> None:
+    """Raises an :class:`InputError` that names the first few of ``paths`` that do not exist."""
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise InputError(f"missing {', '.join(missing[:3])}{more}: this is not the layout of {layout}")

@@ -1,0 +1,23 @@
+"""The package's own dataset, drawn when it is first asked for: no licence, no download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torchreid_vi.data.datasets.sysu_mm01 import SYSUMM01
+from torchreid_vi.data.synthetic import draw_dataset
+
+
+class VISynthetic(SYSUMM01):
+    """Procedural people in SYSU-MM01's layout and under its protocols, in ``<root>/vi_synthetic``.
+
+    When that folder is not there it is drawn with the defaults of
+    :func:`torchreid_vi.data.synthetic.draw_dataset`: 180 identities, 6 images under each of 6 cameras.
+    """
+
+    folders = ("vi_synthetic",)
+
+    def find(self, root: str) -> Path:
+        if not (Path(root).expanduser() / self.folders[0]).is_dir():
+            draw_dataset(Path(root).expanduser(), folder=self.folders[0])
+        return super().find(root)

@@ -1,0 +1,164 @@
+"""torchreid's image data manager, with a transform for each modality and repeatable workers."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from torchreid_vi import host
+from torchreid_vi.data.datasets.base import Item, VIDataset, read_image
+from torchreid_vi.data.samplers import SeededDataset, SeededSampler, build_sampler
+from torchreid_vi.data.transforms import MAA, Settings, build_test_transform, build_train_transform
+from torchreid_vi.errors import InputError, unknown_name
+from torchreid_vi.modality import Modality
+
+
+class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
+    """Loads visible-infrared sources and targets for an engine.
+
+    Args:
+        sources: names of the training datasets, a visible-infrared one first.
+        targets: names of the test datasets; the sources when left out.
+        transforms: names from :data:`torchreid_vi.data.transforms.TRANSFORMS`.
+        maa: branches of Modality Alignment Augmentation that are on.
+        modalities: which modalities to train on, ``visible`` and ``infrared``.
+        train_sampler: a name from :data:`torchreid_vi.data.samplers.SAMPLERS`.
+        validation: share of the training identities held out to choose an epoch by, from 0 to below 1.
+        on_bad_image: ``error`` stops at the first unreadable image; ``skip`` decodes every image once
+            at the start and leaves the unreadable ones out, saying how many.
+        norm_mean, norm_std: of the three channels.
+        **kwargs: those of torchreid's ``ImageDataManager``.
+
+    Raises:
+        InputError: for a name, dataset or share that cannot be used.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[str],
+        targets: Sequence[str] = (),
+        transforms: Sequence[str] = ("random_flip",),
+        maa: Sequence[str] = tuple(MAA),
+        modalities: Sequence[str] = ("visible", "infrared"),
+        train_sampler: str = "RandomSampler",
+        validation: float = 0.0,
+        on_bad_image: str = "error",
+        height: int = 256,
+        width: int = 128,
+        norm_mean: Sequence[float] = (0.485, 0.456, 0.406),
+        norm_std: Sequence[float] = (0.229, 0.224, 0.225),
+        batch_size_train: int = 32,
+        batch_size_test: int = 32,
+        num_instances: int = 4,
+        num_cams: int = 1,
+        num_datasets: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        for name in (*sources, *targets):
+            if name not in host.IMAGE_DATASETS:
+                raise unknown_name("dataset", name, host.IMAGE_DATASETS)
+        if on_bad_image not in ("error", "skip"):
+            raise unknown_name("value of data.on_bad_image", on_bad_image, ("error", "skip"))
+        settings = Settings(height, width, norm_mean, norm_std, maa)
+        train_transform = build_train_transform(transforms, settings)
+        super().__init__(
+            sources=list(sources),
+            targets=list(targets) or None,
+            transforms=[],
+            height=height,
+            width=width,
+            batch_size_train=1,  # the training loader is rebuilt below
+            batch_size_test=batch_size_test,
+            **kwargs,
+        )
+        self.transform_tr, self.transform_te = train_transform, build_test_transform(settings)
+        dataset = self.train_loader.dataset
+        if not isinstance(dataset, VIDataset):
+            raise InputError(f"data.sources begins with {sources[0]}: name a visible-infrared dataset first")
+        dataset.transform = train_transform
+        loaders = [loader for split in self.test_loader.values() for loader in split.values()]
+        if on_bad_image == "skip":
+            for each in (dataset, *(loader.dataset for loader in loaders)):
+                _drop_unreadable(each)
+        keep = _chosen_modalities(modalities)
+        dataset.set_train(_renumbered([item for item in dataset.train if dataset.modality(item) in keep]))
+        self.val_loader = self._hold_out(dataset, validation) if validation else None
+        self._num_train_pids, self._num_train_cams = dataset.num_train_pids, dataset.num_train_cams
+        sampler = build_sampler(
+            train_sampler,
+            dataset,
+            batch_size=batch_size_train,
+            num_instances=num_instances,
+            num_cams=num_cams,
+            num_datasets=num_datasets,
+        )
+        self.train_loader = DataLoader(
+            SeededDataset(dataset),
+            batch_size=batch_size_train,
+            sampler=SeededSampler(sampler),
+            num_workers=self.train_loader.num_workers,
+            pin_memory=self.use_gpu,
+            drop_last=True,
+        )
+        if not len(self.train_loader):
+            raise InputError(
+                f"{len(dataset)} training images fill no batch of {batch_size_train}: lower train.batch_size"
+            )
+        for modality, transform in zip(Modality, train_transform, strict=True):
+            print(f"=> Training transforms, {modality.name.lower()}: {transform}")
+
+    def _hold_out(self, dataset: VIDataset, share: float) -> dict[str, DataLoader]:
+        """Takes a share of the identities out of ``dataset`` and loads them as query and gallery."""
+        pids = sorted({item[1] for item in dataset.train})
+        number = round(share * len(pids))
+        if not 0 < number < len(pids) - 1:
+            raise InputError(f"data.validation {share} holds out {number} of {len(pids)} identities: change the share")
+        held = set(random.Random(0).sample(pids, number))
+        items = [item for item in dataset.train if item[1] in held]
+        dataset.set_train(_renumbered([item for item in dataset.train if item[1] not in held]))
+        test = self.test_loader[self.targets[0]]["query"]
+        loaders = {}
+        for name, modality in (("query", Modality.INFRARED), ("gallery", Modality.VISIBLE)):
+            part = [item for item in items if dataset.modality(item) is modality]
+            if not part:
+                raise InputError("data.validation needs both modalities: the held-out identities lack one")
+            view = dataset.with_items(part, self.transform_te)
+            loaders[name] = DataLoader(view, batch_size=test.batch_size, num_workers=test.num_workers)
+        print(f"=> Holding out {number} training identities ({len(items)} images) for validation")
+        return loaders
+
+
+def _chosen_modalities(names: Sequence[str]) -> set[Modality]:
+    known = {modality.name.lower(): modality for modality in Modality}
+    for name in names:
+        if name not in known:
+            raise unknown_name("modality in data.modalities", name, known)
+    return {known[name] for name in names}
+
+
+def _renumbered(items: list[Item]) -> list[Item]:
+    """The items with identities 0..N−1 again, after some were taken out."""
+    label = {pid: i for i, pid in enumerate(sorted({item[1] for item in items}))}
+    return [(path, label[pid], camid, dsetid) for path, pid, camid, dsetid in items]
+
+
+def _drop_unreadable(dataset: Any) -> None:
+    """Leaves out of a dataset the images that do not decode, and says which."""
+    bad = set()
+    for item in tqdm(dataset.data, desc=f"checking {dataset.mode} images", unit="img"):
+        try:
+            read_image(item[0])
+        except InputError:
+            bad.add(item[0])
+    if not bad:
+        return
+    names = ", ".join(sorted(bad)[:3]) + (", …" if len(bad) > 3 else "")
+    print(f"=> Left out {len(bad)} unreadable {dataset.mode} images: {names}")
+    dataset.data = [item for item in dataset.data if item[0] not in bad]
+    setattr(dataset, dataset.mode, dataset.data)
+    if not dataset.data:
+        raise InputError(f"no {dataset.mode} image is readable: unpack the dataset again")

@@ -1,0 +1,176 @@
+"""Samplers: torchreid's own by name, the cross-modality P×K sampler, and seeds for every drawn image."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from torchreid_vi import host
+from torchreid_vi.errors import InputError, unknown_name
+from torchreid_vi.modality import Modality
+
+
+class CrossModalitySampler(Sampler[int]):
+    """P identities a batch, K visible and K infrared images of each.
+
+    Identities come round in random order before any comes again, and so do the images of each identity
+    and modality; identities with fewer than K images have some drawn again. An epoch is as many whole
+    batches as show the larger modality once: ⌈max(visible, infrared) / (P·K)⌉.
+
+    Args:
+        pids: identity of each training image (N,).
+        modality: modality of each training image (N,).
+        batch_size: B = P·2K.
+        num_instances: K.
+
+    Raises:
+        InputError: when 2K does not divide the batch or fewer than P identities have both modalities.
+    """
+
+    def __init__(
+        self, pids: Sequence[int], modality: Sequence[int], batch_size: int, num_instances: int
+    ) -> None:
+        _require_divides(batch_size, 2 * num_instances, "2 × sampler.num_instances (K of each modality)")
+        self.batch_size, self.num_instances = batch_size, num_instances
+        self.num_pids = batch_size // (2 * num_instances)
+        images: dict[int, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
+        for index, (pid, kind) in enumerate(zip(pids, modality, strict=True)):
+            images[pid][kind].append(index)
+        self.images = {pid: both for pid, both in images.items() if all(both)}
+        _require_identities(len(self.images), self.num_pids, " with images in both modalities")
+        larger = max(sum(len(both[kind]) for both in self.images.values()) for kind in Modality)
+        self.num_batches = math.ceil(larger / (self.num_pids * num_instances))
+
+    def __iter__(self) -> Iterator[int]:
+        everyone = _Deck(list(self.images))
+        decks = {pid: [_Deck(both[kind]) for kind in Modality] for pid, both in self.images.items()}
+        for _ in range(self.num_batches):
+            for pid in everyone.deal(self.num_pids, distinct=True):
+                for deck in decks[pid]:
+                    yield from deck.deal(self.num_instances)
+
+    def __len__(self) -> int:
+        return self.num_batches * self.batch_size
+
+
+class _Deck:
+    """Cards dealt in random order; when they run out they are shuffled again."""
+
+    def __init__(self, cards: list[int]) -> None:
+        self.cards, self.left = cards, list[int]()
+
+    def deal(self, number: int, distinct: bool = False) -> list[int]:
+        dealt: list[int] = []
+        while len(dealt) < number:
+            if not self.left:
+                self.left = random.sample(self.cards, len(self.cards))
+            card = self.left.pop()
+            if distinct and card in dealt:  # reshuffled in the middle of a batch: put it back for later
+                self.left.insert(random.randrange(len(self.left) + 1), card)
+                continue
+            dealt.append(card)
+        return dealt
+
+
+def _require_divides(batch_size: int, group: int, name: str) -> None:
+    if group < 1 or batch_size % group:
+        raise InputError(f"train.batch_size {batch_size} is not a multiple of {name} = {group}: change either")
+
+
+def _require_identities(found: int, needed: int, which: str = "") -> None:
+    if found < needed:
+        raise InputError(
+            f"a batch needs {needed} identities{which} and the training set has {found}: "
+            "lower train.batch_size or raise sampler.num_instances"
+        )
+
+
+SamplerFactory = Callable[..., Sampler[int]]
+
+
+def _cross_modality(dataset: Any, batch_size: int, num_instances: int, **_: Any) -> Sampler[int]:
+    modality = [dataset.modality(item) for item in dataset.train]
+    return CrossModalitySampler([item[1] for item in dataset.train], modality, batch_size, num_instances)
+
+
+def _torchreids(name: str) -> SamplerFactory:
+    """torchreid's sampler of that name, its assertions turned into sentences."""
+
+    def build(dataset: Any, batch_size: int, num_instances: int, **options: Any) -> Sampler[int]:
+        if name == "RandomIdentitySampler":
+            _require_divides(batch_size, num_instances, "sampler.num_instances")
+            _require_identities(dataset.num_train_pids, batch_size // num_instances)
+        return host.samplers.build_train_sampler(
+            dataset.train, name, batch_size=batch_size, num_instances=num_instances, **options
+        )
+
+    return build
+
+
+SAMPLERS: dict[str, SamplerFactory] = {name: _torchreids(name) for name in host.samplers.AVAI_SAMPLERS}
+SAMPLERS["CrossModalitySampler"] = _cross_modality
+
+
+def build_sampler(name: str, dataset: Any, **options: Any) -> Sampler[int]:
+    """The sampler called ``name`` over a dataset's training images.
+
+    Args:
+        name: a key of :data:`SAMPLERS`.
+        dataset: a :class:`~torchreid_vi.data.datasets.VIDataset`.
+        **options: ``batch_size``, ``num_instances``, ``num_cams``, ``num_datasets``.
+    """
+    if name not in SAMPLERS:
+        raise unknown_name("sampler in sampler.train_sampler", name, SAMPLERS)
+    return SAMPLERS[name](dataset, **options)
+
+
+class SeededSampler(Sampler[Any]):
+    """Gives every index that a sampler draws a seed of its own, from torch's global generator.
+
+    The whole epoch is drawn when iteration begins, so what other code does with the generators in the
+    meantime changes nothing.
+    """
+
+    def __init__(self, sampler: Sampler[int]) -> None:
+        self.sampler = sampler
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        indices = list(self.sampler)
+        return iter(list(zip(indices, torch.randint(2**31, (len(indices),)).tolist(), strict=True)))
+
+    def __len__(self) -> int:
+        return len(self.sampler)  # type: ignore[arg-type]
+
+
+class SeededDataset(Dataset[Any]):
+    """A dataset indexed by (index, seed): its random transforms depend on that seed alone.
+
+    Hence a run draws the same images whatever the number of workers. The generators of the process are
+    left as they were.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, draw: tuple[int, int]) -> Any:
+        index, seed = draw
+        states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.default_generator.manual_seed(seed)
+        try:
+            return self.dataset[index]
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+            torch.set_rng_state(states[2])
+
+    def __len__(self) -> int:
+        return len(self.dataset)

@@ -1,0 +1,135 @@
+"""Draws a plan to disk: in parallel, from seeds alone, and all of it or nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from torchreid_vi.data.synthetic.layouts import LAYOUTS, Layout, Picture, published_sysu_layout
+from torchreid_vi.data.synthetic.person import random_person
+from torchreid_vi.data.synthetic.render import render
+from torchreid_vi.data.synthetic.scene import Scene, random_scene
+from torchreid_vi.errors import InputError, unknown_name
+from torchreid_vi.modality import Modality
+
+MARKER = "synthetic.json"  # what every finished synthetic tree holds, and no real one
+Size = tuple[int, int]
+
+
+def draw_dataset(
+    root: str | Path,
+    layout: str = "sysu",
+    ids: int = 180,
+    images: int = 6,
+    seed: int = 0,
+    size: Size = (64, 160),
+    folder: str = "",
+    published: bool = False,
+    processes: int | None = None,
+) -> Path:
+    """Draws a synthetic dataset and returns its folder.
+
+    The same arguments give the same bytes, whatever the number of processes. Until every file is
+    written the tree has another, hidden name, so an interrupted drawing leaves nothing to be mistaken
+    for a dataset.
+
+    Args:
+        root: folder that gets the dataset's folder.
+        layout: ``sysu``, ``regdb`` or ``llcm``.
+        ids: number of identities; the layouts divide them into train and test.
+        images: pictures of each identity under each camera.
+        seed: of everything random, from 0.
+        size: of the pictures, (width, height) in pixels.
+        folder: name of the dataset's folder; by default the layout's own (``sysu_mm01``, …).
+        published: draw SYSU-MM01's published structure instead of ``ids`` × ``images``.
+        processes: workers; by default one per core.
+
+    Raises:
+        InputError: for arguments that give no dataset, or a folder that exists or cannot be written.
+    """
+    if layout not in LAYOUTS:
+        raise unknown_name("layout", layout, LAYOUTS)
+    if published and layout != "sysu":
+        raise InputError(f"the published structure is known for the layout sysu alone, not for {layout}")
+    if seed < 0 or images < 1 or min(size) < 8:
+        raise InputError("a synthetic dataset needs seed ≥ 0, at least 1 image and 8 × 8 pixels")
+    plan = published_sysu_layout(seed) if published else LAYOUTS[layout](ids, images, seed)
+    target = Path(root) / (folder or plan.folder)
+    if target.exists():
+        raise InputError(f"{target} exists already: remove it or choose another root")
+    about = {"layout": layout, "ids": len({p.person for p in plan.pictures}), "seed": seed, "size": size}
+    about |= {"shape": "published"} if published else {"images": images}
+    try:
+        _write(plan, target, seed, size, about, processes or os.cpu_count() or 1)
+    except OSError as error:
+        raise InputError(f"cannot draw a dataset into {root}: {error.strerror or error}") from error
+    return target
+
+
+def _write(plan: Layout, target: Path, seed: int, size: Size, about: dict, processes: int) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(target)
+    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
+    try:
+        for folder in sorted({Path(path).parent for path in (*plan.lists, *(p.path for p in plan.pictures))}):
+            (partial / folder).mkdir(parents=True, exist_ok=True)
+        for path, content in plan.lists.items():
+            (partial / path).write_bytes(content)
+        with tqdm(total=len(plan.pictures), desc=f"drawing {target.name}", unit="img") as bar:
+            for drawn in _draw_all(plan, partial, seed, size, processes):
+                bar.update(drawn)
+        (partial / MARKER).write_text(json.dumps(about, indent=1) + "\n")
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _remove_abandoned(target: Path) -> None:
+    """Removes what drawings that were killed have left; their number is that of a dead process."""
+    for partial in target.parent.glob(f".{target.name}.partial-*"):
+        try:
+            os.kill(int(partial.name.rpartition("-")[2]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(partial, ignore_errors=True)
+        except (ValueError, PermissionError):
+            continue
+
+
+def _draw_all(plan: Layout, folder: Path, seed: int, size: Size, processes: int) -> Iterator[int]:
+    """Draws identity by identity; yields how many pictures each had."""
+    jobs = [list(group) for _, group in groupby(plan.pictures, key=lambda picture: picture.person)]
+    shared = (folder, tuple(plan.cameras), seed, size)
+    if processes == 1:
+        yield from (_draw_person(job, *shared) for job in jobs)
+        return
+    with ProcessPoolExecutor(processes) as pool:
+        futures = [pool.submit(_draw_person, job, *shared) for job in jobs]
+        yield from (future.result() for future in futures)
+
+
+def _draw_person(
+    pictures: list[Picture], folder: Path, cameras: tuple[Modality, ...], seed: int, size: Size
+) -> int:
+    person = random_person(np.random.default_rng([seed, 0, pictures[0].person]))
+    scenes = _scenes(cameras, seed, size)
+    for picture in pictures:
+        rng = np.random.default_rng([seed, 2, picture.person, picture.camera, picture.take])
+        render(person, scenes[picture.camera], rng, *size).save(folder / picture.path, quality=88)
+    return len(pictures)
+
+
+@lru_cache(maxsize=1)
+def _scenes(cameras: tuple[Modality, ...], seed: int, size: Size) -> list[Scene]:
+    return [
+        random_scene(np.random.default_rng([seed, 1, number]), modality, *size)
+        for number, modality in enumerate(cameras)
+    ]

@@ -1,0 +1,184 @@
+"""Training transforms by name: torchreid's own, and what visible-infrared training adds to them.
+
+The order in which they apply is that of :data:`TRANSFORMS`, whatever the order they are named in, as in
+torchreid. Modality Alignment Augmentation is that of MCJA (arXiv 2307.08316), from its formulas.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+from torchvision import transforms as tv
+
+from torchreid_vi import host
+from torchreid_vi.errors import InputError, unknown_name
+from torchreid_vi.modality import Modality
+
+Transform = Callable[[Any], Any]
+
+
+class ModalityTransform(NamedTuple):
+    """A transform for each modality; ``transform[modality]`` is the one to apply."""
+
+    visible: Transform
+    infrared: Transform
+
+
+# Modality Alignment Augmentation: RGB image → RGB image
+
+
+def weighted_grayscale(image: Image.Image) -> Image.Image:
+    """WG: a grey image with weights drawn uniformly and normalised, in all three channels."""
+    weights = np.array([random.random() for _ in range(3)])
+    grey = np.asarray(image, dtype=np.float64) @ (weights / weights.sum())
+    return _repeated(np.rint(grey).astype(np.uint8))
+
+
+def cross_channel_cutmix(image: Image.Image) -> Image.Image:
+    """CC: one channel with a box taken from another, in all three channels.
+
+    The box has an area fraction U(0.02, 0.33) and an aspect (height over width) exp U(ln 0.3, ln 3.3);
+    after ten boxes that do not fit, the background channel is returned alone.
+    """
+    background, foreground = random.sample(range(3), 2)
+    pixels = np.asarray(image)
+    height, width = pixels.shape[:2]
+    result = pixels[..., background].copy()
+    for _ in range(10):
+        area = random.uniform(0.02, 0.33) * height * width
+        aspect = math.exp(random.uniform(math.log(0.3), math.log(3.3)))
+        h, w = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if h <= height and w <= width:
+            top, left = random.randint(0, height - h), random.randint(0, width - w)
+            box = slice(top, top + h), slice(left, left + w)
+            result[box] = pixels[(*box, foreground)]
+            break
+    return _repeated(result)
+
+
+def spectrum_jitter(image: Image.Image) -> Image.Image:
+    """SJ: f·image + (1 − f)·channel, with f ~ U(0, 1) and a random channel in all three places."""
+    factor, channel = random.random(), random.randrange(3)
+    pixels = np.asarray(image, dtype=np.float64)
+    mixed = factor * pixels + (1 - factor) * pixels[..., channel : channel + 1]
+    return Image.fromarray(np.rint(mixed).astype(np.uint8))
+
+
+def _repeated(grey: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.repeat(grey[..., None], 3, axis=2))
+
+
+MAA: dict[str, Transform] = {
+    "hue": tv.ColorJitter(hue=0.2),
+    "wg": weighted_grayscale,
+    "cc": cross_channel_cutmix,
+    "sj": spectrum_jitter,
+}
+
+
+class ModalityAlignment:
+    """MAA: one of hue jitter, WG, CC and SJ, chosen uniformly, then applied with probability one half.
+
+    Args:
+        branches: which of the four are on; one that is off does nothing when it is chosen.
+
+    Reference:
+        Jiang et al. MCJA. arXiv 2307.08316; the journal version calls this augmentation VIMC.
+    """
+
+    def __init__(self, branches: Sequence[str] = tuple(MAA)) -> None:
+        for name in branches:
+            if name not in MAA:
+                raise unknown_name("branch in data.maa", name, MAA)
+        self.branches = tuple(branches)
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        name = random.choice(tuple(MAA))
+        if random.random() < 0.5 and name in self.branches:
+            return MAA[name](image)
+        return image
+
+    def __repr__(self) -> str:
+        return f"ModalityAlignment({', '.join(self.branches)})"
+
+
+# The chain
+
+
+class Settings(NamedTuple):
+    """What the transforms of a run are built from."""
+
+    height: int
+    width: int
+    norm_mean: Sequence[float]
+    norm_std: Sequence[float]
+    maa: Sequence[str] = tuple(MAA)
+
+
+class Step(NamedTuple):
+    """One named transform: how it is built, on what (image or tensor) and for which modalities."""
+
+    build: Callable[[Settings], Transform]
+    on_tensor: bool = False
+    modalities: tuple[Modality, ...] = tuple(Modality)
+
+
+TRANSFORMS: dict[str, Step] = {
+    "maa": Step(lambda s: ModalityAlignment(s.maa), modalities=(Modality.VISIBLE,)),
+    "random_flip": Step(lambda s: tv.RandomHorizontalFlip()),
+    # MCJA's and the baselines' crop: 10 pixels of padding, then a crop to size.
+    "pad_crop": Step(lambda s: tv.RandomCrop((s.height, s.width), padding=10, fill=127)),
+    # torchreid's crop: enlarge by 1.125, then a crop to size.
+    "random_crop": Step(lambda s: host.transforms.Random2DTranslation(s.height, s.width)),
+    "random_patch": Step(lambda s: host.transforms.RandomPatch()),
+    "color_jitter": Step(lambda s: tv.ColorJitter(brightness=0.2, contrast=0.15, saturation=0, hue=0)),
+    # torchreid's erasing: area 0.02–0.4, aspect 0.3–1/0.3, filled with the mean colour's values.
+    "random_erase": Step(lambda s: host.transforms.RandomErasing(mean=s.norm_mean), on_tensor=True),
+    # MCJA's erasing: area 0.02–0.3, aspect 0.3–3.3, filled with zero after normalisation.
+    "random_erase_zero": Step(lambda s: tv.RandomErasing(scale=(0.02, 0.3), value=0), on_tensor=True),
+}
+
+
+def build_train_transform(names: Sequence[str], settings: Settings) -> ModalityTransform:
+    """The training transform of each modality.
+
+    Args:
+        names: keys of :data:`TRANSFORMS`.
+        settings: image size, normalisation and MAA's branches.
+
+    Raises:
+        InputError: for an unknown name.
+    """
+    names = [name.lower() for name in names]
+    for name in names:
+        if name not in TRANSFORMS:
+            raise unknown_name("transform in data.transforms", name, TRANSFORMS)
+
+    def chain(modality: Modality) -> Transform:
+        chosen = [s for n, s in TRANSFORMS.items() if n in names and modality in s.modalities]
+        on_image = [step.build(settings) for step in chosen if not step.on_tensor]
+        on_tensor = [step.build(settings) for step in chosen if step.on_tensor]
+        resize, to_tensor, normalise = _fixed(settings)
+        return tv.Compose([resize, *on_image, to_tensor, normalise, *on_tensor])
+
+    return ModalityTransform(chain(Modality.VISIBLE), chain(Modality.INFRARED))
+
+
+def build_test_transform(settings: Settings) -> Transform:
+    """The test transform of both modalities: resize, to tensor, normalise."""
+    return tv.Compose(_fixed(settings))
+
+
+def _fixed(settings: Settings) -> list[Transform]:
+    if settings.height < 1 or settings.width < 1:
+        raise InputError(f"data.height {settings.height} and data.width {settings.width} must be at least 1")
+    return [
+        tv.Resize((settings.height, settings.width)),
+        tv.ToTensor(),
+        tv.Normalize(settings.norm_mean, settings.norm_std),
+    ]

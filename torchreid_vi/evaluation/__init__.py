@@ -1,0 +1,20 @@
+"""Protocols, ranking and results."""
+
+from torchreid_vi.evaluation.evaluate import Result, distance_matrix, evaluate
+from torchreid_vi.evaluation.protocols import PROTOCOLS, Protocol, TestSet, choose
+from torchreid_vi.evaluation.ranking import Ranking, cmc, rank
+from torchreid_vi.evaluation.table import format_table
+
+__all__ = [
+    "PROTOCOLS",
+    "Protocol",
+    "Ranking",
+    "Result",
+    "TestSet",
+    "choose",
+    "cmc",
+    "distance_matrix",
+    "evaluate",
+    "format_table",
+    "rank",
+]

@@ -1,0 +1,149 @@
+"""From features to results: one product of features for every trial of every protocol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from torchreid_vi.errors import InputError, unknown_name
+from torchreid_vi.evaluation.protocols import Protocol, TestSet, Trial, excluded, trials
+from torchreid_vi.evaluation.ranking import cmc, rank
+
+RANKS = (1, 5, 10, 20)
+
+
+@dataclass(frozen=True)
+class Result:
+    """The figures of one protocol, with all that is needed to compare them.
+
+    Attributes:
+        dataset: name, and whether it is synthetic and which split was used.
+        name: the protocol's name in its family.
+        protocol: what was compared with what.
+        settings: metric, normalisation, flip averaging and re-ranking.
+        trials: for each trial its figures in percent, and its numbers of queries and gallery images.
+    """
+
+    dataset: dict[str, Any]
+    name: str
+    protocol: Protocol
+    settings: dict[str, Any]
+    trials: list[dict[str, float]] = field(default_factory=list)
+
+    def mean(self, figure: str) -> float:
+        """Mean of a figure (``R1``, ``mAP``, …) over the trials, in percent."""
+        return float(np.mean([trial[figure] for trial in self.trials]))
+
+    def std(self, figure: str) -> float:
+        """Standard deviation of a figure over the trials, in points."""
+        return float(np.std([trial[figure] for trial in self.trials]))
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        figures = [f"R{k}" for k in RANKS] + ["mAP", "mINP"]
+        what = {key: getattr(self.protocol, key) for key in ("mode", "direction", "draw", "drawn", "shots")}
+        what |= {"cmc_counts": "identities" if self.protocol.unique_ids else "images"}
+        what |= {"not_shown": self.protocol.exclude, "trials": len(self.trials)}
+        return {
+            "dataset": self.dataset,
+            "protocol": {"name": self.name} | what,
+            "settings": self.settings,
+            "mean": {figure: round(self.mean(figure), 4) for figure in figures},
+            "std": {figure: round(self.std(figure), 4) for figure in figures},
+            "trials": self.trials,
+        }
+
+
+def evaluate(
+    features: np.ndarray,
+    test_set: TestSet,
+    protocols: dict[str, Protocol],
+    dataset: dict[str, Any],
+    metric: str = "cosine",
+    normalise: bool = True,
+    flip: bool = False,
+) -> list[Result]:
+    """Evaluates every protocol on the features of a test set.
+
+    Args:
+        features: (N, D), in the order of ``test_set``.
+        test_set: identities and cameras of the N images.
+        protocols: by name.
+        dataset: what the results say of the dataset.
+        metric: ``cosine`` or ``euclidean``.
+        normalise: L2-normalise the features first; the cosine always does.
+        flip: whether the features are averaged over an image and its mirror image; only stated.
+
+    Raises:
+        InputError: for an unknown metric, or a protocol the test set has no images for.
+    """
+    normalise = normalise or metric == "cosine"
+    if normalise:
+        features = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    stated = {"metric": metric, "normalised": normalise, "flip": flip, "reranking": "none"}
+    cache: dict[tuple[int, int], _Distances] = {}
+    results = []
+    for name, protocol in protocols.items():
+        sides = int(protocol.query), int(protocol.gallery)
+        if sides not in cache:
+            cache[sides] = _Distances(features, test_set.of("modality"), sides, metric)
+        result = Result(dataset, name, protocol, stated)
+        for trial in trials(protocol, test_set):
+            result.trials.append(_evaluate_trial(cache[sides].between(trial), trial, protocol, test_set))
+        results.append(result)
+    return results
+
+
+def _evaluate_trial(
+    distances: np.ndarray, trial: Trial, protocol: Protocol, test_set: TestSet
+) -> dict[str, float]:
+    hidden = excluded(protocol, test_set, *trial)
+    pids = test_set.pids
+    found = rank(distances, pids[trial.query], pids[trial.gallery], hidden, protocol.unique_ids)
+    queries = len(found.first)
+    if not queries:
+        raise InputError(
+            f"protocol {protocol.mode}, {protocol.direction}: no query has a match in its gallery; "
+            "check that both sides have the same identities"
+        )
+    figures = {f"R{k}": 100 * share for k, share in cmc(found.first, RANKS).items()}
+    figures |= {"mAP": 100 * float(np.mean(found.ap)), "mINP": 100 * float(np.mean(found.inp))}
+    return figures | {"queries": queries, "gallery": len(trial.gallery)}
+
+
+class _Distances:
+    """All distances between two modalities, computed once for every trial that needs some of them."""
+
+    def __init__(self, features: np.ndarray, modality: np.ndarray, sides: tuple[int, int], metric: str) -> None:
+        rows, columns = (np.nonzero(modality == side)[0] for side in sides)
+        self.row, self.column = (np.full(len(modality), -1) for _ in sides)
+        self.row[rows], self.column[columns] = np.arange(len(rows)), np.arange(len(columns))
+        self.matrix = distance_matrix(features[rows], features[columns], metric)
+
+    def between(self, trial: Trial) -> np.ndarray:
+        rows, columns = self.row[trial.query], self.column[trial.gallery]
+        if len(rows) == len(self.matrix) and (np.diff(rows) == 1).all():
+            return np.take(self.matrix, columns, axis=1)
+        return self.matrix[np.ix_(rows, columns)]
+
+
+def distance_matrix(query: np.ndarray, gallery: np.ndarray, metric: str) -> np.ndarray:
+    """Distances (Q, G) between features (Q, D) and (G, D).
+
+    Args:
+        query, gallery: features of either side.
+        metric: ``cosine``: one less the inner product, for L2-normalised features; ``euclidean``: the
+            squared Euclidean distance, which ranks as the Euclidean one does.
+
+    >>> distance_matrix(np.eye(2), np.eye(2), "cosine")
+    array([[0., 1.],
+           [1., 0.]])
+    """
+    if metric == "cosine":
+        return 1 - query @ gallery.T
+    if metric == "euclidean":
+        squares = (query**2).sum(1)[:, None] + (gallery**2).sum(1)[None, :]
+        return squares - 2 * (query @ gallery.T)
+    raise unknown_name("metric in test.dist_metric", metric, ("cosine", "euclidean"))

@@ -1,0 +1,43 @@
+"""Results as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torchreid_vi.evaluation.evaluate import RANKS, Result
+
+_FIGURES = tuple(f"R{k}" for k in RANKS) + ("mAP", "mINP")
+
+
+def format_table(results: Sequence[Result]) -> str:
+    """A table of results in percent, mean ± standard deviation over the trials, with what it shows."""
+    lines = []
+    width = max(len(result.name) for result in results)
+    for dataset in {str(result.dataset): result.dataset for result in results}.values():
+        shown = [result for result in results if result.dataset == dataset]
+        kind = "synthetic, " if dataset.get("synthetic") else ""
+        lines.append(f"{dataset['name']} ({kind}split {dataset['split']}); {_settings(shown[0])}")
+        lines.append(f"{'protocol':<{width}}  " + "".join(f"{figure:>13}" for figure in _FIGURES) + "  trials")
+        for result in shown:
+            cells = "".join(f"{f'{result.mean(f):.2f} ±{result.std(f):5.2f}':>13}" for f in _FIGURES)
+            lines.append(f"{result.name:<{width}}  {cells}  {len(result.trials):>6}")
+        lines += [f"  {result.name}: {_explain(result)}" for result in shown]
+    return "\n".join(lines)
+
+
+def _settings(result: Result) -> str:
+    said = result.settings
+    flip = "flip-averaged" if said.get("flip") else "no flip averaging"
+    normalised = "L2-normalised" if said["normalised"] else "unnormalised"
+    return f"{said['metric']} distance of {normalised} features, {flip}, re-ranking {said['reranking']}"
+
+
+def _explain(result: Result) -> str:
+    protocol, trial = result.protocol, result.trials[0]
+    drawn = {"everything": "every image", "official": "official draw", "seeded": "seeded draw"}[protocol.draw]
+    if protocol.draw != "everything":
+        drawn += f" of the {protocol.drawn}, {protocol.shots} per identity and camera"
+    return (
+        f"{protocol.direction}, {protocol.mode}, {drawn}; {trial['queries']:,} queries, "
+        f"{trial['gallery']:,} gallery images; CMC counts {'identities' if protocol.unique_ids else 'images'}"
+    )

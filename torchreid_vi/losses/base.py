@@ -1,0 +1,53 @@
+"""What every loss on a batch shares: which output it reads, checked shapes and full precision."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class ReIDLoss(nn.Module):
+    """A loss on one output of a model for a batch of images.
+
+    A subclass implements :meth:`compute`. Inputs in half precision are computed in float32, also inside
+    autocast.
+
+    Attributes:
+        on: the field of the model's output that an engine hands to the loss: ``logits``, ``embedding``
+            (after the neck) or ``pooled`` (before it).
+    """
+
+    on: str = "embedding"
+
+    def forward(self, inputs: Tensor, pids: Tensor, modality: Tensor) -> Tensor:
+        """The loss of a batch.
+
+        Args:
+            inputs: embeddings or logits (B, D).
+            pids: identities (B,).
+            modality: 0 visible, 1 infrared (B,).
+
+        Returns:
+            A scalar tensor with a gradient, zero where the batch has nothing to compare.
+
+        Raises:
+            ValueError: when the shapes do not fit together.
+        """
+        if inputs.ndim != 2 or pids.shape != inputs.shape[:1] or modality.shape != inputs.shape[:1]:
+            raise ValueError(
+                f"expected (B, D), (B,) and (B,), got {tuple(inputs.shape)}, {tuple(pids.shape)} "
+                f"and {tuple(modality.shape)}"
+            )
+        if inputs.dtype in (torch.float16, torch.bfloat16):
+            inputs = inputs.float()
+        with torch.autocast(inputs.device.type, enabled=False):
+            return self.compute(inputs, pids, modality)
+
+    def compute(self, inputs: Tensor, pids: Tensor, modality: Tensor) -> Tensor:
+        """The loss, for inputs of the right shape in full precision."""
+        raise NotImplementedError
+
+
+def nothing(inputs: Tensor) -> Tensor:
+    """A zero that backpropagates zeros, for a batch with nothing to compare."""
+    return inputs.sum() * 0

@@ -1,0 +1,25 @@
+"""Identity classification."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from torchreid_vi.losses.base import ReIDLoss
+
+
+class IdentityLoss(ReIDLoss):
+    """Cross-entropy of the identity logits.
+
+    Args:
+        label_smoothing: share of the target spread over all identities, in [0, 1].
+    """
+
+    on = "logits"
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+
+    def compute(self, inputs: Tensor, pids: Tensor, modality: Tensor) -> Tensor:
+        return F.cross_entropy(inputs, pids, label_smoothing=self.label_smoothing)

@@ -1,0 +1,124 @@
+"""Any torchreid model as a trunk: its feature maps, from one stem or one for each modality."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from torchreid_vi import host
+from torchreid_vi.errors import InputError, unknown_name
+from torchreid_vi.modality import Modality
+
+_STEM = ("conv1", "bn1", "layer0")  # what torchreid's models call their first layers
+
+
+class Backbone(nn.Module):
+    """The feature maps of a torchreid model.
+
+    With two streams each modality has a copy of the stem (the first convolution and its normalisation)
+    and all else is shared.
+
+    Args:
+        name: what torchreid calls the model.
+        streams: 1, or 2 for a stem for each modality.
+        last_stride: 1 keeps the last stage at its input's resolution, where the model has such a stage.
+        pretrained: start from the ImageNet weights that torchreid downloads.
+
+    Attributes:
+        channels: C of the feature maps (B, C, H, W).
+
+    Raises:
+        InputError: for an unknown name, a model without feature maps or a stem, or a failed download.
+    """
+
+    def __init__(self, name: str, streams: int = 1, last_stride: int = 2, pretrained: bool = False) -> None:
+        super().__init__()
+        self.trunk = torchreid_model(name, pretrained=pretrained)
+        if not callable(_maps(self.trunk)):
+            raise InputError(f"model.name {name} computes no feature maps on the way: choose another backbone")
+        for unused in ("classifier", "fc"):
+            if hasattr(self.trunk, unused):
+                setattr(self.trunk, unused, None)
+        if last_stride == 1:
+            _keep_resolution(self.trunk, name)
+        self.stems = nn.ModuleList()
+        if streams == 2:
+            self.stems.extend(_split_stem(self.trunk, name))
+        elif streams != 1:
+            raise InputError(f"model.streams is {streams}: it is 1 or 2")
+        self.channels = self._probe(name)
+
+    def forward(self, images: Tensor, modality: Tensor | None = None) -> Tensor:
+        """Feature maps (B, C, H′, W′) of images (B, 3, H, W); two streams need their modality (B,)."""
+        if len(self.stems):
+            if modality is None:
+                raise ValueError("a two-stream model needs the modality of each image")
+            images = self._stem(images, modality)
+        return _maps(self.trunk)(images)
+
+    def _stem(self, images: Tensor, modality: Tensor) -> Tensor:
+        rows = [(modality == kind).nonzero()[:, 0] for kind in Modality]
+        parts = [stem(images[row]) for stem, row in zip(self.stems, rows, strict=True) if len(row)]
+        order = torch.cat(rows)
+        return torch.cat(parts)[order.argsort()]
+
+    @torch.no_grad()
+    def _probe(self, name: str) -> int:
+        """The number of channels, by trying the model on one blank image."""
+        training = self.training
+        maps = self.eval()(torch.zeros(1, 3, 128, 64), torch.zeros(1, dtype=torch.long))
+        self.train(training)
+        if not isinstance(maps, Tensor) or maps.ndim != 4:
+            raise InputError(f"model.name {name} has no single spatial feature map: choose another backbone")
+        return maps.shape[1]
+
+
+def torchreid_model(name: str, num_classes: int = 1, pretrained: bool = False, **options: Any) -> nn.Module:
+    """torchreid's model of that name.
+
+    Raises:
+        InputError: for an unknown name, or when its weights cannot be downloaded.
+    """
+    if name not in host.MODELS:
+        raise unknown_name("model in model.name", name, host.MODELS)
+    try:
+        return host.models.build_model(
+            name, num_classes, pretrained=pretrained, use_gpu=False, **({"loss": "softmax"} | options)
+        )
+    except Exception as error:  # urllib's, gdown's or torch's, by model
+        if not pretrained or isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"the ImageNet weights of {name} could not be downloaded: connect to the network, "
+            "set model.pretrained False, or name a local file in model.load_weights"
+        ) from error
+
+
+def _maps(trunk: nn.Module) -> Callable[[Tensor], Tensor]:
+    """torchreid's models compute their maps in ``featuremaps``, some in ``features``."""
+    return cast(Callable[[Tensor], Tensor], getattr(trunk, "featuremaps", None) or getattr(trunk, "features", None))
+
+
+def _keep_resolution(trunk: nn.Module, name: str) -> None:
+    stage = getattr(trunk, "layer4", None)
+    if not isinstance(stage, nn.Sequential):
+        print(f"=> {name} has no last stride to change: model.last_stride is left as it is")
+        return
+    for module in stage[0].modules():
+        if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
+            module.stride = (1, 1)
+
+
+def _split_stem(trunk: nn.Module, name: str) -> list[nn.Module]:
+    """Takes the stem out of ``trunk``, which passes its input through in its place, and copies it."""
+    parts = [part for part in _STEM if hasattr(trunk, part)]
+    if not parts:
+        raise InputError(f"model.name {name} has no stem that is known: set model.streams 1")
+    stem = nn.Sequential(*(getattr(trunk, part) for part in parts))
+    for part in parts:
+        setattr(trunk, part, nn.Identity())
+    return [stem, copy.deepcopy(stem)]

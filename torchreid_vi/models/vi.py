@@ -1,0 +1,105 @@
+"""The visible-infrared model: backbone, pooling, batch-normalisation neck, classifier."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from torchreid_vi.errors import unknown_name
+from torchreid_vi.models.backbone import Backbone
+
+
+class VIOutput(NamedTuple):
+    """What a model returns in training.
+
+    Attributes:
+        pooled: features before the neck (B, D).
+        embedding: features after the neck (B, D), also what it returns in evaluation.
+        logits: identity scores (B, number of identities).
+    """
+
+    pooled: Tensor
+    embedding: Tensor
+    logits: Tensor
+
+
+class GeM(nn.Module):
+    """Generalised mean pooling, (mean xᵖ)^(1/p), of maps (B, C, H, W) to (B, C), in float32.
+
+    Args:
+        p: the exponent, fixed; 1 is the average and larger values lean to the maximum.
+
+    Reference:
+        Radenović et al. Fine-tuning CNN Image Retrieval with No Human Annotation. TPAMI 2019.
+    """
+
+    def __init__(self, p: float = 3.0) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, maps: Tensor) -> Tensor:
+        maps = maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
+        return (maps.clamp(min=0) ** self.p).mean((2, 3)).add(1e-12) ** (1 / self.p)
+
+
+class AveragePooling(nn.Module):
+    """The mean of maps (B, C, H, W) over positions (B, C)."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.mean((2, 3))
+
+
+POOLING: dict[str, type[nn.Module]] = {"gem": GeM, "avg": AveragePooling}
+
+
+class VIModel(nn.Module):
+    """A torchreid backbone with the head of AGW, MCJA and their kin.
+
+    ``model(images, modality)`` returns an embedding (B, D) in evaluation and a :class:`VIOutput` in
+    training. ``model(images)``, as torchreid's engines call it, returns in training what torchreid's
+    models do: the logits, or with ``loss="triplet"`` the logits and the pooled features.
+
+    Args:
+        backbone: name of a torchreid model.
+        num_classes: number of training identities.
+        streams: 1, or 2 for a stem for each modality.
+        pooling: ``gem`` or ``avg``.
+        last_stride: 1 keeps the last stage's resolution, where the backbone has one.
+        pretrained: start from torchreid's ImageNet weights.
+        loss: ``softmax`` or ``triplet``, for torchreid's engines alone.
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        num_classes: int,
+        streams: int = 1,
+        pooling: str = "gem",
+        last_stride: int = 2,
+        pretrained: bool = False,
+        loss: str = "softmax",
+    ) -> None:
+        super().__init__()
+        if pooling not in POOLING:
+            raise unknown_name("pooling in model.pooling", pooling, POOLING)
+        self.backbone = Backbone(backbone, streams, last_stride, pretrained)
+        self.pooling = POOLING[pooling]()
+        self.feature_dim = self.backbone.channels
+        self.neck = nn.BatchNorm1d(self.feature_dim)
+        # A bias frozen at zero is no bias: torchreid unfreezes every parameter at each epoch.
+        self.neck.register_parameter("bias", None)
+        self.classifier = nn.Linear(self.feature_dim, num_classes, bias=False)
+        nn.init.normal_(self.classifier.weight, std=0.001)
+        self.loss = loss
+
+    def forward(self, images: Tensor, modality: Tensor | None = None) -> Any:
+        pooled = self.pooling(self.backbone(images, modality))
+        embedding = self.neck(pooled)
+        if not self.training:
+            return embedding
+        logits = self.classifier(embedding)
+        if modality is not None:
+            return VIOutput(pooled, embedding, logits)
+        return (logits, pooled) if self.loss == "triplet" else logits

@@ -1,0 +1,147 @@
+"""One run from settings to results, and the folder that it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+from tqdm import tqdm
+from yacs.config import CfgNode
+
+from torchreid_vi import build, config
+from torchreid_vi.engine import seed_everything
+from torchreid_vi.errors import InputError
+from torchreid_vi.evaluation import Result
+from torchreid_vi.models import load_weights, read_checkpoint
+
+_PACKAGES = ("torchreid_vi", "torch", "torchvision", "torchreid", "numpy", "pillow", "scipy")
+
+
+def run(cfg: CfgNode) -> list[Result]:
+    """Trains and evaluates, or only evaluates, as the settings say; returns the final results.
+
+    The run folder is made once everything has been built, so a mistake in the settings or the data
+    leaves nothing behind. It holds ``config.yaml``, ``environment.json``, ``train.log``, TensorBoard
+    events, ``checkpoints/last.pth`` and ``results.json``.
+
+    Args:
+        cfg: from :func:`torchreid_vi.config.load_config`.
+
+    Raises:
+        InputError: for anything in the settings, the data or a checkpoint that cannot be used.
+    """
+    use_gpu = torch.cuda.is_available()
+    with _logged() as log:
+        seed_everything(cfg.train.seed, 0)
+        datamanager = build.build_datamanager(cfg, use_gpu)
+        model = build.build_model(cfg, datamanager.num_train_pids)
+        if cfg.model.load_weights:
+            loaded = load_weights(model, cfg.model.load_weights)
+            print(f"=> Loaded {loaded.matched} tensors from {cfg.model.load_weights}; not for this model: {loaded.unused}")
+        if use_gpu:
+            model = model.cuda()
+        engine = build.build_engine(cfg, datamanager, model, use_gpu)
+        if cfg.model.resume:
+            cfg.train.start_epoch = engine.resume(read_checkpoint(cfg.model.resume))
+            print(f"=> Resumed after epoch {cfg.train.start_epoch} from {cfg.model.resume}")
+        folder = _open_folder(cfg)
+        log.to(folder / ("test.log" if cfg.test.evaluate else "train.log"))
+        print(f"=> Run folder: {folder}")
+        print(_describe(cfg, model, engine))
+        engine.run(**config.run_kwargs(cfg))
+        if engine.results:
+            engine.write_results(folder / "results.json")
+        print(f"=> Written to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+    return engine.results
+
+
+def _open_folder(cfg: CfgNode) -> Path:
+    """Makes the run folder: the one named when it is free or resumed, else the next number."""
+    wanted = Path(cfg.data.save_dir + ("-test" if cfg.test.evaluate else ""))
+    folder, number = wanted, 1
+    while not cfg.model.resume and folder.exists() and any(folder.iterdir()):
+        number += 1
+        folder = wanted.with_name(f"{wanted.name}-{number}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        cfg.data.save_dir = str(folder)
+        (folder / "config.yaml").write_text(cfg.dump())
+        (folder / "environment.json").write_text(json.dumps(_environment(), indent=1) + "\n")
+    except OSError as error:
+        raise InputError(f"run folder {folder} cannot be written ({error.strerror}): set data.save_dir") from error
+    return folder
+
+
+def _environment() -> dict[str, Any]:
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in _PACKAGES},
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+    }
+
+
+def _describe(cfg: CfgNode, model: torch.nn.Module, engine: Any) -> str:
+    parameters = sum(p.numel() for p in model.parameters()) / 1e6
+    terms = ", ".join(f"{w:g} × {n}" for n, w in zip(cfg.loss.terms, cfg.loss.weights, strict=True))
+    what = f"losses {terms}" if cfg.loss.name == "vi" else f"torchreid's {cfg.loss.name} engine"
+    return (
+        f"=> {cfg.model.name}, {parameters:.2f} M parameters, {what}, seed {cfg.train.seed}, "
+        f"{'GPU' if engine.use_gpu else 'CPU'}"
+    )
+
+
+class _Log:
+    """Standard output that is also kept for the log file, past the progress bars."""
+
+    def __init__(self, console: TextIO) -> None:
+        self.console, self.file = console, None
+        self.kept: list[str] = []
+
+    file: TextIO | None
+
+    def write(self, text: str) -> int:
+        with tqdm.external_write_mode(file=self.console):
+            self.console.write(text)
+        if self.file:
+            self.file.write(text)
+            self.file.flush()
+        else:
+            self.kept.append(text)
+        return len(text)
+
+    def flush(self) -> None:
+        self.console.flush()
+
+    def isatty(self) -> bool:
+        return self.console.isatty()
+
+    def to(self, path: Path) -> None:
+        """Appends to a file from now on, what was kept first."""
+        self.file = path.open("a", encoding="utf-8")
+        self.file.write("".join(self.kept))
+        self.kept.clear()
+
+
+@contextmanager
+def _logged() -> Iterator[_Log]:
+    log = _Log(sys.stdout)
+    sys.stdout = log  # type: ignore[assignment]
+    try:
+        yield log
+    finally:
+        sys.stdout = log.console
+        if log.file:
+            log.file.close()
