@@ -102,8 +102,8 @@ def _identity_ranks(distances: np.ndarray, query_ids: np.ndarray, gallery_ids: n
     ranks = 1 + np.count_nonzero(nearest < own, axis=1)
     for i in np.nonzero(np.count_nonzero(nearest == own, axis=1) > 1)[0]:
         at = np.nonzero(distances[i] == own[i])[0]
-        before = at[: np.nonzero(gallery_ids[at] == query_ids[i])[0][0]]
-        ranks[i] += len(np.unique(gallery_ids[before]))
+        before = gallery_ids[at[: np.nonzero(gallery_ids[at] == query_ids[i])[0][0]]]
+        ranks[i] += np.count_nonzero(np.isin(ids[nearest[i] == own[i]], before))
     return ranks
 
 

@@ -39,7 +39,7 @@ def soft_rank(values: Tensor, epsilon: float, spread: float | None = None) -> Te
         return values
     theta = values / epsilon
     if spread is None:
-        spread = float((values.amax(-1) - values.amin(-1)).max())
+        spread = float((values.detach().amax(-1) - values.detach().amin(-1)).max())
     if epsilon * n >= 2 * spread:
         return theta - theta.mean(-1, keepdim=True) + (n + 1) / 2
     rows = theta.reshape(-1, n)

@@ -1,0 +1,28 @@
+"""Tiny synthetic trees in every layout, drawn once for the whole suite."""
+
+import shutil
+
+import pytest
+
+from torchreid_vi.data.synthetic import LAYOUTS, draw_dataset
+
+
+@pytest.fixture(scope="session")
+def roots(tmp_path_factory):
+    """A folder with ``sysu_mm01``, ``regdb``, ``llcm`` and ``vi_synthetic``: 12 people, 3 images each."""
+    root = tmp_path_factory.mktemp("data")
+    for layout in LAYOUTS:
+        draw_dataset(root, layout, ids=12, images=3, size=(16, 40), processes=1)
+    draw_dataset(root, ids=12, images=3, size=(16, 40), folder="vi_synthetic", processes=1)
+    return root
+
+
+@pytest.fixture
+def copy_of(roots, tmp_path):
+    """Copies one of those trees, to be damaged, and returns the folder it lies in."""
+
+    def copy(name):
+        shutil.copytree(roots / name, tmp_path / name)
+        return tmp_path
+
+    return copy

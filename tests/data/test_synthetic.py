@@ -1,0 +1,327 @@
+"""The synthetic datasets: repeatable bytes, exact layouts, nothing left of an interrupted drawing."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from torchreid_vi.data import DATASETS
+from torchreid_vi.data.synthetic import LAYOUTS, draw_dataset, published_sysu_layout
+from torchreid_vi.data.synthetic.person import random_person
+from torchreid_vi.errors import InputError
+from torchreid_vi.evaluation.protocols import PROTOCOLS, TestSet, trials
+from torchreid_vi.modality import Modality
+
+FOLDERS = {"sysu": "sysu_mm01", "regdb": "regdb", "llcm": "llcm"}
+OFFICIAL_DRAWS = Path(__file__).parents[2].parent / "shared/data/sysu_mm01_splits/rand_perm_cam.mat"
+SMALL = {"ids": 6, "images": 1, "size": (16, 40)}
+LARGE = {"ids": 160, "images": 6, "size": (16, 40)}  # takes some seconds
+
+
+def contents(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def leftovers(root):
+    return [path.name for path in Path(root).iterdir()]
+
+
+def read(root, layout, **options):
+    return DATASETS[FOLDERS[layout]](root=str(root), verbose=False, **options)
+
+
+# The bytes
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_same_arguments_give_the_same_bytes_with_one_and_two_processes(layout, tmp_path):
+    trees = [
+        contents(draw_dataset(tmp_path / str(run), layout, processes=processes, **SMALL))
+        for run, processes in enumerate((1, 1, 2))
+    ]
+    assert trees[0] == trees[1]
+    assert trees[0] == trees[2]
+    assert any(name.startswith(("exp/", "idx/")) for name in trees[0])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_another_seed_gives_other_people_and_other_splits(layout, tmp_path):
+    one = contents(draw_dataset(tmp_path / "a", layout, seed=0, processes=1, **(SMALL | {"ids": 12})))
+    two = contents(draw_dataset(tmp_path / "b", layout, seed=1, processes=1, **(SMALL | {"ids": 12})))
+    pictures = [name for name in one.keys() & two.keys() if name.endswith((".jpg", ".bmp"))]
+    lists = [
+        name
+        for name in one.keys() & two.keys()
+        if name.endswith((".txt", ".mat")) and "available" not in name
+    ]
+    assert pictures and all(one[name] != two[name] for name in pictures)
+    assert lists and any(one[name] != two[name] for name in lists)
+
+
+def test_mat_files_do_not_carry_the_date(roots):
+    for path in (roots / "sysu_mm01" / "exp").glob("*.mat"):
+        assert path.read_bytes()[:116].rstrip() == b"MATLAB 5.0 MAT-file"
+
+
+def test_drawing_leaves_the_global_generators_alone(tmp_path):
+    np.random.seed(0)
+    before = np.random.get_state()[1].copy()
+    draw_dataset(tmp_path, processes=1, **SMALL)
+    assert (np.random.get_state()[1] == before).all()
+
+
+# The layouts, read by the real readers
+
+
+def test_sysu_layout_is_read_with_the_counts_that_were_drawn(roots):
+    dataset = read(roots, "sysu")
+    assert dataset.num_train_pids == 8 and dataset.num_train_cams == 6
+    assert (len(dataset.train), len(dataset.query), len(dataset.gallery)) == (8 * 6 * 3, 4 * 2 * 3, 4 * 4 * 3)
+
+
+def test_regdb_layout_is_read_with_the_counts_that_were_drawn_in_every_split(roots):
+    for split in range(10):
+        dataset = read(roots, "regdb", split_id=split)
+        assert dataset.num_train_pids == 6 and dataset.num_train_cams == 2
+        assert (len(dataset.train), len(dataset.query), len(dataset.gallery)) == (6 * 2 * 3, 6 * 3, 6 * 3)
+
+
+def test_llcm_layout_is_read_with_the_counts_that_were_drawn(roots):
+    dataset = read(roots, "llcm")
+    # Everyone is under visible camera 3, which has no infrared twin, and under three pairs of cameras.
+    assert dataset.num_train_pids == 8
+    assert (len(dataset.train), len(dataset.query), len(dataset.gallery)) == (8 * 7 * 3, 4 * 3 * 3, 4 * 4 * 3)
+
+
+def test_every_picture_has_the_size_that_was_asked_for(roots):
+    for path in [*roots.rglob("*.jpg"), *roots.rglob("*.bmp")]:
+        with Image.open(path) as image:
+            assert image.size == (16, 40)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_infrared_pictures_are_grey_and_visible_ones_are_not(layout, roots):
+    dataset = read(roots, layout)
+    spread = {modality: [] for modality in Modality}
+    for item in dataset.train + dataset.query + dataset.gallery:
+        with Image.open(item[0]) as image:
+            pixels = np.asarray(image.convert("RGB"), dtype=int)
+        spread[dataset.modality(item)].append(np.ptp(pixels, axis=2).mean())
+    assert max(spread[Modality.INFRARED]) < 1
+    assert min(spread[Modality.VISIBLE]) > 3
+
+
+def test_infrared_reflectance_is_independent_of_colour():
+    people = [random_person(np.random.default_rng([7, number])) for number in range(400)]
+    for garment in ("top", "bottom", "shoes", "bag", "hair"):
+        materials = [getattr(person, garment) for person in people]
+        for which in range(2):
+            luminance = [np.dot((0.299, 0.587, 0.114), m.colours[which]) for m in materials]
+            reflectance = [m.reflectances[which] for m in materials]
+            assert np.std(luminance) > 0.05 and np.std(reflectance) > 0.05
+            assert abs(np.corrcoef(luminance, reflectance)[0, 1]) < 0.15, garment
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"layout": "sysuu"}, "did you mean 'sysu'"),
+        ({"layout": "sysu", "ids": 5}, "at least 6"),
+        ({"layout": "regdb", "ids": 1}, "at least 2"),
+        ({"layout": "llcm", "ids": 2}, "at least 3"),
+        ({"ids": 0}, "at least 6"),
+        ({"seed": -1}, "seed"),
+        ({"images": 0}, "image"),
+        ({"size": (4, 40)}, "8 × 8"),
+        ({"layout": "llcm", "published": True}, "llcm"),
+    ],
+)
+def test_arguments_that_give_no_dataset_are_named_and_leave_nothing(arguments, named, tmp_path):
+    with pytest.raises(InputError, match=named) as caught:
+        draw_dataset(tmp_path, **arguments)
+    assert "\n" not in str(caught.value)
+    assert leftovers(tmp_path) == []
+
+
+def test_a_folder_that_exists_is_not_drawn_over(tmp_path):
+    (tmp_path / "sysu_mm01").mkdir()
+    (tmp_path / "sysu_mm01" / "mine.txt").write_text("keep")
+    with pytest.raises(InputError, match="sysu_mm01 exists already"):
+        draw_dataset(tmp_path, **SMALL)
+    assert contents(tmp_path) == {"sysu_mm01/mine.txt": b"keep"}
+
+
+def test_a_root_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(InputError, match=r"cannot draw a dataset into .*file"):
+        draw_dataset(tmp_path / "file", **SMALL)
+
+
+# Interruptions
+
+
+def wait_for_pictures(root):
+    """Waits until a drawing under ``root`` has written its first pictures."""
+    deadline = time.monotonic() + 60
+    while not any(Path(root).glob(".*.partial-*/cam6/0002/*.jpg")):
+        assert time.monotonic() < deadline, "nothing was drawn"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def interrupted():
+    """Runs a drawing and raises an exception out of the middle of it, as a signal does.
+
+    Returns how long the drawing went on after the interruption, in seconds.
+    """
+    previous = signal.getsignal(signal.SIGUSR1)
+
+    def run(error, root, **arguments):
+        sent = []
+
+        def strike():
+            wait_for_pictures(root)
+            sent.append(time.monotonic())
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+        def handler(number, frame):
+            raise error
+
+        signal.signal(signal.SIGUSR1, handler)
+        watcher = threading.Thread(target=strike)
+        watcher.start()
+        try:
+            with pytest.raises(type(error)):
+                draw_dataset(root, **arguments)
+        finally:
+            watcher.join()
+        return time.monotonic() - sent[0]
+
+    yield run
+    signal.signal(signal.SIGUSR1, previous)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError("full")])
+def test_an_interrupted_drawing_leaves_nothing(error, interrupted, tmp_path):
+    interrupted(error, tmp_path, processes=1, **LARGE)
+    assert leftovers(tmp_path) == []
+    assert draw_dataset(tmp_path, processes=1, **SMALL).is_dir()
+
+
+def test_an_interrupted_drawing_by_several_processes_stops_without_drawing_the_rest(interrupted, tmp_path):
+    seconds = interrupted(KeyboardInterrupt(), tmp_path, processes=2, **LARGE)
+    assert leftovers(tmp_path) == []
+    assert seconds < 3
+
+
+def test_a_killed_drawing_leaves_no_dataset_and_the_next_one_cleans_up(tmp_path):
+    code = (
+        "import sys; from torchreid_vi.data.synthetic import draw_dataset; "
+        "draw_dataset(sys.argv[1], ids=2000, images=6, size=(64, 160), processes=1)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)], stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_for_pictures(tmp_path)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert leftovers(tmp_path) == [f".sysu_mm01.partial-{process.pid}"]
+    with pytest.raises(InputError, match="not found"):
+        read(tmp_path, "sysu")
+    draw_dataset(tmp_path, processes=1, **SMALL)
+    assert leftovers(tmp_path) == ["sysu_mm01"]
+
+
+def test_the_partial_tree_of_a_running_process_is_left_alone(tmp_path):
+    running = tmp_path / f".sysu_mm01.partial-{os.getppid()}"
+    running.mkdir()
+    draw_dataset(tmp_path, processes=1, **SMALL)
+    assert running.is_dir()
+
+
+# The published structure of SYSU-MM01
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """The published tree with empty files for pictures."""
+    root = tmp_path_factory.mktemp("published")
+    plan = published_sysu_layout(0)
+    folder = root / plan.folder
+    for parent in {(folder / path).parent for path in (*plan.lists, *(p.path for p in plan.pictures))}:
+        parent.mkdir(parents=True, exist_ok=True)
+    for path, content in plan.lists.items():
+        (folder / path).write_bytes(content)
+    for picture in plan.pictures:
+        (folder / picture.path).touch()
+    yield root
+    shutil.rmtree(root)
+
+
+def test_the_published_structure_has_the_published_counts(published):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # the reader's warning that the tree is not complete
+        dataset = read(published, "sysu")
+    kinds = [dataset.modality(item) for item in dataset.train]
+    assert kinds.count(Modality.VISIBLE) == 22258
+    assert kinds.count(Modality.INFRARED) == 11909
+    assert dataset.num_train_pids == 395
+    assert len(dataset.query) == 3803
+    assert len(dataset.gallery) == 6775
+    assert len({item[1] for item in dataset.query + dataset.gallery}) == 96
+    queries = [dataset.cameras[item[2]].number for item in dataset.query]
+    assert (queries.count(3), queries.count(6)) == (1883, 1920)
+
+
+def as_test_set(published):
+    query, gallery = (read(published, "sysu", mode=mode) for mode in ("query", "gallery"))
+    items = query.data + gallery.data
+    return TestSet(
+        pids=np.array([item[1] for item in items]),
+        cameras=np.array([item[2] for item in items]),
+        numbers=np.concatenate([query.image_numbers(query.data), gallery.image_numbers(gallery.data)]),
+        table=query.cameras,
+        permutations=query.gallery_permutations(),
+    )
+
+
+def check_galleries(test_set):
+    for mode, shots, size in (("all", 1, 301), ("all", 10, 3010), ("indoor", 1, 112), ("indoor", 10, 1120)):
+        drawn = list(trials(PROTOCOLS["sysu_mm01"][f"{mode}/{shots}-shot/official"], test_set))
+        assert [len(trial.gallery) for trial in drawn] == [size] * 10
+        assert [len(trial.query) for trial in drawn] == [3803] * 10
+        assert len({tuple(trial.gallery) for trial in drawn}) == 10
+
+
+def test_the_generated_draws_give_galleries_of_the_published_sizes(published):
+    check_galleries(as_test_set(published))
+
+
+def test_the_official_draws_give_galleries_of_the_published_sizes(published):
+    if not OFFICIAL_DRAWS.is_file():
+        pytest.skip("the official rand_perm_cam.mat is not here")
+    target = published / "sysu_mm01" / "exp" / "rand_perm_cam.mat"
+    generated = target.read_bytes()
+    shutil.copy(OFFICIAL_DRAWS, target)
+    try:
+        official = as_test_set(published)
+    finally:
+        target.write_bytes(generated)
+    check_galleries(official)
+    first = next(trials(PROTOCOLS["sysu_mm01"]["all/1-shot/official"], official))
+    other = next(trials(PROTOCOLS["sysu_mm01"]["all/1-shot/official"], as_test_set(published)))
+    assert set(first.gallery) != set(other.gallery)

@@ -1,0 +1,201 @@
+"""Every loss against the formula in plain loops, value and gradient, and on degenerate batches."""
+
+import math
+
+import pytest
+import torch
+from scipy.optimize import isotonic_regression
+from torch.nn import functional as F
+
+from torchreid_vi.build import LOSSES
+from torchreid_vi.losses import CrossModalityRetrievalLoss, HardTripletLoss, IdentityLoss, soft_rank
+
+
+def batch(ids=4, images=3, width=16, seed=0, noise=1.0):
+    """Embeddings of ``ids`` people, ``images`` in each modality, in double precision and shuffled."""
+    generator = torch.Generator().manual_seed(seed)
+    pids = torch.arange(ids).repeat_interleave(2 * images)
+    modality = torch.tensor([0, 1]).repeat_interleave(images).repeat(ids)
+    centres = torch.randn(ids, width, generator=generator, dtype=torch.float64)
+    x = centres[pids] + noise * torch.randn(len(pids), width, generator=generator, dtype=torch.float64)
+    order = torch.randperm(len(pids), generator=generator)
+    return x[order], pids[order], modality[order]
+
+
+def cmr_by_loops(x, pids, modality, epsilon):
+    """The paper's loss, query by query; SciPy finds the blocks, the arithmetic is written out."""
+    directions = []
+    for side in (0, 1):
+        terms = []
+        gallery = [j for j in range(len(x)) if modality[j] != side]
+        n = len(gallery)
+        for i in range(len(x)):
+            matches = [pids[j] == pids[i] for j in gallery]
+            if modality[i] != side or not any(matches) or all(matches):
+                continue
+            theta = [(1 - F.cosine_similarity(x[i], x[j], dim=0)) / 2 / epsilon for j in gallery]
+            order = sorted(range(n), key=lambda k: -theta[k].item())
+            fit = isotonic_regression([theta[k].item() - (n - p) for p, k in enumerate(order)], increasing=False)
+            ranks = [None] * n
+            for start, end in zip(fit.blocks[:-1], fit.blocks[1:], strict=True):
+                mean_theta = sum(theta[order[p]] for p in range(start, end)) / int(end - start)
+                mean_weight = sum(n - p for p in range(start, end)) / int(end - start)
+                for p in range(start, end):
+                    ranks[order[p]] = theta[order[p]] - mean_theta + mean_weight
+            terms += [abs(rank - (1 if match else n)) for rank, match in zip(ranks, matches, strict=True)]
+        if terms:
+            directions.append(sum(terms) / len(terms))
+    return sum(directions) / len(directions)
+
+
+def triplet_by_loops(x, pids, modality, margin):
+    terms = []
+    for i in range(len(x)):
+        distance = [(x[i] - x[j]).pow(2).sum().clamp(min=1e-12).sqrt() for j in range(len(x))]
+        positive = max(distance[j] for j in range(len(x)) if pids[j] == pids[i])
+        negative = min(distance[j] for j in range(len(x)) if pids[j] != pids[i])
+        terms.append(torch.clamp(margin + positive - negative, min=0))
+    return sum(terms) / len(terms)
+
+
+def identity_by_loops(x, pids, modality, smoothing):
+    total = 0.0
+    for row, pid in zip(x, pids, strict=True):
+        log_probability = row - torch.logsumexp(row, 0)
+        for k in range(len(row)):
+            target = (1 - smoothing) * (k == int(pid)) + smoothing / len(row)
+            total = total - target * log_probability[k]
+    return total / len(x)
+
+
+ORACLES = [
+    (CrossModalityRetrievalLoss(0.5), lambda *b: cmr_by_loops(*b, 0.5)),
+    (CrossModalityRetrievalLoss(0.1), lambda *b: cmr_by_loops(*b, 0.1)),
+    (CrossModalityRetrievalLoss(0.01), lambda *b: cmr_by_loops(*b, 0.01)),
+    (HardTripletLoss(0.3), lambda *b: triplet_by_loops(*b, 0.3)),
+    (IdentityLoss(), lambda *b: identity_by_loops(*b, 0.0)),
+    (IdentityLoss(0.1), lambda *b: identity_by_loops(*b, 0.1)),
+]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(("loss", "oracle"), ORACLES, ids=lambda v: type(v).__name__)
+def test_value_and_gradient_are_the_formulas(loss, oracle, seed):
+    x, pids, modality = batch(seed=seed)
+    a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+    value, expected = loss(a, pids, modality), oracle(b, pids, modality)
+    value.backward()
+    expected.backward()
+    assert value.item() == pytest.approx(expected.item(), abs=1e-12)
+    torch.testing.assert_close(a.grad, b.grad, atol=1e-10, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_order_of_a_batch_does_not_matter(name):
+    x, pids, modality = batch()
+    loss, order = LOSSES[name](), torch.randperm(len(x))
+    torch.testing.assert_close(loss(x, pids, modality), loss(x[order], pids[order], modality[order]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", LOSSES)
+def test_half_precision_is_computed_in_float32(name, dtype):
+    x, pids, modality = batch()
+    half = x.to(dtype)
+    loss = LOSSES[name]()
+    with torch.autocast("cpu", torch.bfloat16):
+        value = loss(half, pids, modality)
+    assert value.dtype is torch.float32
+    torch.testing.assert_close(value, loss(half.float(), pids, modality))
+
+
+def _one_modality():
+    x, pids, modality = batch()
+    return x, pids, torch.zeros_like(modality)
+
+
+def _one_identity():
+    x, pids, modality = batch()
+    return x, torch.zeros_like(pids), modality
+
+
+def _no_common_identity():
+    x, pids, modality = batch()
+    return x, pids * 2 + modality, modality
+
+
+def _duplicates():
+    x, pids, modality = batch()
+    return x[:1].repeat(len(x), 1), pids, modality
+
+
+@pytest.mark.parametrize("make", [_one_modality, _one_identity, _no_common_identity, _duplicates])
+@pytest.mark.parametrize("name", LOSSES)
+def test_degenerate_batches_give_a_finite_differentiable_scalar(name, make):
+    x, pids, modality = make()
+    x = x.clone().requires_grad_()
+    value = LOSSES[name]()(x, pids, modality)
+    assert isinstance(value, torch.Tensor) and value.shape == ()
+    value.backward()
+    assert math.isfinite(value.item()) and torch.isfinite(x.grad).all()
+
+
+@pytest.mark.parametrize("make", [_one_modality, _one_identity, _no_common_identity])
+def test_cmr_is_zero_without_a_valid_query(make):
+    x, pids, modality = make()
+    assert CrossModalityRetrievalLoss()(x, pids, modality).item() == 0
+
+
+def test_cmr_collapses_to_a_difference_of_mean_distances():
+    x, pids, modality = batch(ids=4, images=4)
+    unit, epsilon, n = F.normalize(x, dim=1), 0.5, 16
+    p, m = 4, 12
+    directions = []
+    for side in (0, 1):
+        values = []
+        for i in (modality == side).nonzero()[:, 0]:
+            d = (1 - unit[modality != side] @ unit[i]) / 2
+            same = pids[modality != side] == pids[i]
+            difference = d[same].mean() - d[~same].mean()
+            values.append((n - 1) / 2 + 2 * p * m / (epsilon * n**2) * difference)
+        directions.append(torch.stack(values).mean())
+    torch.testing.assert_close(
+        CrossModalityRetrievalLoss(epsilon)(x, pids, modality), torch.stack(directions).mean()
+    )
+
+
+def test_cmr_is_near_zero_for_a_perfect_ranking_of_two_and_small_epsilon():
+    x = torch.tensor([[1.0, 0], [0, 1], [1, 0], [0, 1]], dtype=torch.float64)
+    loss = CrossModalityRetrievalLoss(1e-4)(x, torch.tensor([0, 1, 0, 1]), torch.tensor([0, 0, 1, 1]))
+    assert loss.item() == pytest.approx(0)
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 0.03])
+def test_cmr_gradcheck(epsilon):
+    x, pids, modality = batch(ids=3, images=2, width=5)
+    loss = CrossModalityRetrievalLoss(epsilon)
+    assert torch.autograd.gradcheck(lambda v: loss(v, pids, modality), (x.requires_grad_(),), eps=1e-7, atol=1e-4)
+
+
+def test_soft_rank_accepts_no_rows():
+    assert soft_rank(torch.zeros(0, 5), 0.5).shape == (0, 5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_wrong_shapes_are_named(name):
+    x, pids, modality = batch()
+    with pytest.raises(ValueError, match=r"\(B, D\), \(B,\) and \(B,\)"):
+        LOSSES[name]()(x, pids[:-1], modality)
+
+
+def test_cmr_refuses_an_epsilon_of_zero():
+    with pytest.raises(ValueError, match="epsilon"):
+        CrossModalityRetrievalLoss(0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("name", LOSSES)
+def test_cuda_agrees_with_the_cpu(name):
+    x, pids, modality = batch()
+    on_gpu = LOSSES[name]()(x.cuda(), pids.cuda(), modality.cuda()).cpu()
+    torch.testing.assert_close(on_gpu, LOSSES[name]()(x, pids, modality))
