@@ -3,8 +3,11 @@
 import shutil
 
 import pytest
+import torch
 
 from torchreid_vi.data.synthetic import LAYOUTS, draw_dataset
+
+torch.set_num_threads(1)  # threads of several processes that wait for each other cost more than they give
 
 
 @pytest.fixture(scope="session")

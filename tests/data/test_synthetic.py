@@ -229,7 +229,7 @@ def test_an_interrupted_drawing_by_several_processes_stops_without_drawing_the_r
 def test_a_killed_drawing_leaves_no_dataset_and_the_next_one_cleans_up(tmp_path):
     code = (
         "import sys; from torchreid_vi.data.synthetic import draw_dataset; "
-        "draw_dataset(sys.argv[1], ids=2000, images=6, size=(64, 160), processes=1)"
+        "draw_dataset(sys.argv[1], ids=300, images=6, size=(64, 160), processes=1)"
     )
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)], stderr=subprocess.DEVNULL

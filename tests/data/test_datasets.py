@@ -1,0 +1,546 @@
+"""The datasets: items, cameras and modalities, sums, and what a damaged tree makes them say."""
+
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+import torch
+import torchreid
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch.utils.data import default_collate
+from torchvision import transforms as tv
+
+from torchreid_vi.data import DATASETS, VIDataset
+from torchreid_vi.data.datasets.base import read_image
+from torchreid_vi.data.transforms import ModalityTransform
+from torchreid_vi.errors import InputError
+from torchreid_vi.modality import Modality
+
+FOLDERS = ["sysu_mm01", "regdb", "llcm", "vi_synthetic"]
+
+
+def load(name, root, **options):
+    return DATASETS[name](root=str(root), verbose=False, **options)
+
+
+def everything(dataset):
+    return dataset.train + dataset.query + dataset.gallery
+
+
+def one_sentence(error):
+    text = str(error)
+    assert "\n" not in text and "Traceback" not in text and len(text) < 1000
+    return text
+
+
+# Items and cameras
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_items_are_torchreids_and_training_identities_are_relabelled(name, roots):
+    dataset = load(name, roots)
+    for path, pid, camid, dsetid in everything(dataset):
+        assert Path(path).is_file()
+        assert type(pid) is int and 0 <= camid < len(dataset.cameras) and dsetid == 0
+    assert {item[1] for item in dataset.train} == set(range(dataset.num_train_pids))
+    assert len({item[0] for item in everything(dataset)}) == len(everything(dataset))
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_mode_chooses_the_data(name, roots):
+    for mode in ("train", "query", "gallery"):
+        dataset = load(name, roots, mode=mode)
+        assert dataset.data == getattr(dataset, mode) and len(dataset) == len(dataset.data)
+
+
+@pytest.mark.parametrize("name", ["sysu_mm01", "vi_synthetic"])
+def test_sysu_items_agree_with_their_folders(name, roots):
+    dataset = load(name, roots)
+    lists = {
+        split: (roots / name / "exp" / f"{split}_id.txt").read_text() for split in ("train", "val", "test")
+    }
+    ids = {split: sorted(map(int, text.split(","))) for split, text in lists.items()}
+    label = {pid: i for i, pid in enumerate(sorted(ids["train"] + ids["val"]))}
+    for path, pid, camid, _ in everything(dataset):
+        camera, folder = Path(path).parts[-3:-1]
+        assert dataset.cameras[camid].number == int(camera[3:])
+        assert pid == (label[int(folder)] if int(folder) in label else int(folder))
+    assert {item[1] for item in dataset.query} == {item[1] for item in dataset.gallery} == set(ids["test"])
+
+
+def test_sysu_cameras_have_the_published_modalities_and_places(roots):
+    dataset = load("sysu_mm01", roots)
+    camera = {camera.number: camera for camera in dataset.cameras}
+    assert [n for n in camera if camera[n].modality is Modality.INFRARED] == [3, 6]
+    assert camera[2].location == camera[3].location
+    assert len({camera[n].location for n in camera}) == 5
+    assert {dataset.modality(item) for item in dataset.query} == {Modality.INFRARED}
+    assert {dataset.modality(item) for item in dataset.gallery} == {Modality.VISIBLE}
+    assert {dataset.modality(item) for item in dataset.train} == set(Modality)
+
+
+def test_regdb_modality_is_that_of_the_folder_and_labels_are_those_of_the_list(roots):
+    dataset = load("regdb", roots)
+    expected = {"Visible": Modality.VISIBLE, "Thermal": Modality.INFRARED}
+    for item in everything(dataset):
+        assert dataset.modality(item) is expected[Path(item[0]).parts[-3]]
+    assert {Path(item[0]).parts[-3] for item in dataset.query} == {"Visible"}
+    assert {Path(item[0]).parts[-3] for item in dataset.gallery} == {"Thermal"}
+    lines = (roots / "regdb" / "idx" / "test_visible_1.txt").read_text().splitlines()
+    listed = [(str(roots / "regdb" / line.split()[0]), int(line.split()[1])) for line in lines]
+    assert [item[:2] for item in dataset.query] == listed
+
+
+def test_regdb_pairs_visible_and_thermal_images_of_the_same_person(roots):
+    dataset = load("regdb", roots, split_id=4)
+    for items in (dataset.train, dataset.query + dataset.gallery):
+        owner = {}
+        for path, pid, _, _ in items:
+            assert owner.setdefault(pid, Path(path).parts[-2]) == Path(path).parts[-2]
+
+
+def test_llcm_modality_comes_from_the_folder_though_camera_numbers_are_shared(roots):
+    dataset = load("llcm", roots)
+    seen = {modality: set() for modality in Modality}
+    for path, _, camid, _ in everything(dataset):
+        camera = dataset.cameras[camid]
+        assert camera.number == int(re.search(r"_c(\d\d)_", Path(path).name)[1])
+        folder = Path(path).relative_to(roots / "llcm").parts[0]
+        assert camera.modality is (Modality.INFRARED if "nir" in folder else Modality.VISIBLE)
+        seen[camera.modality].add((camera.number, camid))
+    visible, infrared = dict(seen[Modality.VISIBLE]), dict(seen[Modality.INFRARED])
+    assert len(visible.keys() & infrared.keys()) >= 5
+    assert not set(visible.values()) & set(infrared.values())
+    assert 3 in visible and 3 not in infrared
+    for item in dataset.query:
+        path = Path(item[0])
+        assert path.parts[-4:-2] == ("test_nir", f"cam{dataset.cameras[item[2]].number}")
+        assert int(path.parts[-2]) == item[1]
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_image_numbers_count_from_one_within_an_identity_and_camera(name, roots):
+    dataset = load(name, roots)
+    for items in (dataset.query, dataset.gallery):
+        groups = {}
+        for item, number in zip(items, dataset.image_numbers(items).tolist(), strict=True):
+            groups.setdefault(item[1:3], []).append(number)
+        assert all(sorted(numbers) == [1, 2, 3] for numbers in groups.values())
+
+
+def test_sysu_image_numbers_are_those_of_the_file_names(copy_of):
+    root = copy_of("sysu_mm01")
+    dataset = load("sysu_mm01", root)
+    folder = Path(dataset.query[0][0]).parent
+    (folder / "0001.jpg").unlink()
+    dataset = load("sysu_mm01", root)
+    items = [item for item in dataset.query if Path(item[0]).parent == folder]
+    assert dataset.image_numbers(items).tolist() == [2, 3]
+    (folder / "0002.jpg").rename(folder / "two.jpg")
+    dataset = load("sysu_mm01", root)
+    with pytest.raises(InputError, match=r"two\.jpg"):
+        dataset.image_numbers(dataset.query)
+
+
+def test_an_item_carries_its_modality_through_torchs_collate(roots):
+    transform = ModalityTransform(
+        tv.Compose([tv.ToTensor(), tv.Lambda(torch.zeros_like)]),
+        tv.Compose([tv.ToTensor(), tv.Lambda(torch.ones_like)]),
+    )
+    dataset = load("llcm", roots, transform=transform)
+    batch = default_collate([dataset[index] for index in range(len(dataset))])
+    expected = torch.tensor([dataset.modality(item) for item in dataset.data])
+    assert torch.equal(batch["modality"], expected)
+    # Each modality was given its own transform: visible pictures to 0, infrared ones to 1.
+    assert torch.equal(batch["img"].mean((1, 2, 3)), expected.float())
+    assert batch["impath"] == [item[0] for item in dataset.data]
+    assert batch["pid"].tolist() == [item[1] for item in dataset.data]
+    assert batch["camid"].tolist() == [item[2] for item in dataset.data]
+
+
+def test_a_plain_transform_serves_both_modalities_and_none_leaves_the_picture(roots):
+    assert load("sysu_mm01", roots, transform=tv.ToTensor())[0]["img"].shape == (3, 40, 16)
+    picture = load("sysu_mm01", roots)[0]["img"]
+    assert isinstance(picture, Image.Image) and picture.mode == "RGB"
+
+
+def test_k_tfm_gives_independent_views(roots):
+    torch.manual_seed(0)
+    noise = tv.Compose([tv.ToTensor(), tv.Lambda(lambda image: image + torch.rand(1))])
+    views = load("sysu_mm01", roots, transform=ModalityTransform(noise, noise), k_tfm=2)[0]["img"]
+    assert len(views) == 2 and not torch.equal(*views)
+
+
+def test_the_dataset_is_found_from_its_own_folder_too(roots):
+    # VIDataset's documented `root`: "the folder that holds the dataset's folder, or that folder itself".
+    assert len(load("sysu_mm01", roots / "sysu_mm01").train) == len(load("sysu_mm01", roots).train)
+
+
+# Splits of RegDB, and all images at once
+
+
+def test_split_id_chooses_the_split(roots):
+    for split in range(10):
+        lines = (roots / "regdb" / "idx" / f"train_visible_{split + 1}.txt").read_text().splitlines()
+        listed = {str(roots / "regdb" / line.split()[0]) for line in lines}
+        dataset = load("regdb", roots, split_id=split)
+        assert {item[0] for item in dataset.train if item[2] == 0} == listed
+    assert load("regdb", roots, split_id=0).train != load("regdb", roots, split_id=3).train
+
+
+@pytest.mark.parametrize("split", [-1, 10, 99])
+def test_a_split_that_does_not_exist_is_named(split, roots):
+    with pytest.raises(InputError, match=rf"{split}\b.*0 to 9"):
+        load("regdb", roots, split_id=split)
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_combineall_trains_on_every_image_with_contiguous_identities(name, roots):
+    plain, combined = load(name, roots), load(name, roots, combineall=True)
+    assert {item[0] for item in combined.train} == {item[0] for item in everything(plain)}
+    assert len(combined.data) == len(combined.train) == len(everything(plain))
+    assert combined.num_train_pids == 12
+    assert {item[1] for item in combined.train} == set(range(12))
+    assert combined.train[: len(plain.train)] == plain.train
+    owner = {}
+    for path, pid, _, _ in combined.train[len(plain.train) :]:
+        person = re.search(r"(\d+)$", str(Path(path).parent))[1].lstrip("0")
+        assert owner.setdefault(pid, person) == person
+
+
+def test_combineall_keeps_a_query_identity_that_the_gallery_lacks(copy_of):
+    root = copy_of("sysu_mm01")
+    lonely = load("sysu_mm01", root).query[0][1]
+    for camera in (1, 2, 4, 5):
+        for path in (root / "sysu_mm01" / f"cam{camera}" / f"{lonely:04d}").iterdir():
+            path.unlink()
+    combined = load("sysu_mm01", root, combineall=True)
+    assert combined.num_train_pids == 12 and len(combined.train) == 12 * 6 * 3 - 4 * 3
+
+
+# Sums
+
+
+class Plain(torchreid.data.ImageDataset):
+    """A torchreid dataset of six visible images; its camera numbers have a gap."""
+
+    def __init__(self, folder, **kwargs):
+        items = []
+        for number in range(6):
+            path = folder / f"{number}.jpg"
+            Image.new("RGB", (16, 40), (40 * number, 100, 10)).save(path)
+            items.append((str(path), number // 2, (0, 3)[number % 2]))
+        super().__init__(items, items, items, verbose=False, **kwargs)
+
+
+def check_sum(total, parts):
+    """Every item of the parts is there once, with its own modality, and nothing is shared between them."""
+    assert isinstance(total, VIDataset)
+    modality = {item[0]: total.modality(item) for item in total.train}
+    assert len(modality) == len(total.train) == sum(len(part.train) for part in parts)
+    assert total.num_train_pids == len({item[1] for item in total.train})
+    assert {item[1] for item in total.train} == set(range(sum(part.num_train_pids for part in parts)))
+    assert total.num_datasets == len(parts)
+    used = []
+    for number, part in enumerate(parts):
+        paths = {item[0]: item for item in part.train}
+        mine = [item for item in total.train if item[0] in paths]
+        for item in mine:
+            expected = part.modality(paths[item[0]]) if isinstance(part, VIDataset) else Modality.VISIBLE
+            assert modality[item[0]] is expected
+            assert item[3] == number
+        assert len({(item[1], paths[item[0]][1]) for item in mine}) == part.num_train_pids
+        assert len({(item[2], paths[item[0]][2]) for item in mine}) == part.num_train_cams
+        used.append(({item[1] for item in mine}, {item[2] for item in mine}))
+    for column in range(2):
+        assert len(set.union(*(each[column] for each in used))) == sum(len(each[column]) for each in used)
+
+
+def test_a_sum_keeps_subclass_modalities_views_and_distinct_numbers(roots):
+    view = tv.Compose([tv.ToTensor()])
+    first, second = (load(name, roots, k_tfm=2, transform=view) for name in ("llcm", "sysu_mm01"))
+    before = list(first.train), first.num_train_pids, first.cameras
+    total = first + second
+    check_sum(total, [first, second])
+    assert type(total) is type(first) and total.k_tfm == 2 and total.transform is view
+    assert total.data == total.train and len(total[len(total) - 1]["img"]) == 2
+    assert (first.train, first.num_train_pids, first.cameras) == before
+    assert total.query == first.query and total.gallery == first.gallery
+
+
+def test_three_datasets_are_summed_as_torchreid_does(roots):
+    parts = [load(name, roots) for name in ("regdb", "llcm", "sysu_mm01")]
+    check_sum(sum(parts), parts)
+
+
+def test_a_torchreid_dataset_counts_as_visible_wherever_it_stands(roots, tmp_path):
+    parts = [load("sysu_mm01", roots, transform=tv.ToTensor()), Plain(tmp_path), load("regdb", roots)]
+    total = sum(parts)
+    check_sum(total, parts)
+    index = next(i for i, item in enumerate(total.train) if item[0].startswith(str(tmp_path)))
+    assert total[index]["modality"] == Modality.VISIBLE and total[index]["img"].shape == (3, 40, 16)
+
+
+def test_torchreids_own_data_manager_sums_and_loads_our_datasets(roots):
+    manager = torchreid.data.ImageDataManager(
+        root=str(roots),
+        sources=["llcm", "sysu_mm01"],
+        targets=["sysu_mm01"],
+        height=40,
+        width=16,
+        batch_size_train=12,
+        workers=0,
+        use_gpu=False,
+        k_tfm=2,
+    )
+    parts = [load("llcm", roots), load("sysu_mm01", roots)]
+    check_sum(manager.train_loader.dataset, parts)
+    assert manager.num_train_pids == 16
+    expected = {item[0]: int(part.modality(item)) for part in parts for item in part.train}
+    seen = 0
+    for batch in manager.train_loader:
+        assert batch["modality"].tolist() == [expected[path] for path in batch["impath"]]
+        assert len(batch["img"]) == 2 and batch["img"][0].shape == (12, 3, 40, 16)
+        seen += len(batch["pid"])
+    assert seen == len(expected)
+    query = next(iter(manager.test_loader["sysu_mm01"]["query"]))
+    assert set(query["modality"].tolist()) == {Modality.INFRARED}
+
+
+# Incomplete trees
+
+
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [
+        ("sysu_mm01", r"cam1/0001 has 3 of 29 images"),
+        ("regdb", r"regdb is not the complete RegDB: 18 of 2060 visible train images"),
+        ("llcm", r"llcm is not the complete LLCM: 8 of 713 training identities"),
+    ],
+)
+def test_an_incomplete_real_tree_is_read_with_a_warning_that_names_the_folder(name, named, copy_of):
+    root = copy_of(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        complete = load(name, root)
+    (root / name / "synthetic.json").unlink()
+    with pytest.warns(UserWarning, match=named) as caught:
+        found = load(name, root)
+    assert all(str(root / name) in str(warning.message) for warning in caught)
+    assert found.train == complete.train
+
+
+# Bad input
+
+
+def put(path, content):
+    def damage(tree):
+        target = tree / path
+        if isinstance(content, bytes):
+            target.write_bytes(content)
+        else:
+            target.write_text(content)
+
+    return damage
+
+
+def remove(path):
+    def damage(tree):
+        target = tree / path
+        if target.is_dir():
+            target.rename(tree / "elsewhere")
+        else:
+            target.unlink()
+
+    return damage
+
+
+def append(path, line):
+    return lambda tree: (tree / path).write_text((tree / path).read_text() + line)
+
+
+def make_folder(path):
+    def damage(tree):
+        (tree / path).unlink()
+        (tree / path).mkdir()
+
+    return damage
+
+
+BAD_TREES = {
+    "sysu without a camera": ("sysu_mm01", remove("cam3"), "cam3"),
+    "sysu without an id list": ("sysu_mm01", remove("exp/val_id.txt"), "exp/val_id.txt"),
+    "sysu without its lists": ("sysu_mm01", remove("exp"), "exp/train_id.txt"),
+    "letters in an id list": (
+        "sysu_mm01",
+        put("exp/train_id.txt", "1,2,x3\n"),
+        "exp/train_id.txt holds 'x3'",
+    ),
+    "a negative identity": ("sysu_mm01", put("exp/val_id.txt", "1,-2\n"), "exp/val_id.txt holds '-2'"),
+    "an id list of bytes": ("sysu_mm01", put("exp/test_id.txt", b"\xff\xfe\x00\x81"), "exp/test_id.txt"),
+    "an id list that is a folder": ("sysu_mm01", make_folder("exp/test_id.txt"), "exp/test_id.txt"),
+    "an empty test list": ("sysu_mm01", put("exp/test_id.txt", "\n"), "no query images"),
+    "a test list of strangers": ("sysu_mm01", put("exp/test_id.txt", "530,531\n"), "no query images"),
+    "regdb without thermal images": ("regdb", remove("Thermal"), "Thermal"),
+    "regdb without its lists": ("regdb", remove("idx"), "idx"),
+    "regdb without one list": ("regdb", remove("idx/test_thermal_1.txt"), "idx/test_thermal_1.txt"),
+    "an idx line without a label": (
+        "regdb",
+        append("idx/train_visible_1.txt", "Visible/1/person_v_00001_1.bmp\n"),
+        "idx/train_visible_1.txt, line 19",
+    ),
+    "an idx line with letters for a label": (
+        "regdb",
+        append("idx/train_thermal_1.txt", "Thermal/1/person_t_00001_1.bmp one\n"),
+        "idx/train_thermal_1.txt, line 19",
+    ),
+    "an idx line of a missing image": (
+        "regdb",
+        append("idx/train_visible_1.txt", "Visible/999/none.bmp 3\n"),
+        "Visible/999/none.bmp",
+    ),
+    "an empty idx list": ("regdb", put("idx/test_visible_1.txt", ""), "no query images"),
+    "llcm without a folder": ("llcm", remove("test_nir"), "test_nir"),
+    "llcm without a list": ("llcm", remove("idx/train_nir.txt"), "idx/train_nir.txt"),
+    "letters in llcm's id list": ("llcm", put("idx/test_id.txt", "1, two"), "idx/test_id.txt holds 'two'"),
+    "an llcm line without a label": (
+        "llcm",
+        append("idx/train_vis.txt", "vis/x.jpg\n"),
+        "idx/train_vis.txt, line",
+    ),
+    "an llcm line of a missing image": ("llcm", append("idx/train_nir.txt", "nir/x.jpg 1\n"), "nir/x.jpg"),
+}
+
+
+@pytest.mark.parametrize(("name", "damage", "named"), BAD_TREES.values(), ids=BAD_TREES)
+def test_a_damaged_tree_is_refused_in_one_sentence_that_names_the_file(name, damage, named, copy_of):
+    root = copy_of(name)
+    damage(root / name)
+    with pytest.raises(InputError) as caught:
+        load(name, root)
+    assert named in one_sentence(caught.value)
+    assert str(root / name) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["sysu_mm01", "regdb", "llcm"])
+def test_a_missing_root_is_named(name, tmp_path):
+    with pytest.raises(InputError, match="not found") as caught:
+        load(name, tmp_path / "nowhere")
+    assert str(tmp_path / "nowhere" / name) in one_sentence(caught.value)
+
+
+@pytest.mark.parametrize("name", ["sysu_mm01", "regdb", "llcm"])
+def test_another_datasets_tree_is_the_wrong_layout(name, copy_of):
+    other = "llcm" if name == "regdb" else "regdb"
+    root = copy_of(other)
+    (root / other).rename(root / name)
+    with pytest.raises(InputError, match="layout") as caught:
+        load(name, root)
+    assert str(root / name) in one_sentence(caught.value)
+
+
+def test_windows_line_ends_and_blank_lines_do_no_harm(copy_of):
+    root = copy_of("llcm")
+    expected = load("llcm", root).train
+    for path in (root / "llcm" / "idx").iterdir():
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n") + b"\r\n")
+    assert load("llcm", root).train == expected
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (truncate, "truncated"),
+        (lambda path: path.write_bytes(b"this is no picture"), "corrupt"),
+        (lambda path: path.write_bytes(b""), "corrupt"),
+        (Path.unlink, "missing"),
+    ],
+    ids=["truncated", "no picture", "empty", "missing"],
+)
+@pytest.mark.parametrize("name", ["sysu_mm01", "regdb"])
+def test_an_unreadable_image_is_named(name, damage, reason, copy_of):
+    dataset = load(name, copy_of(name))
+    path = dataset.data[5][0]
+    damage(Path(path))
+    with pytest.raises(InputError, match=reason) as caught:
+        dataset[5]
+    assert path in one_sentence(caught.value)
+    dataset[4]
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    return tmp_path_factory.mktemp("scratch")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    kind=st.sampled_from(["jpg", "bmp", "png"]),
+    cut=st.floats(0, 1),
+    flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=4),
+)
+def test_damaged_bytes_either_decode_or_are_refused_by_name(kind, cut, flips, scratch):
+    path = scratch / f"picture.{kind}"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 10, 3), dtype=np.uint8)).save(path)
+    content = bytearray(path.read_bytes())
+    for where, value in flips:
+        content[int(where * len(content))] = value
+    path.write_bytes(content[: round(cut * len(content))])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            assert read_image(str(path)).mode == "RGB"
+        except InputError as error:
+            assert str(path) in one_sentence(error)
+
+
+# The official gallery draws
+
+
+def test_gallery_draws_are_found_in_exp_and_in_the_root_and_none_when_absent(copy_of):
+    root = copy_of("sysu_mm01")
+    tree = root / "sysu_mm01"
+    dataset = load("sysu_mm01", root)
+    draws = dataset.gallery_permutations()
+    assert set(draws) == {(camera, pid) for camera in range(1, 7) for pid in range(1, 13)}
+    assert all(sorted(order) == [1, 2, 3] for orders in draws.values() for order in orders.tolist())
+    assert all(len(orders) == 10 for orders in draws.values())
+    (tree / "exp" / "rand_perm_cam.mat").rename(tree / "rand_perm_cam.mat")
+    moved = dataset.gallery_permutations()
+    assert all((moved[key] == draws[key]).all() for key in draws) and len(moved) == len(draws)
+    (tree / "rand_perm_cam.mat").unlink()
+    assert dataset.gallery_permutations() is None
+
+
+def test_datasets_without_published_draws_have_none(roots):
+    assert load("regdb", roots).gallery_permutations() is None
+    assert load("llcm", roots).gallery_permutations() is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(b"no matrix"),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(path.read_bytes()[:3000]),
+        lambda path: scipy.io.savemat(path, {"another_name": np.ones(3)}),
+        lambda path: scipy.io.savemat(path, {"rand_perm_cam": np.ones(3)}),
+    ],
+    ids=["text", "empty", "truncated", "another variable", "another shape"],
+)
+def test_damaged_gallery_draws_are_named(damage, copy_of):
+    root = copy_of("sysu_mm01")
+    path = root / "sysu_mm01" / "exp" / "rand_perm_cam.mat"
+    damage(path)
+    with pytest.raises(InputError, match=r"rand_perm_cam\.mat") as caught:
+        load("sysu_mm01", root).gallery_permutations()
+    assert str(path) in one_sentence(caught.value)

@@ -1,0 +1,393 @@
+"""The data manager: repeatable loaders, held-out identities, and what it says of bad images and names."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchreid
+from PIL import Image
+
+from torchreid_vi import host
+from torchreid_vi.data import TRANSFORMS, VIDataManager
+from torchreid_vi.data.datasets.base import VIDataset
+from torchreid_vi.errors import InputError
+from torchreid_vi.modality import Modality
+
+
+def manage(root, **options):
+    options = {
+        "sources": ["sysu_mm01"],
+        "height": 40,
+        "width": 16,
+        "batch_size_train": 8,
+        "batch_size_test": 8,
+        "workers": 0,
+        "use_gpu": False,
+    } | options
+    return VIDataManager(root=str(root), **options)
+
+
+def seed_all(number):
+    random.seed(number)
+    np.random.seed(number)
+    torch.manual_seed(number)
+
+
+def person(path):
+    """The identity that a SYSU-MM01 path belongs to."""
+    return int(Path(path).parts[-2])
+
+
+def train_items(manager):
+    return manager.train_loader.dataset.dataset.train
+
+
+# Loaders
+
+
+def epochs(manager, number, seed=3):
+    seed_all(seed)
+    drawn = []
+    for _ in range(number):
+        for batch in manager.train_loader:
+            drawn.append(batch)
+            random.random(), np.random.uniform(), torch.rand(3)  # as training does in the meantime
+    return drawn
+
+
+def check_equal(one, two):
+    assert len(one) == len(two) > 0
+    for a, b in zip(one, two, strict=True):
+        assert a["impath"] == b["impath"]
+        for key in ("pid", "camid", "dsetid", "modality", "img"):
+            assert torch.equal(a[key], b[key]), key
+
+
+@pytest.mark.parametrize("sampler", ["CrossModalitySampler", "RandomIdentitySampler", "RandomSampler"])
+def test_any_number_of_workers_loads_bit_identical_batches(sampler, roots):
+    names = [name for name in TRANSFORMS if name != "random_patch"]
+    runs = [
+        epochs(manage(roots, transforms=names, train_sampler=sampler, num_instances=2, workers=workers), 2)
+        for workers in (0, 1, 2)
+    ]
+    check_equal(runs[0], runs[1])
+    check_equal(runs[0], runs[2])
+    half = len(runs[0]) // 2
+    assert any(a["impath"] != b["impath"] for a, b in zip(runs[0][:half], runs[0][half:], strict=False))
+
+
+def test_any_number_of_workers_loads_bit_identical_batches_with_random_patch(roots):
+    # Pastes once it has seen 100 images of a modality: from the second epoch on.
+    runs = [epochs(manage(roots, transforms=["random_patch"], workers=workers), 3) for workers in (0, 2)]
+    check_equal(*runs)
+
+
+def test_a_batch_carries_the_modality_of_its_cameras(roots):
+    manager = manage(roots, sources=["llcm"], train_sampler="CrossModalitySampler", num_instances=2)
+    for batch in manager.train_loader:
+        assert batch["img"].shape == (8, 3, 40, 16) and batch["img"].dtype == torch.float32
+        infrared = ["_nir" in path for path in batch["impath"]]
+        assert batch["modality"].bool().tolist() == infrared and sum(infrared) == 4
+        assert len(set(batch["pid"].tolist())) == 2
+
+
+def test_visible_and_infrared_training_images_have_their_own_transforms(roots):
+    manager = manage(roots, transforms=["maa"], maa=["wg"])
+    repeated = {Modality.VISIBLE: [], Modality.INFRARED: []}
+    for _ in range(3):
+        for batch in manager.train_loader:
+            plain = [manager.transform_te(Image.open(path).convert("RGB")) for path in batch["impath"]]
+            for image, expected, modality in zip(
+                batch["img"], plain, batch["modality"].tolist(), strict=True
+            ):
+                repeated[modality].append(torch.equal(image, expected))
+    assert all(repeated[Modality.INFRARED])
+    assert 0.8 < np.mean(repeated[Modality.VISIBLE]) < 0.95  # one of eight is made grey
+
+
+def test_test_images_are_resized_and_normalised_alone(roots):
+    manager = manage(roots, transforms=list(TRANSFORMS), norm_mean=[0.5] * 3, norm_std=[0.25] * 3)
+    for split in ("query", "gallery"):
+        loader = manager.test_loader["sysu_mm01"][split]
+        batch = next(iter(loader))
+        with Image.open(batch["impath"][0]) as image:
+            expected = torch.from_numpy(np.asarray(image.convert("RGB"), dtype=np.float32) / 255)
+        assert torch.allclose(batch["img"][0], (expected.permute(2, 0, 1) - 0.5) / 0.25, atol=1e-6)
+        assert sum(len(batch["pid"]) for batch in loader) == len(loader.dataset)
+
+
+def test_k_tfm_gives_a_batch_of_each_view(roots):
+    batch = next(iter(manage(roots, transforms=["random_erase_zero", "pad_crop"], k_tfm=2).train_loader))
+    assert len(batch["img"]) == 2 and batch["img"][0].shape == (8, 3, 40, 16)
+    assert not torch.equal(*batch["img"])
+
+
+def test_sources_are_summed_and_targets_may_differ(roots):
+    manager = manage(roots, sources=["sysu_mm01", "llcm"], targets=["regdb"])
+    assert manager.num_train_pids == 16 and list(manager.test_loader) == ["regdb"]
+    kinds = {
+        (path.split("/")[-4], modality) for b in manager.train_loader for path, modality in modalities(b)
+    }
+    assert len(kinds) >= 2
+    items = train_items(manager)
+    assert len(items) == 144 + 168 and {item[1] for item in items} == set(range(16))
+
+
+def modalities(batch):
+    return zip(batch["impath"], batch["modality"].tolist(), strict=True)
+
+
+def test_split_id_reaches_the_dataset(roots):
+    listed = (roots / "regdb" / "idx" / "train_visible_4.txt").read_text().split()[::2]
+    items = train_items(manage(roots, sources=["regdb"], split_id=3))
+    assert {item[0] for item in items if "Visible" in item[0]} == {
+        str(roots / "regdb" / path) for path in listed
+    }
+
+
+# Which training images
+
+
+def test_training_on_one_modality_leaves_the_test_as_it_is(roots):
+    manager = manage(roots, modalities=["visible"])
+    assert {int(m) for batch in manager.train_loader for m in batch["modality"]} == {Modality.VISIBLE}
+    assert len(train_items(manager)) == 8 * 4 * 3 and manager.num_train_cams == 4
+    assert len(manager.test_loader["sysu_mm01"]["query"].dataset) == 24
+    assert len(train_items(manage(roots, modalities=["infrared"]))) == 8 * 2 * 3
+
+
+def test_one_modality_fills_no_cross_modality_batch(roots):
+    with pytest.raises(InputError, match="both modalities"):
+        manage(roots, modalities=["infrared"], train_sampler="CrossModalitySampler", num_instances=2)
+
+
+def test_labels_stay_contiguous_when_a_modality_takes_identities_with_it(copy_of):
+    root = copy_of("sysu_mm01")
+    train = train_items(manage(root))
+    for path, pid, _, _ in train:
+        if pid == 2 and Path(path).parts[-3] not in ("cam3", "cam6"):
+            Path(path).unlink()
+    manager = manage(root, modalities=["visible"])
+    assert manager.num_train_pids == 7
+    assert {item[1] for item in train_items(manager)} == set(range(7))
+
+
+def test_no_modality_at_all_is_named(roots):
+    with pytest.raises(InputError):
+        manage(roots, modalities=[])
+
+
+@pytest.mark.parametrize("sampler", ["RandomSampler", "CrossModalitySampler"])
+def test_validation_holds_out_identities_with_both_modalities(sampler, roots):
+    whole = manage(roots)
+    manager = manage(
+        roots, validation=0.25, train_sampler=sampler, num_instances=2, transforms=list(TRANSFORMS)
+    )
+    query, gallery = manager.val_loader["query"], manager.val_loader["gallery"]
+    held = {person(item[0]) for item in query.dataset.data + gallery.dataset.data}
+    trained = {person(item[0]) for item in train_items(manager)}
+    assert len(held) == 2 and len(trained) == 6 and not held & trained
+    parts = train_items(manager) + query.dataset.data + gallery.dataset.data
+    assert sorted(item[0] for item in parts) == sorted(item[0] for item in train_items(whole))
+    assert manager.num_train_pids == 6 and {item[1] for item in train_items(manager)} == set(range(6))
+    assert max(int(batch["pid"].max()) for batch in manager.train_loader) == 5
+    for loader, modality in ((query, Modality.INFRARED), (gallery, Modality.VISIBLE)):
+        seen = list(loader)
+        assert {m for batch in seen for m in batch["modality"].tolist()} == {modality}
+        assert {pid for batch in seen for pid in batch["pid"].tolist()} == {
+            item[1] for item in query.dataset.data
+        }
+        first = manager.transform_te(Image.open(seen[0]["impath"][0]).convert("RGB"))
+        assert torch.equal(seen[0]["img"][0], first)
+
+
+def test_the_held_out_identities_do_not_depend_on_the_seed_or_on_views(roots):
+    drawn = []
+    for number in range(2):
+        seed_all(number)
+        manager = manage(roots, validation=0.25, k_tfm=number + 1)
+        drawn.append([item[0] for item in manager.val_loader["query"].dataset.data])
+        assert next(iter(manager.val_loader["query"]))["img"].shape == (8, 3, 40, 16)
+    assert drawn[0] == drawn[1]
+
+
+def test_without_validation_there_is_no_loader_of_it(roots):
+    assert manage(roots).val_loader is None
+
+
+@pytest.mark.parametrize("share", [0.01, 0.9, 1.0, 2.0, -0.25])
+def test_a_share_that_cannot_be_held_out_is_named(share, roots):
+    with pytest.raises(InputError, match=rf"data\.validation {share} "):
+        manage(roots, validation=share)
+
+
+def test_validation_of_one_modality_is_named(roots):
+    with pytest.raises(InputError, match=r"data\.validation needs both modalities"):
+        manage(roots, validation=0.25, modalities=["visible"])
+
+
+# Unreadable images
+
+
+def pictures(root, split):
+    manager = manage(root)
+    if split == "train":
+        return [item[0] for item in train_items(manager)]
+    return [item[0] for item in manager.test_loader["sysu_mm01"][split].dataset.data]
+
+
+def truncate(path):
+    Path(path).write_bytes(Path(path).read_bytes()[:-60])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("split", ["train", "query", "gallery"])
+def test_an_unreadable_image_stops_the_loader_with_one_sentence(split, workers, copy_of):
+    root = copy_of("sysu_mm01")
+    path = pictures(root, split)[7]
+    truncate(path)
+    manager = manage(root, workers=workers)
+    loader = manager.train_loader if split == "train" else manager.test_loader["sysu_mm01"][split]
+    with pytest.raises(InputError) as caught:
+        list(loader)
+    assert str(caught.value).startswith(f"image {path} is corrupt or truncated: ")
+    assert "\n" not in str(caught.value) and "Traceback" not in str(caught.value)
+
+
+def test_skip_leaves_unreadable_images_out_and_says_how_many(copy_of, capsys):
+    root = copy_of("sysu_mm01")
+    bad = {"train": pictures(root, "train")[3:5], "query": pictures(root, "query")[:1]}
+    bad["gallery"] = pictures(root, "gallery")[-1:]
+    for path in (path for paths in bad.values() for path in paths):
+        truncate(path)
+    manager = manage(root, on_bad_image="skip")
+    said = capsys.readouterr().out
+    for split, paths in bad.items():
+        assert f"Left out {len(paths)} unreadable {split} images: {', '.join(paths)}" in said
+    loaders = {"train": manager.train_loader, **manager.test_loader["sysu_mm01"]}
+    sizes = {"train": 142, "query": 23, "gallery": 47}
+    for split, loader in loaders.items():
+        seen = [path for batch in loader for path in batch["impath"]]
+        assert not set(seen) & set(bad[split])
+        assert len(loader.dataset) == sizes[split]
+        assert split == "train" or len(seen) == sizes[split]
+
+
+def test_skip_leaves_them_out_of_what_torchreids_ranking_pictures_are_made_from(copy_of):
+    root = copy_of("sysu_mm01")
+    path = pictures(root, "query")[0]
+    truncate(path)
+    manager = manage(root, on_bad_image="skip")
+    query, gallery = manager.fetch_test_loaders("sysu_mm01")
+    assert len(query) == len(manager.test_loader["sysu_mm01"]["query"].dataset) and len(gallery) == 48
+    assert path not in {item[0] for item in query}
+
+
+def test_skip_says_nothing_of_a_sound_tree(roots, capsys):
+    assert len(train_items(manage(roots, on_bad_image="skip"))) == 144
+    assert "Left out" not in capsys.readouterr().out
+
+
+def test_skip_renumbers_when_an_identity_loses_all_its_images(copy_of):
+    root = copy_of("sysu_mm01")
+    lost = person(pictures(root, "train")[0])
+    for camera in range(1, 7):
+        for path in (root / "sysu_mm01" / f"cam{camera}" / f"{lost:04d}").iterdir():
+            truncate(path)
+    manager = manage(root, on_bad_image="skip")
+    assert manager.num_train_pids == 7 and {item[1] for item in train_items(manager)} == set(range(7))
+
+
+def test_skip_with_no_readable_query_is_an_error(copy_of):
+    root = copy_of("sysu_mm01")
+    for path in pictures(root, "query"):
+        truncate(path)
+    with pytest.raises(InputError, match="no query image is readable"):
+        manage(root, on_bad_image="skip")
+
+
+# Names and numbers
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"sources": ["sysu_mm1"]}, r"dataset 'sysu_mm1': did you mean 'sysu_mm01'"),
+        ({"targets": ["regbd"]}, r"dataset 'regbd': did you mean 'regdb'"),
+        ({"sources": ["sysu_mm01", "llcn"]}, r"dataset 'llcn': did you mean 'llcm'"),
+        ({"transforms": ["random_flop"]}, r"'random_flop': did you mean 'random_flip'"),
+        ({"transforms": ["maa"], "maa": ["wgg"]}, r"'wgg': did you mean 'wg'"),
+        ({"train_sampler": "RandomSampeler"}, r"'RandomSampeler': did you mean 'RandomSampler'"),
+        ({"modalities": ["visibel"]}, r"'visibel': did you mean 'visible'"),
+        ({"on_bad_image": "skipp"}, r"'skipp': did you mean 'skip'"),
+        ({"height": 0}, r"data\.height 0"),
+        ({"split_id": 12, "sources": ["regdb"]}, r"data\.split_id is 12"),
+        ({"batch_size_train": 145}, r"144 training images fill no batch of 145"),
+        ({"batch_size_train": 9, "train_sampler": "CrossModalitySampler", "num_instances": 2}, "multiple"),
+        ({"batch_size_train": 9, "train_sampler": "RandomIdentitySampler", "num_instances": 2}, "multiple"),
+        (
+            {"batch_size_train": 64, "train_sampler": "RandomIdentitySampler", "num_instances": 2},
+            "32 identities",
+        ),
+        ({"sources": []}, r"data\.sources"),
+    ],
+    ids=lambda value: "-".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",
+)
+def test_what_cannot_be_used_is_named_in_one_sentence(options, named, roots):
+    with pytest.raises(InputError, match=named) as caught:
+        manage(roots, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_root_is_named(tmp_path):
+    with pytest.raises(InputError, match="nowhere"):
+        manage(tmp_path / "nowhere")
+
+
+# torchreid's datasets beside ours
+
+
+class Plain(torchreid.data.ImageDataset):
+    """A torchreid dataset of six visible images under ``root``."""
+
+    def __init__(self, root="", **kwargs):
+        folder = Path(root) / "plain"
+        items = [(str(path), number // 2, number % 2) for number, path in enumerate(sorted(folder.iterdir()))]
+        super().__init__(items, items[::2], items[1::2], **kwargs)
+
+
+@pytest.fixture
+def with_plain(copy_of):
+    """A root with ``sysu_mm01`` and a torchreid dataset that is registered as ``plain``."""
+    root = copy_of("sysu_mm01")
+    (root / "plain").mkdir()
+    for number in range(6):
+        Image.new("RGB", (16, 40), (40 * number, 100, 10)).save(root / "plain" / f"{number}.png")
+    host.register_dataset("plain", Plain)
+    yield root
+    host.IMAGE_DATASETS.pop("plain")
+
+
+def test_sources_that_begin_with_a_torchreid_dataset_are_refused(with_plain):
+    for sources in (["plain"], ["plain", "sysu_mm01"]):
+        with pytest.raises(InputError, match=r"data\.sources begins with plain"):
+            manage(with_plain, sources=sources, targets=["sysu_mm01"])
+
+
+def test_a_torchreid_dataset_after_ours_is_trained_on_as_visible(with_plain):
+    manager = manage(with_plain, sources=["sysu_mm01", "plain"], targets=["sysu_mm01"], batch_size_train=10)
+    assert isinstance(manager.train_loader.dataset.dataset, VIDataset)
+    assert manager.num_train_pids == 11 and manager.num_train_cams == 8
+    seen = {path: kind for batch in manager.train_loader for path, kind in modalities(batch)}
+    plain = {path: kind for path, kind in seen.items() if "/plain/" in path}
+    assert len(plain) == 6 and set(plain.values()) == {Modality.VISIBLE}
+
+
+def test_registering_a_dataset_twice_replaces_it(with_plain):
+    class Other(Plain):
+        """Another one."""
+
+    host.register_dataset("plain", Other)
+    assert host.IMAGE_DATASETS["plain"] is Other

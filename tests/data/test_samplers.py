@@ -1,0 +1,319 @@
+"""Samplers: the batches that CrossModalitySampler deals, torchreid's by name, and the seeds of images."""
+
+import math
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampler
+
+from torchreid_vi import host
+from torchreid_vi.data import DATASETS
+from torchreid_vi.data.samplers import (
+    SAMPLERS,
+    CrossModalitySampler,
+    SeededDataset,
+    SeededSampler,
+    build_sampler,
+)
+from torchreid_vi.errors import InputError
+
+OPTIONS = {"batch_size": 8, "num_instances": 2, "num_cams": 1, "num_datasets": 1}
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    seed_all(0)
+
+
+def seed_all(number):
+    random.seed(number)
+    np.random.seed(number)
+    torch.manual_seed(number)
+
+
+def population(counts):
+    """pids and modalities of images, from {pid: (visible images, infrared images)}."""
+    images = [
+        (pid, kind) for pid, both in counts.items() for kind, count in enumerate(both) for _ in range(count)
+    ]
+    random.shuffle(images)
+    return [pid for pid, _ in images], [kind for _, kind in images]
+
+
+def batches(sampler):
+    indices = list(sampler)
+    assert len(indices) % sampler.batch_size == 0
+    return [indices[i : i + sampler.batch_size] for i in range(0, len(indices), sampler.batch_size)]
+
+
+def dataset(roots, name="sysu_mm01"):
+    return DATASETS[name](root=str(roots), verbose=False)
+
+
+# CrossModalitySampler
+
+
+def check_batches(sampler, pids, modality, p, k):
+    """Every batch holds P identities, each with K visible and K infrared images."""
+    dealt = batches(sampler)
+    for batch in dealt:
+        groups = Counter((pids[i], modality[i]) for i in batch)
+        assert set(groups.values()) == {k}
+        assert len(groups) == 2 * p and len({pid for pid, _ in groups}) == p
+    return dealt
+
+
+def check_evenness(dealt, pids, modality):
+    """Over an epoch identities are dealt equally often, up to one, and so are the images of each."""
+    times = Counter(pid for batch in dealt for pid in {pids[i] for i in batch})
+    usable = {
+        pid for pid in set(pids) if {m for q, m in zip(pids, modality, strict=True) if q == pid} == {0, 1}
+    }
+    assert set(times) <= usable
+    of_each = [times[pid] for pid in usable]
+    assert max(of_each) - min(of_each) <= 1
+    shown = Counter(i for batch in dealt for i in batch)
+    for pid in usable:
+        for kind in (0, 1):
+            images = [i for i, each in enumerate(zip(pids, modality, strict=True)) if each == (pid, kind)]
+            assert max(shown[i] for i in images) - min(shown[i] for i in images) <= 1
+
+
+def test_a_batch_has_p_identities_and_k_images_of_each_modality():
+    pids, modality = population({pid: (8, 6) for pid in range(10)})
+    sampler = CrossModalitySampler(pids, modality, batch_size=24, num_instances=3)
+    dealt = check_batches(sampler, pids, modality, 4, 3)
+    assert len(sampler) == len(dealt) * 24
+    check_evenness(dealt, pids, modality)
+
+
+@pytest.mark.parametrize(
+    ("visible", "infrared", "expected"),
+    [(8, 6, math.ceil(80 / 12)), (6, 9, math.ceil(90 / 12)), (12, 12, 10), (1, 1, 1)],
+)
+def test_an_epoch_shows_the_larger_modality_once(visible, infrared, expected):
+    pids, modality = population({pid: (visible, infrared) for pid in range(10)})
+    sampler = CrossModalitySampler(pids, modality, 24, 3)
+    assert len(batches(sampler)) == expected and len(sampler) == expected * 24
+
+
+def test_an_epoch_over_divisible_counts_shows_every_image_once():
+    pids, modality = population({pid: (6, 6) for pid in range(8)})
+    sampler = CrossModalitySampler(pids, modality, 16, 2)
+    assert sorted(sampler) == list(range(96))
+
+
+def test_two_epochs_are_different_and_a_seed_repeats_them():
+    pids, modality = population({pid: (6, 6) for pid in range(8)})
+    sampler = CrossModalitySampler(pids, modality, 16, 2)
+    runs = []
+    for _ in range(2):
+        seed_all(1)
+        runs.append((list(sampler), list(sampler)))
+    assert runs[0] == runs[1] and runs[0][0] != runs[0][1]
+
+
+def test_batches_mix_identities_anew():
+    pids, modality = population({pid: (2, 2) for pid in range(8)})
+    sampler = CrossModalitySampler(pids, modality, 16, 2)
+    together = {frozenset(pids[i] for i in batch) for _ in range(60) for batch in batches(sampler)}
+    assert len(together) > 40
+
+
+def test_an_identity_with_few_images_has_some_drawn_again():
+    pids, modality = population({0: (1, 2), 1: (9, 9), 2: (9, 1)})
+    sampler = CrossModalitySampler(pids, modality, 16, 4)
+    dealt = check_batches(sampler, pids, modality, 2, 4)
+    shown = {i for batch in dealt for i in batch if pids[i] == 0}
+    assert shown == {i for i, pid in enumerate(pids) if pid == 0}
+
+
+def test_an_identity_with_k_images_is_shown_k_different_ones():
+    # "identities with fewer than K images have some drawn again": those with K or more have none.
+    pids, modality = population({pid: (5, 7) for pid in range(4)})
+    sampler = CrossModalitySampler(pids, modality, 32, 4)
+    for _ in range(5):
+        for batch in batches(sampler):
+            assert len(set(batch)) == len(batch)
+
+
+def test_an_identity_that_lacks_a_modality_is_left_out():
+    pids, modality = population({0: (4, 4), 1: (50, 0), 2: (4, 4), 3: (0, 50)})
+    sampler = CrossModalitySampler(pids, modality, 8, 2)
+    dealt = check_batches(sampler, pids, modality, 2, 2)
+    assert {pids[i] for batch in dealt for i in batch} == {0, 2}
+    assert len(dealt) == 2  # their images do not make the epoch longer
+
+
+@pytest.mark.parametrize(("batch", "instances"), [(10, 2), (8, 3), (4, 4), (8, 0), (8, -1)])
+def test_a_batch_that_2k_does_not_divide_is_named(batch, instances):
+    pids, modality = population({pid: (4, 4) for pid in range(8)})
+    with pytest.raises(InputError, match=rf"train\.batch_size {batch} .*num_instances"):
+        CrossModalitySampler(pids, modality, batch, instances)
+
+
+def test_too_few_identities_with_both_modalities_are_named():
+    pids, modality = population({0: (4, 4), 1: (4, 0), 2: (0, 4)})
+    with pytest.raises(InputError, match=r"needs 2 identities .*both modalities .*has 1\b"):
+        CrossModalitySampler(pids, modality, 8, 2)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    counts=st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), min_size=1, max_size=9),
+    p=st.integers(1, 5),
+    k=st.integers(1, 4),
+    number=st.integers(0, 5),
+)
+def test_any_population_gives_whole_even_batches_or_an_error(counts, p, k, number):
+    seed_all(number)
+    counts = {7 * pid + 3: both for pid, both in enumerate(counts)}
+    pids, modality = population(counts)
+    usable = [both for both in counts.values() if all(both)]
+    if len(usable) < p:
+        with pytest.raises(InputError):
+            CrossModalitySampler(pids, modality, 2 * p * k, k)
+        return
+    sampler = CrossModalitySampler(pids, modality, 2 * p * k, k)
+    dealt = check_batches(sampler, pids, modality, p, k)
+    larger = max(sum(both[kind] for both in usable) for kind in (0, 1))
+    assert len(dealt) == math.ceil(larger / (p * k)) and len(sampler) == len(dealt) * 2 * p * k
+    check_evenness(dealt, pids, modality)
+
+
+# By name
+
+
+def test_every_sampler_draws_training_images(roots):
+    train = dataset(roots)
+    for name in SAMPLERS:
+        indices = list(build_sampler(name, train, **OPTIONS))
+        assert indices and set(indices) <= set(range(len(train)))
+
+
+def test_torchreids_samplers_are_built_by_their_names(roots):
+    train = dataset(roots)
+    assert set(host.samplers.AVAI_SAMPLERS) | {"CrossModalitySampler"} == set(SAMPLERS)
+    assert type(build_sampler("RandomSampler", train, **OPTIONS)) is RandomSampler
+    assert type(build_sampler("SequentialSampler", train, **OPTIONS)) is SequentialSampler
+    for name in ("RandomIdentitySampler", "RandomDomainSampler", "RandomDatasetSampler"):
+        assert type(build_sampler(name, train, **OPTIONS)) is getattr(host.samplers, name)
+    identities = list(build_sampler("RandomIdentitySampler", train, **OPTIONS))
+    for start in range(0, len(identities), 2):
+        assert len({train.train[i][1] for i in identities[start : start + 2]}) == 1
+
+
+def test_cross_modality_sampler_takes_the_modality_of_the_datasets_cameras(roots):
+    train = dataset(roots, "llcm")
+    pids, modality = [item[1] for item in train.train], [int(train.modality(item)) for item in train.train]
+    check_batches(build_sampler("CrossModalitySampler", train, **OPTIONS), pids, modality, 2, 2)
+
+
+def test_an_unknown_sampler_is_named_with_the_nearest(roots):
+    with pytest.raises(InputError, match=r"'CrossModalSampler': did you mean 'CrossModalitySampler'"):
+        build_sampler("CrossModalSampler", dataset(roots), **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("CrossModalitySampler", {"batch_size": 10}),
+        ("CrossModalitySampler", {"batch_size": 64}),
+        ("RandomIdentitySampler", {"batch_size": 9}),
+        ("RandomIdentitySampler", {"batch_size": 32}),
+        ("RandomIdentitySampler", {"num_instances": 0}),
+        ("RandomDomainSampler", {"num_cams": 3}),
+        ("RandomDomainSampler", {"num_cams": 8}),
+        ("RandomDatasetSampler", {"num_datasets": 3}),
+        ("RandomDatasetSampler", {"num_datasets": 2}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(f"{k}={v}" for k, v in value.items()),
+)
+def test_a_batch_that_a_sampler_cannot_fill_is_named(name, options, roots):
+    with pytest.raises(InputError) as caught:
+        build_sampler(name, dataset(roots), **(OPTIONS | options))
+    assert "\n" not in str(caught.value)
+
+
+# Seeds
+
+
+class Noise(Dataset):
+    """Draws from all three generators for each index."""
+
+    def __len__(self):
+        return 23
+
+    def __getitem__(self, index):
+        if index == 999:
+            raise InputError("item 999 is missing")
+        return {
+            "index": index,
+            "python": random.random(),
+            "numpy": np.random.uniform(),
+            "torch": torch.rand(2),
+        }
+
+
+def stream(workers, number=5):
+    seed_all(number)
+    noise = Noise()
+    loader = DataLoader(
+        SeededDataset(noise), batch_size=4, sampler=SeededSampler(RandomSampler(noise)), num_workers=workers
+    )
+    drawn = []
+    for _ in range(2):
+        for batch in loader:
+            drawn.append(
+                torch.cat([batch[key].double().ravel() for key in ("index", "python", "numpy", "torch")])
+            )
+            random.random(), np.random.uniform(), torch.rand(3)  # as training does in the meantime
+    return torch.cat(drawn)
+
+
+def test_the_stream_is_the_same_for_any_number_of_workers_and_follows_the_seed():
+    alone = stream(0)
+    assert torch.equal(stream(1), alone) and torch.equal(stream(2), alone)
+    assert not torch.equal(stream(0, number=6), alone)
+    assert len(torch.unique(alone)) > 23 * 2 * 4
+
+
+def global_state():
+    return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+
+
+def test_the_global_generators_are_left_as_they_were_even_by_an_error():
+    noise = SeededDataset(Noise())
+    before = global_state()
+    first, again, other = noise[3, 17], noise[3, 17], noise[3, 18]
+    assert global_state() == before
+    with pytest.raises(InputError, match="999"):
+        noise[999, 1]
+    assert global_state() == before
+    for key in ("python", "numpy", "torch"):
+        assert torch.equal(torch.as_tensor(first[key]), torch.as_tensor(again[key]))
+        assert not torch.equal(torch.as_tensor(first[key]), torch.as_tensor(other[key]))
+
+
+def test_lengths_are_those_of_what_is_wrapped(roots):
+    train = dataset(roots)
+    sampler = build_sampler("CrossModalitySampler", train, **OPTIONS)
+    assert len(SeededSampler(sampler)) == len(sampler) == len(list(SeededSampler(sampler)))
+    assert len(SeededDataset(train)) == len(train)
+
+
+def test_every_draw_has_a_seed_of_its_own_and_the_epoch_is_drawn_at_its_start():
+    sampler = SeededSampler(RandomSampler(range(200)))
+    seed_all(2)
+    first = list(sampler)
+    assert len({seed for _, seed in first}) == 200 and sorted(index for index, _ in first) == list(range(200))
+    seed_all(2)
+    started = iter(sampler)
+    torch.rand(100)
+    assert list(started) == first
+    assert list(sampler) != first

@@ -1,0 +1,271 @@
+"""Engines on torchreid's loop: steps, resuming bit for bit, validation, precision, torchreid's own."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from torchreid_vi import ENGINES, InputError, build, config, load_config
+from torchreid_vi.engine import VIEngine, seed_everything
+from torchreid_vi.models import VIOutput, read_checkpoint
+
+SMALL = {
+    "model.name": "osnet_x0_25",
+    "model.pretrained": False,
+    "data.height": 32,
+    "data.width": 16,
+    "data.workers": 0,
+    "data.transforms": ["maa", "random_flip", "random_crop", "random_erase"],
+    "sampler.train_sampler": "CrossModalitySampler",
+    "sampler.num_instances": 2,
+    "train.batch_size": 16,
+    "train.max_epoch": 3,
+    "train.lr_scheduler": "cosine",
+    "loss.terms": ["identity", "cmr"],
+    "loss.weights": [1.0, 1.0],
+}
+
+
+@pytest.fixture
+def make(roots, tmp_path):
+    """Builds an engine and its settings, with changes to the small ones."""
+
+    def build_one(**changes):
+        settings = {"data.root": str(roots), "data.save_dir": str(tmp_path / "run")} | SMALL
+        cfg = load_config(overrides=settings | {k.replace("__", "."): v for k, v in changes.items()})
+        seed_everything(cfg.train.seed, 0)
+        datamanager = build.build_datamanager(cfg, use_gpu=False)
+        model = build.build_model(cfg, datamanager.num_train_pids)
+        return build.build_engine(cfg, datamanager, model, use_gpu=False), cfg
+
+    return build_one
+
+
+def run(engine, cfg, **changes):
+    engine.run(**(config.run_kwargs(cfg) | changes))
+
+
+def weights(engine):
+    return {name: value.clone() for name, value in engine.model.state_dict().items()}
+
+
+def assert_identical(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_every_engine_trains_and_reports_under_the_protocols(make, name, tmp_path):
+    engine, cfg = make(loss__name=name, train__max_epoch=1, loss__triplet__weight_x=1.0)
+    before = weights(engine)
+    run(engine, cfg)
+    assert [result.name for result in engine.results] == ["all/1-shot/official", "indoor/1-shot/official"]
+    assert any(not torch.equal(value, before[key]) for key, value in weights(engine).items())
+    assert (tmp_path / "run" / "checkpoints" / "last.pth").is_file()
+
+
+@pytest.mark.parametrize("killed_after", [1, 2, 3])
+@pytest.mark.parametrize("name", ["vi", "softmax"])
+def test_a_resumed_run_ends_as_the_unbroken_one_bit_for_bit(make, tmp_path, name, killed_after):
+    unbroken, cfg = make(loss__name=name, test__eval_freq=1)
+    run(unbroken, cfg)
+    broken, cfg = make(loss__name=name, data__workers=2)
+
+    def die(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    original = broken.train
+
+    def train_until_killed(*args, **kwargs):
+        if broken.epoch == killed_after:
+            die()
+        original(*args, **kwargs)
+
+    broken.train = train_until_killed
+    if killed_after == 3:
+        broken.test = die  # killed in the final test
+    with pytest.raises(KeyboardInterrupt):
+        run(broken, cfg, save_dir=str(tmp_path / "broken"))
+    torch.rand(17)  # whatever else a process drew in the meantime
+    resumed, cfg = make(loss__name=name)
+    start = resumed.resume(read_checkpoint(tmp_path / "broken" / "checkpoints" / "last.pth"))
+    assert start == killed_after
+    run(resumed, cfg, save_dir=str(tmp_path / "broken"), start_epoch=start)
+    assert_identical(weights(resumed), weights(unbroken))
+    assert [r.as_dict() for r in resumed.results] == [r.as_dict() for r in unbroken.results]
+    saved = read_checkpoint(tmp_path / "broken" / "checkpoints" / "last.pth")
+    assert saved["epoch"] == 3
+    assert_identical(saved["state_dict"], weights(unbroken))
+
+
+def test_the_number_of_workers_changes_nothing(make):
+    results = []
+    for workers in (0, 1, 3):
+        engine, cfg = make(data__workers=workers, train__max_epoch=1)
+        run(engine, cfg)
+        results.append(weights(engine))
+    assert_identical(results[0], results[1])
+    assert_identical(results[0], results[2])
+
+
+def test_a_step_is_the_weighted_sum_of_the_losses_and_an_update(make):
+    engine, _ = make(loss__weights=[2.0, 0.5], train__optim="sgd", train__weight_decay=0.0, train__lr=0.1)
+    data = next(iter(engine.train_loader))
+    engine.model.train()
+    twin = build.VIModel("osnet_x0_25", engine.datamanager.num_train_pids)
+    twin.load_state_dict(engine.model.state_dict())
+    summary = engine.forward_backward(data)
+    out = twin(data["img"], data["modality"])
+    values = {n: loss(getattr(out, loss.on), data["pid"], data["modality"]) for n, (loss, _) in engine.losses.items()}
+    total = 2.0 * values["identity"] + 0.5 * values["cmr"]
+    total.backward()
+    assert summary["loss"].item() == pytest.approx(total.item(), rel=1e-5)
+    assert summary["cmr"].item() == pytest.approx(values["cmr"].item(), rel=1e-5)
+    after = dict(engine.model.named_parameters())
+    for name, parameter in twin.named_parameters():
+        expected = parameter.detach() - 0.1 * parameter.grad
+        torch.testing.assert_close(after[name].detach(), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_two_views_of_a_batch_are_joined_with_their_labels(make):
+    engine, _ = make(data__k_tfm=2)
+    data = next(iter(engine.train_loader))
+    images, pids, modality = engine.parse_data_for_train(data)
+    assert images.shape[0] == 32
+    assert torch.equal(images[16:], data["img"][1]) and not torch.equal(images[:16], images[16:])
+    assert torch.equal(pids, data["pid"].repeat(2)) and torch.equal(modality, data["modality"].repeat(2))
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16", "auto"])
+def test_mixed_precision_trains_on_the_cpu_when_asked(make, precision):
+    engine, _ = make(train__precision=precision)
+    engine.model.train()
+    data = next(iter(engine.train_loader))
+    plain, _ = make()
+    plain.model.train()
+    mixed, full = engine.forward_backward(data)["loss"].item(), plain.forward_backward(data)["loss"].item()
+    assert mixed == pytest.approx(full, rel=0.02)
+    assert (mixed == full) == (precision == "auto")  # auto is full precision on a CPU
+
+
+def test_an_unknown_precision_is_answered_with_the_nearest(make):
+    with pytest.raises(InputError, match="did you mean 'bf16'"):
+        make(train__precision="bf17")
+
+
+class Steep(nn.Module):
+    on = "embedding"
+
+    def forward(self, inputs, pids, modality):
+        return 1e4 * inputs.pow(2).sum()
+
+
+def test_clipping_limits_the_norm_of_the_gradient(make):
+    engine, _ = make(train__clip_grad=0.5)
+    engine.losses = {"steep": (Steep(), 1.0)}
+    engine.model.train()
+    engine.forward_backward(next(iter(engine.train_loader)))
+    norm = math.sqrt(sum(p.grad.pow(2).sum().item() for p in engine.model.parameters() if p.grad is not None))
+    assert norm == pytest.approx(0.5, rel=1e-3)
+
+
+def test_best_is_the_epoch_of_the_highest_validation_map(make, tmp_path, capsys):
+    engine, cfg = make(data__validation=0.3)
+    scores = []
+    original = engine._validate
+
+    def keep():
+        before = engine.best
+        original()
+        scores.append((engine.best, engine.best > before))
+
+    engine._validate = keep
+    run(engine, cfg)
+    best = read_checkpoint(tmp_path / "run" / "checkpoints" / "best.pth")
+    assert best["epoch"] == 1 + max(i for i, (_, improved) in enumerate(scores) if improved)
+    assert best["best"] == engine.best == scores[-1][0]
+    assert capsys.readouterr().out.count("=> Validation:") == 3
+
+
+def test_without_a_validation_split_there_is_no_best(make, tmp_path):
+    engine, cfg = make(train__max_epoch=1)
+    run(engine, cfg)
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["last.pth"]
+
+
+def test_a_checkpoint_is_replaced_whole_or_not_at_all(make, tmp_path, monkeypatch):
+    engine, cfg = make(train__max_epoch=1)
+    run(engine, cfg)
+    before = (tmp_path / "run" / "checkpoints" / "last.pth").read_bytes()
+
+    def full_disk(state, file):
+        file.write(b"half a check")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        engine.save_model(1, None, tmp_path / "run")
+    assert (tmp_path / "run" / "checkpoints" / "last.pth").read_bytes() == before
+
+
+def test_flip_averages_a_feature_with_that_of_the_mirror_image(make):
+    engine, _ = make(test__flip=True)
+    engine.set_model_mode("eval")
+    loader = engine.test_loader["vi_synthetic"]["query"]
+    features, test_set = engine.extract([loader])
+    batch = next(iter(loader))
+    with torch.no_grad():
+        both = [engine.model(x, batch["modality"]) for x in (batch["img"], batch["img"].flip(-1))]
+    expected = (both[0] + both[1]) / 2
+    torch.testing.assert_close(torch.from_numpy(features[: len(expected)]), expected, atol=1e-5, rtol=1e-4)
+    assert len(test_set.pids) == len(features) == len(loader.dataset)
+
+
+class Blank(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, images, modality=None):
+        bad = images.mean((2, 3)) * float("nan")
+        return VIOutput(bad, bad, bad) if self.training else bad
+
+
+def test_features_that_are_not_numbers_end_in_one_sentence(make):
+    engine, _ = make()
+    engine.model = Blank().eval()
+    with pytest.raises(InputError, match="NaN or infinity"):
+        engine.extract([engine.test_loader["vi_synthetic"]["query"]])
+
+
+def test_a_checkpoint_of_another_run_is_refused(make, tmp_path):
+    engine, cfg = make(train__max_epoch=1)
+    run(engine, cfg)
+    state = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.pth")
+    other, _ = make(model__name="resnet18")
+    with pytest.raises(InputError, match=r"model\.resume does not fit this run"):
+        other.resume(state)
+    with pytest.raises(InputError, match=r"model\.resume does not fit this run"):
+        engine.resume({"epoch": 1})
+
+
+def test_an_engine_needs_a_loss(make):
+    with pytest.raises(InputError, match="loss.terms is empty"):
+        make(loss__terms=[], loss__weights=[])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_step_on_a_gpu(make, precision):
+    engine, _ = make()
+    gpu = VIEngine(
+        engine.datamanager,
+        engine.model.cuda(),
+        torch.optim.SGD(engine.model.parameters(), lr=0.01),
+        engine.losses,
+        precision=precision,
+    )
+    gpu.model.train()
+    assert math.isfinite(gpu.forward_backward(next(iter(gpu.train_loader)))["loss"].item())

@@ -1,0 +1,138 @@
+"""Settings: files, overrides, types and the nearest match."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from torchreid_vi import InputError, build, config, load_config
+from torchreid_vi.data.transforms import TRANSFORMS, Settings, build_train_transform
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+
+
+def test_every_key_is_commented_once():
+    source = Path(config.__file__).read_text()
+    lines = [line for line in source.splitlines() if re.match(r"    cfg\.\S+ = (?!CN)", line)]
+    keys = [line.split(" = ")[0].strip() for line in lines]
+    assert len(keys) == len(set(keys)) > 60
+    assert [line for line in lines if "  # " not in line] == []
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_every_config_builds_its_model_losses_and_schedule(path):
+    cfg = load_config(str(path), options=["model.pretrained", "False"])
+    model = build.build_model(cfg, num_classes=5)
+    optimizer = build.build_optimizer(cfg, model)
+    scheduler = build.build_scheduler(cfg, optimizer)
+    assert set(build.build_losses(cfg)) == set(cfg.loss.terms)
+    assert scheduler.state_dict()
+    settings = Settings(cfg.data.height, cfg.data.width, cfg.data.norm_mean, cfg.data.norm_std, cfg.data.maa)
+    build_train_transform(cfg.data.transforms, settings)
+    assert cfg.data.save_dir == f"log/{path.stem}"
+    assert path.read_text().startswith("# ")
+
+
+def test_published_hyper_parameters():
+    mcja = load_config("configs/mcja_sysu.yaml")
+    assert (mcja.train.lr, mcja.train.batch_size, mcja.sampler.num_instances) == (3.5e-4, 128, 16)
+    assert (mcja.train.max_epoch, mcja.train.stepsize, mcja.train.seed) == (140, [80, 120], 8)
+    assert (mcja.data.height, mcja.data.width, mcja.model.streams, mcja.model.last_stride) == (384, 192, 1, 2)
+    base = load_config("configs/base_sysu.yaml")
+    assert (base.train.lr, base.train.base_lr_mult, base.train.warmup) == (0.1, 0.1, 10)
+    assert (base.data.height, base.data.width, base.model.streams, base.model.last_stride) == (288, 144, 2, 1)
+
+
+def test_the_baselines_schedule_is_agws():
+    cfg = load_config("configs/base_sysu.yaml", options=["model.name", "resnet18", "model.pretrained", "False"])
+    optimizer = build.build_optimizer(cfg, build.build_model(cfg, 3))
+    scheduler = build.build_scheduler(cfg, optimizer)
+    rates = []
+    for _ in range(81):
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        scheduler.step()
+    for epoch, (backbone, head) in enumerate(rates):
+        factor = (epoch + 1) / 10 if epoch < 10 else 1 if epoch < 20 else 0.1 if epoch < 50 else 0.01
+        assert head == pytest.approx(0.1 * factor)
+        assert backbone == pytest.approx(0.01 * factor)
+
+
+def test_later_settings_win(tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text("train: {lr: 5e-4, max_epoch: 3}\ndata: {sources: [regdb]}\n")
+    cfg = load_config(str(file), {"data.sources": ["llcm"]}, ["train.max_epoch", "7", "data.maa", "[wg]"])
+    assert (cfg.train.lr, cfg.train.max_epoch, cfg.data.sources, cfg.data.maa) == (5e-4, 7, ["llcm"], ["wg"])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["train.max_epochs", "3"], "did you mean 'train.max_epoch'"),
+        (["train.max_epoch", "three"], "'train.max_epoch' is 'three': expected int"),
+        (["train.lr", "fast"], "'train.lr' is 'fast': expected float"),
+        (["data.sources", "regdb"], "expected list"),
+        (["train.lr"], "'train.lr' has no value"),
+        (["loss.weights", "[1.0, 2.0]"], "give each term one weight"),
+        (["train.batch_size", "0"], "at least 1"),
+        (["data.type", "video"], "only image"),
+        (["data.workers", "-1"], "must not be negative"),
+    ],
+)
+def test_a_bad_setting_is_one_sentence(options, said):
+    with pytest.raises(InputError, match=re.escape(said)):
+        load_config(options=options)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [("a: [", "is not YAML"), ("just text", "holds no settings"), ("", "holds no settings")]
+)
+def test_a_bad_file_is_named(tmp_path, content, said):
+    file = tmp_path / "bad.yaml"
+    file.write_text(content)
+    with pytest.raises(InputError, match=f"bad.yaml {said}"):
+        load_config(str(file))
+
+
+def test_yaml_runs_no_code(tmp_path):
+    file = tmp_path / "evil.yaml"
+    file.write_text(f"model: !!python/object/apply:os.mkdir ['{tmp_path}/made']\n")
+    with pytest.raises(InputError, match="is not YAML"):
+        load_config(str(file))
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(InputError, match=r"nowhere.yaml cannot be read .*--config-file"):
+        load_config("nowhere.yaml")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["loss.name", "vii"], "did you mean 'vi'"),
+        (["loss.terms", "[identiti]"], "did you mean 'identity'"),
+        (["model.name", "resnet51"], "did you mean 'resnet50"),
+        (["model.pooling", "gemm"], "did you mean 'gem'"),
+        (["model.streams", "3"], "it is 1 or 2"),
+        (["train.optim", "addam"], "did you mean 'adam'"),
+        (["train.lr_scheduler", "cosinus"], "did you mean 'cosine'"),
+        (["train.staged_lr", "True", "train.new_layers", "[clasifier]"], "did you mean 'classifier'"),
+        (["loss.terms", "[cmr]", "loss.cmr.epsilon", "0"], "loss.cmr: epsilon"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_nearest(options, said):
+    cfg = load_config(options=["model.name", "osnet_x0_25", "model.pretrained", "False", *options])
+    with pytest.raises(InputError, match=re.escape(said)):
+        model = build.build_model(cfg, 3)
+        build.build_losses(cfg)
+        build.build_scheduler(cfg, build.build_optimizer(cfg, model))
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_every_transform_is_built_and_runs(name):
+    from PIL import Image
+
+    chain = build_train_transform([name], Settings(32, 16, [0.5] * 3, [0.5] * 3))
+    for transform in chain:
+        assert transform(Image.new("RGB", (20, 50))).shape == (3, 32, 16)

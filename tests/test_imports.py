@@ -1,0 +1,68 @@
+"""Imports go one way, and importing the package again changes nothing."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import torchreid
+
+import torchreid_vi
+from torchreid_vi import host
+
+PACKAGE = Path(torchreid_vi.__file__).parent
+
+#: Layers from the bottom; a module imports from its own part or from layers below.
+LAYERS = [
+    {"errors", "modality", "host"},
+    {"data", "models", "losses", "evaluation", "config"},
+    {"engine"},
+    {"build"},
+    {"run"},
+    {"__init__"},
+]
+
+
+def _part(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def _imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "torchreid_vi":
+            names = [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "torchreid_vi" else [node.module]
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names if alias.name.startswith("torchreid_vi.")]
+        yield from (name.split(".")[1] for name in names)
+
+
+def test_imports_go_one_way():
+    level = {part: i for i, layer in enumerate(LAYERS) for part in layer}
+    for path in PACKAGE.rglob("*.py"):
+        own = _part(path)
+        for other in _imported(path):
+            assert other == own or level[other] < level[own], f"{path} imports {other}"
+
+
+def test_importing_and_registering_again_changes_nothing():
+    datasets, models = dict(host.IMAGE_DATASETS), set(host.MODELS)
+    torchreid_vi.register()
+    importlib.reload(torchreid_vi)
+    assert dict(host.IMAGE_DATASETS) == datasets
+    assert set(host.MODELS) == models
+
+
+def test_torchreid_finds_our_models():
+    model = torchreid.models.build_model("vi_osnet_x0_25", 7, loss="softmax", pretrained=False)
+    assert model.classifier.out_features == 7
+
+
+def test_the_command_line_explains_itself_without_torch():
+    tool = Path(__file__).parents[1] / "tools" / "train.py"
+    code = f"import sys; sys.argv = ['train.py', '--help']; sys.path.insert(0, {str(tool.parent)!r})\n"
+    code += "import train\ntry:\n    train.main()\nexcept SystemExit:\n    assert 'torch' not in sys.modules"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "--config-file" in result.stdout
