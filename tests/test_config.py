@@ -44,7 +44,9 @@ def test_published_hyper_parameters():
 
 
 def test_the_baselines_schedule_is_agws():
-    cfg = load_config("configs/base_sysu.yaml", options=["model.name", "resnet18", "model.pretrained", "False"])
+    cfg = load_config(
+        "configs/base_sysu.yaml", options=["model.name", "resnet18", "model.pretrained", "False"]
+    )
     optimizer = build.build_optimizer(cfg, build.build_model(cfg, 3))
     scheduler = build.build_scheduler(cfg, optimizer)
     rates = []
@@ -85,7 +87,8 @@ def test_a_bad_setting_is_one_sentence(options, said):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [("a: [", "is not YAML"), ("just text", "holds no settings"), ("", "holds no settings")]
+    ("content", "said"),
+    [("a: [", "is not YAML"), ("just text", "holds no settings"), ("", "holds no settings")],
 )
 def test_a_bad_file_is_named(tmp_path, content, said):
     file = tmp_path / "bad.yaml"

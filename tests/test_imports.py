@@ -32,7 +32,11 @@ def _imported(path):
     for node in ast.walk(ast.parse(path.read_text())):
         names = []
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "torchreid_vi":
-            names = [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "torchreid_vi" else [node.module]
+            names = (
+                [f"{node.module}.{alias.name}" for alias in node.names]
+                if node.module == "torchreid_vi"
+                else [node.module]
+            )
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names if alias.name.startswith("torchreid_vi.")]
         yield from (name.split(".")[1] for name in names)

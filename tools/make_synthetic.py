@@ -1,7 +1,7 @@
 """Draws a synthetic visible-infrared dataset in the layout of a real one.
 
-    python tools/make_synthetic.py --layout regdb --root reid-data --ids 100 --images 10
-    python tools/make_synthetic.py --shape published --root reid-data
+python tools/make_synthetic.py --layout regdb --root reid-data --ids 100 --images 10
+python tools/make_synthetic.py --shape published --root reid-data
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import sys
 
 def main() -> int:
     """Runs the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--layout", default="sysu", help="sysu, regdb or llcm")
     parser.add_argument("--root", required=True, help="folder that gets the dataset's folder")
     parser.add_argument("--ids", type=int, default=180, help="identities")

@@ -1,6 +1,6 @@
 """Evaluates weights: tools/train.py with the setting test.evaluate.
 
-    python tools/test.py --config-file configs/mcja_sysu.yaml --root /data model.load_weights W.pth
+python tools/test.py --config-file configs/mcja_sysu.yaml --root /data model.load_weights W.pth
 """
 
 import sys

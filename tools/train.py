@@ -1,7 +1,7 @@
 """Trains and evaluates: the command line of torchreid's scripts/main.py.
 
-    python tools/train.py --config-file configs/mcja_synthetic.yaml
-    python tools/train.py --config-file configs/mcja_sysu.yaml --root /data train.max_epoch 60
+python tools/train.py --config-file configs/mcja_synthetic.yaml
+python tools/train.py --config-file configs/mcja_sysu.yaml --root /data train.max_epoch 60
 """
 
 from __future__ import annotations
@@ -13,13 +13,17 @@ from typing import Any
 
 def parse(arguments: list[str] | None = None) -> tuple[str, dict[str, Any], list[str]]:
     """The config file, the settings that options name, and the KEY VALUE pairs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config-file", default="", help="YAML file of settings, as in configs/")
     parser.add_argument("--root", help="folder that holds the datasets' folders (data.root)")
     parser.add_argument("-s", "--sources", nargs="+", help="training datasets (data.sources)")
     parser.add_argument("-t", "--targets", nargs="+", help="test datasets (data.targets)")
     parser.add_argument("--transforms", nargs="+", help="training transforms (data.transforms)")
-    parser.add_argument("options", nargs="*", metavar="KEY VALUE", help="any setting of torchreid_vi/config.py")
+    parser.add_argument(
+        "options", nargs="*", metavar="KEY VALUE", help="any setting of torchreid_vi/config.py"
+    )
     args = parser.parse_intermixed_args(arguments)
     overrides, options = {}, list(args.options)
     for name in ("root", "sources", "targets", "transforms"):

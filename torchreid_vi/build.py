@@ -106,7 +106,11 @@ def build_engine(cfg: CfgNode, datamanager: Any, model: nn.Module, use_gpu: bool
     optimizer = build_optimizer(cfg, model)
     options = config.engine_kwargs(cfg) | {"scheduler": build_scheduler(cfg, optimizer), "use_gpu": use_gpu}
     if issubclass(cls, VIEngine):
-        options |= {"losses": build_losses(cfg), "precision": cfg.train.precision, "clip_grad": cfg.train.clip_grad}
+        options |= {
+            "losses": build_losses(cfg),
+            "precision": cfg.train.precision,
+            "clip_grad": cfg.train.clip_grad,
+        }
     else:
         options |= {"label_smooth": cfg.loss.softmax.label_smooth}
     if cls is TripletEngine:

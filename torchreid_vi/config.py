@@ -125,7 +125,9 @@ def default_config() -> CN:
     return cfg
 
 
-def load_config(file: str = "", overrides: dict[str, Any] | None = None, options: list[str] | None = None) -> CN:
+def load_config(
+    file: str = "", overrides: dict[str, Any] | None = None, options: list[str] | None = None
+) -> CN:
     """The defaults, changed by a YAML file, then by ``overrides``, then by KEY VALUE pairs.
 
     Raises:
@@ -149,7 +151,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"config file {path} cannot be read ({error.strerror}): check --config-file") from error
+        raise InputError(
+            f"config file {path} cannot be read ({error.strerror}): check --config-file"
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"config file {path} is not YAML: {' '.join(str(error).split())[:160]}") from error
     if not isinstance(content, dict):
@@ -212,7 +216,13 @@ def _check(cfg: CN) -> None:
             f"loss.terms has {len(cfg.loss.terms)} names and loss.weights {len(cfg.loss.weights)} numbers: "
             "give each term one weight"
         )
-    for key in ("train.batch_size", "test.batch_size", "sampler.num_instances", "data.k_tfm", "train.print_freq"):
+    for key in (
+        "train.batch_size",
+        "test.batch_size",
+        "sampler.num_instances",
+        "data.k_tfm",
+        "train.print_freq",
+    ):
         if _flat(cfg)[key] < 1:
             raise InputError(f"{key} is {_flat(cfg)[key]}: it must be at least 1")
     for key in ("data.workers", "train.max_epoch", "train.warmup", "train.seed"):
@@ -229,14 +239,18 @@ def data_kwargs(cfg: CN, use_gpu: bool) -> dict[str, Any]:
         "root sources targets height width transforms k_tfm norm_mean norm_std split_id combineall "
         "load_train_targets workers maa modalities validation on_bad_image"
     )
-    return {name: cfg.data[name] for name in names.split()} | dict(cfg.sampler) | {
-        "use_gpu": use_gpu,
-        "batch_size_train": cfg.train.batch_size,
-        "batch_size_test": cfg.test.batch_size,
-        "cuhk03_labeled": cfg.cuhk03.labeled_images,
-        "cuhk03_classic_split": cfg.cuhk03.classic_split,
-        "market1501_500k": cfg.market1501.use_500k_distractors,
-    }
+    return (
+        {name: cfg.data[name] for name in names.split()}
+        | dict(cfg.sampler)
+        | {
+            "use_gpu": use_gpu,
+            "batch_size_train": cfg.train.batch_size,
+            "batch_size_test": cfg.test.batch_size,
+            "cuhk03_labeled": cfg.cuhk03.labeled_images,
+            "cuhk03_classic_split": cfg.cuhk03.classic_split,
+            "market1501_500k": cfg.market1501.use_500k_distractors,
+        }
+    )
 
 
 def optimizer_kwargs(cfg: CN) -> dict[str, Any]:
@@ -254,7 +268,7 @@ def optimizer_kwargs(cfg: CN) -> dict[str, Any]:
 
 def scheduler_kwargs(cfg: CN) -> dict[str, Any]:
     """Arguments of ``torchreid.optim.build_lr_scheduler``."""
-    return {name: cfg.train[name] for name in "lr_scheduler stepsize gamma max_epoch".split()}
+    return {name: cfg.train[name] for name in ["lr_scheduler", "stepsize", "gamma", "max_epoch"]}
 
 
 def engine_kwargs(cfg: CN) -> dict[str, Any]:
@@ -264,9 +278,11 @@ def engine_kwargs(cfg: CN) -> dict[str, Any]:
 
 def run_kwargs(cfg: CN) -> dict[str, Any]:
     """Arguments of an engine's ``run``."""
-    train = {name: cfg.train[name] for name in "max_epoch start_epoch fixbase_epoch open_layers print_freq".split()}
-    names = "start_eval eval_freq dist_metric normalize_feature visrank visrank_topk ranks rerank"
-    return train | {name: cfg.test[name] for name in names.split()} | {
+    train = ("max_epoch", "start_epoch", "fixbase_epoch", "open_layers", "print_freq")
+    test = "start_eval eval_freq dist_metric normalize_feature visrank visrank_topk ranks rerank".split()
+    return {
+        **{name: cfg.train[name] for name in train},
+        **{name: cfg.test[name] for name in test},
         "save_dir": cfg.data.save_dir,
         "test_only": cfg.test.evaluate,
         "use_metric_cuhk03": cfg.cuhk03.use_metric_cuhk03,

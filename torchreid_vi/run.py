@@ -45,10 +45,16 @@ def run(cfg: CfgNode) -> list[Result]:
         model = build.build_model(cfg, datamanager.num_train_pids)
         if cfg.model.load_weights:
             loaded = load_weights(model, cfg.model.load_weights)
-            print(f"=> Loaded {loaded.matched} tensors from {cfg.model.load_weights}; not for this model: {loaded.unused}")
+            print(f"=> Loaded {loaded.matched} tensors from {cfg.model.load_weights}")
+            if loaded.unused:
+                print(f"=> Not for this model: {', '.join(loaded.unused)}")
         if use_gpu:
             model = model.cuda()
         engine = build.build_engine(cfg, datamanager, model, use_gpu)
+        if engine.check_targets() and (cfg.test.rerank or cfg.test.visrank):
+            raise InputError(
+                "test.rerank and test.visrank are for torchreid's own datasets: leave them False"
+            )
         if cfg.model.resume:
             cfg.train.start_epoch = engine.resume(read_checkpoint(cfg.model.resume))
             print(f"=> Resumed after epoch {cfg.train.start_epoch} from {cfg.model.resume}")
@@ -76,7 +82,9 @@ def _open_folder(cfg: CfgNode) -> Path:
         (folder / "config.yaml").write_text(cfg.dump())
         (folder / "environment.json").write_text(json.dumps(_environment(), indent=1) + "\n")
     except OSError as error:
-        raise InputError(f"run folder {folder} cannot be written ({error.strerror}): set data.save_dir") from error
+        raise InputError(
+            f"run folder {folder} cannot be written ({error.strerror}): set data.save_dir"
+        ) from error
     return folder
 
 

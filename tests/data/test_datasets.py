@@ -177,7 +177,8 @@ def test_k_tfm_gives_independent_views(roots):
 
 
 def test_the_dataset_is_found_from_its_own_folder_too(roots):
-    # VIDataset's documented `root`: "the folder that holds the dataset's folder, or that folder itself".
+    # FAILS: VIDataset documents `root` as "the folder that holds the dataset's folder, or that folder
+    # itself", and only finds the first.
     assert len(load("sysu_mm01", roots / "sysu_mm01").train) == len(load("sysu_mm01", roots).train)
 
 
@@ -329,9 +330,12 @@ def test_an_incomplete_real_tree_is_read_with_a_warning_that_names_the_folder(na
         warnings.simplefilter("error")
         complete = load(name, root)
     (root / name / "synthetic.json").unlink()
-    with pytest.warns(UserWarning, match=named) as caught:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         found = load(name, root)
-    assert all(str(root / name) in str(warning.message) for warning in caught)
+    said = [str(warning.message) for warning in caught]
+    assert any(re.search(named, text) for text in said)
+    assert all(str(root / name) in text for text in said)
     assert found.train == complete.train
 
 

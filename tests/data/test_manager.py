@@ -79,6 +79,7 @@ def test_any_number_of_workers_loads_bit_identical_batches(sampler, roots):
 
 
 def test_any_number_of_workers_loads_bit_identical_batches_with_random_patch(roots):
+    # FAILS: the transform's pool of patches belongs to each worker, so images depend on their number.
     # Pastes once it has seen 100 images of a modality: from the second epoch on.
     runs = [epochs(manage(roots, transforms=["random_patch"], workers=workers), 3) for workers in (0, 2)]
     check_equal(*runs)
@@ -107,15 +108,29 @@ def test_visible_and_infrared_training_images_have_their_own_transforms(roots):
     assert 0.8 < np.mean(repeated[Modality.VISIBLE]) < 0.95  # one of eight is made grey
 
 
-def test_test_images_are_resized_and_normalised_alone(roots):
-    manager = manage(roots, transforms=list(TRANSFORMS), norm_mean=[0.5] * 3, norm_std=[0.25] * 3)
+def check_test_images(manager, mean, std):
     for split in ("query", "gallery"):
         loader = manager.test_loader["sysu_mm01"][split]
         batch = next(iter(loader))
         with Image.open(batch["impath"][0]) as image:
-            expected = torch.from_numpy(np.asarray(image.convert("RGB"), dtype=np.float32) / 255)
-        assert torch.allclose(batch["img"][0], (expected.permute(2, 0, 1) - 0.5) / 0.25, atol=1e-6)
+            pixels = torch.from_numpy(np.asarray(image.convert("RGB"), dtype=np.float32) / 255).permute(
+                2, 0, 1
+            )
+        expected = (pixels - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+        assert torch.allclose(batch["img"][0], expected, atol=1e-5)
         assert sum(len(batch["pid"]) for batch in loader) == len(loader.dataset)
+
+
+def test_test_images_are_resized_and_normalised_alone(roots):
+    check_test_images(
+        manage(roots, transforms=list(TRANSFORMS)), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    )
+
+
+def test_test_images_are_normalised_with_the_settings_of_training(roots):
+    # FAILS: norm_mean and norm_std reach the training transform alone, the test loaders use ImageNet's.
+    mean, std = [0.5, 0.4, 0.3], [0.25, 0.2, 0.3]
+    check_test_images(manage(roots, norm_mean=mean, norm_std=std), mean, std)
 
 
 def test_k_tfm_gives_a_batch_of_each_view(roots):
@@ -175,6 +190,7 @@ def test_labels_stay_contiguous_when_a_modality_takes_identities_with_it(copy_of
 
 
 def test_no_modality_at_all_is_named(roots):
+    # FAILS: torch's ValueError about num_samples comes through.
     with pytest.raises(InputError):
         manage(roots, modalities=[])
 
@@ -242,8 +258,11 @@ def truncate(path):
     Path(path).write_bytes(Path(path).read_bytes()[:-60])
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("split", ["train", "query", "gallery"])
+@pytest.mark.parametrize(
+    # One case with a worker is enough: torch takes five seconds to shut one down after an error.
+    ("split", "workers"),
+    [("train", 0), ("query", 0), ("gallery", 0), ("train", 1)],
+)
 def test_an_unreadable_image_stops_the_loader_with_one_sentence(split, workers, copy_of):
     root = copy_of("sysu_mm01")
     path = pictures(root, split)[7]
@@ -276,6 +295,7 @@ def test_skip_leaves_unreadable_images_out_and_says_how_many(copy_of, capsys):
 
 
 def test_skip_leaves_them_out_of_what_torchreids_ranking_pictures_are_made_from(copy_of):
+    # FAILS: test_dataset, which fetch_test_loaders returns, still lists the unreadable image.
     root = copy_of("sysu_mm01")
     path = pictures(root, "query")[0]
     truncate(path)
@@ -331,7 +351,7 @@ def test_skip_with_no_readable_query_is_an_error(copy_of):
             {"batch_size_train": 64, "train_sampler": "RandomIdentitySampler", "num_instances": 2},
             "32 identities",
         ),
-        ({"sources": []}, r"data\.sources"),
+        ({"sources": []}, r"data\.sources"),  # FAILS: AttributeError in torchreid's sum of nothing
     ],
     ids=lambda value: "-".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",
 )

@@ -24,7 +24,7 @@ from torchreid_vi.modality import Modality
 FOLDERS = {"sysu": "sysu_mm01", "regdb": "regdb", "llcm": "llcm"}
 OFFICIAL_DRAWS = Path(__file__).parents[2].parent / "shared/data/sysu_mm01_splits/rand_perm_cam.mat"
 SMALL = {"ids": 6, "images": 1, "size": (16, 40)}
-LARGE = {"ids": 160, "images": 6, "size": (16, 40)}  # takes some seconds
+LARGE = {"ids": 300, "images": 6, "size": (16, 40)}  # takes some seconds
 
 
 def contents(folder):
@@ -184,17 +184,20 @@ def wait_for_pictures(root):
 def interrupted():
     """Runs a drawing and raises an exception out of the middle of it, as a signal does.
 
-    Returns how long the drawing went on after the interruption, in seconds.
+    Returns how many pictures there were before they were removed.
     """
     previous = signal.getsignal(signal.SIGUSR1)
 
     def run(error, root, **arguments):
-        sent = []
+        drawn = [0]
 
         def strike():
             wait_for_pictures(root)
-            sent.append(time.monotonic())
             os.kill(os.getpid(), signal.SIGUSR1)
+            deadline = time.monotonic() + 60
+            while os.listdir(root) and time.monotonic() < deadline:
+                drawn.append(sum(name.endswith(".jpg") for _, _, names in os.walk(root) for name in names))
+                time.sleep(0.05)
 
         def handler(number, frame):
             raise error
@@ -207,7 +210,7 @@ def interrupted():
                 draw_dataset(root, **arguments)
         finally:
             watcher.join()
-        return time.monotonic() - sent[0]
+        return max(drawn)
 
     yield run
     signal.signal(signal.SIGUSR1, previous)
@@ -221,9 +224,10 @@ def test_an_interrupted_drawing_leaves_nothing(error, interrupted, tmp_path):
 
 
 def test_an_interrupted_drawing_by_several_processes_stops_without_drawing_the_rest(interrupted, tmp_path):
-    seconds = interrupted(KeyboardInterrupt(), tmp_path, processes=2, **LARGE)
+    # FAILS: leaving the pool of processes waits until every picture is drawn.
+    drawn = interrupted(KeyboardInterrupt(), tmp_path, processes=2, **LARGE)
     assert leftovers(tmp_path) == []
-    assert seconds < 3
+    assert drawn < 300 * 6 * 6 / 2
 
 
 def test_a_killed_drawing_leaves_no_dataset_and_the_next_one_cleans_up(tmp_path):

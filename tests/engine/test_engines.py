@@ -118,7 +118,10 @@ def test_a_step_is_the_weighted_sum_of_the_losses_and_an_update(make):
     twin.load_state_dict(engine.model.state_dict())
     summary = engine.forward_backward(data)
     out = twin(data["img"], data["modality"])
-    values = {n: loss(getattr(out, loss.on), data["pid"], data["modality"]) for n, (loss, _) in engine.losses.items()}
+    values = {
+        n: loss(getattr(out, loss.on), data["pid"], data["modality"])
+        for n, (loss, _) in engine.losses.items()
+    }
     total = 2.0 * values["identity"] + 0.5 * values["cmr"]
     total.backward()
     assert summary["loss"].item() == pytest.approx(total.item(), rel=1e-5)
@@ -252,7 +255,7 @@ def test_a_checkpoint_of_another_run_is_refused(make, tmp_path):
 
 
 def test_an_engine_needs_a_loss(make):
-    with pytest.raises(InputError, match="loss.terms is empty"):
+    with pytest.raises(InputError, match=r"loss\.terms is empty"):
         make(loss__terms=[], loss__weights=[])
 
 

@@ -101,7 +101,9 @@ def test_sysu_figures_are_those_of_plain_loops(seed):
         return number[q] == 3 and number[g] == 2
 
     names = [name for name in PROTOCOLS["sysu_mm01"] if not name.startswith("within")]
-    for result in evaluate(features, test_set, choose("sysu_mm01", names, test_set), {"name": "sysu", "split": 0}):
+    for result in evaluate(
+        features, test_set, choose("sysu_mm01", names, test_set), {"name": "sysu", "split": 0}
+    ):
         mode, shots, kind = result.name.split("/")
         query = [i for i in range(len(number)) if number[i] in (3, 6)]
         tree = images_of(test_set, Modality.VISIBLE, (1, 2) if mode == "indoor" else (1, 2, 4, 5))
@@ -133,9 +135,7 @@ def test_llcm_figures_are_those_of_plain_loops(seed):
         return test_set.pids[q] == test_set.pids[g] and number[q] == number[g]
 
     everything = {m: [i for i in range(len(kind)) if kind[i] is m] for m in Modality}
-    drawn = {
-        m: [draw(images_of(test_set, m), "seeded", t, 1, test_set) for t in range(10)] for m in Modality
-    }
+    drawn = {m: [draw(images_of(test_set, m), "seeded", t, 1, test_set) for t in range(10)] for m in Modality}
     visible, infrared = Modality.VISIBLE, Modality.INFRARED
     sides = {
         "infrared-to-visible/A": [(everything[infrared], g) for g in drawn[visible]],
@@ -143,7 +143,9 @@ def test_llcm_figures_are_those_of_plain_loops(seed):
         "visible-to-infrared/B": [(q, everything[visible]) for q in drawn[infrared]],
     }
     for result in evaluate(features, test_set, PROTOCOLS["llcm"], {"name": "llcm", "split": 0}):
-        expected = [plain_figures(unit(features), test_set, q, g, hidden, True) for q, g in sides[result.name]]
+        expected = [
+            plain_figures(unit(features), test_set, q, g, hidden, True) for q, g in sides[result.name]
+        ]
         compare(result, expected)
 
 

@@ -35,7 +35,9 @@ def cmr_by_loops(x, pids, modality, epsilon):
                 continue
             theta = [(1 - F.cosine_similarity(x[i], x[j], dim=0)) / 2 / epsilon for j in gallery]
             order = sorted(range(n), key=lambda k: -theta[k].item())
-            fit = isotonic_regression([theta[k].item() - (n - p) for p, k in enumerate(order)], increasing=False)
+            fit = isotonic_regression(
+                [theta[k].item() - (n - p) for p, k in enumerate(order)], increasing=False
+            )
             ranks = [None] * n
             for start, end in zip(fit.blocks[:-1], fit.blocks[1:], strict=True):
                 mean_theta = sum(theta[order[p]] for p in range(start, end)) / int(end - start)
@@ -174,7 +176,9 @@ def test_cmr_is_near_zero_for_a_perfect_ranking_of_two_and_small_epsilon():
 def test_cmr_gradcheck(epsilon):
     x, pids, modality = batch(ids=3, images=2, width=5)
     loss = CrossModalityRetrievalLoss(epsilon)
-    assert torch.autograd.gradcheck(lambda v: loss(v, pids, modality), (x.requires_grad_(),), eps=1e-7, atol=1e-4)
+    assert torch.autograd.gradcheck(
+        lambda v: loss(v, pids, modality), (x.requires_grad_(),), eps=1e-7, atol=1e-4
+    )
 
 
 def test_soft_rank_accepts_no_rows():

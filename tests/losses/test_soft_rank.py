@@ -1,5 +1,7 @@
 """Soft ranks against SciPy's isotonic regression, plain loops and their own identities."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -39,7 +41,7 @@ def test_the_gradient_subtracts_the_mean_of_each_block(epsilon):
     for row, g, found in zip(values, upstream, x.grad.numpy(), strict=True):
         _, order, blocks = by_scipy(row, epsilon)
         expected = np.empty_like(row)
-        for start, end in zip(blocks[:-1], blocks[1:], strict=True):
+        for start, end in pairwise(blocks):
             inside = order[start:end]
             expected[inside] = (g[inside] - g[inside].mean()) / epsilon
         np.testing.assert_allclose(found, expected, atol=1e-10)
@@ -47,7 +49,9 @@ def test_the_gradient_subtracts_the_mean_of_each_block(epsilon):
 
 @pytest.mark.parametrize("epsilon", [0.004, 0.05, 0.5])
 def test_gradcheck(epsilon):
-    values = torch.rand(3, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    values = torch.rand(
+        3, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    ).requires_grad_()
     assert torch.autograd.gradcheck(lambda v: soft_rank(v, epsilon), (values,), eps=1e-7, atol=1e-4)
 
 

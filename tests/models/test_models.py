@@ -23,7 +23,14 @@ BACKBONES = [
     "squeezenet1_1",
     "xception",
 ]
-TWO_STREAMS = ["resnet18", "osnet_x0_25", "resnet50_ibn_a", "se_resnet50", "mobilenetv2_x1_0", "shufflenet_v2_x0_5"]
+TWO_STREAMS = [
+    "resnet18",
+    "osnet_x0_25",
+    "resnet50_ibn_a",
+    "se_resnet50",
+    "mobilenetv2_x1_0",
+    "shufflenet_v2_x0_5",
+]
 
 
 def images(batch=4):
@@ -129,7 +136,10 @@ def test_the_neck_has_no_bias_even_after_torchreid_unfreezes_everything():
 def test_gem_is_the_formula_between_mean_and_maximum():
     maps = torch.rand(2, 3, 4, 5, dtype=torch.float64)
     expected = torch.stack(
-        [torch.stack([(sum(v**3 for v in c.flatten()) / 20 + 1e-12) ** (1 / 3) for c in image]) for image in maps]
+        [
+            torch.stack([(sum(v**3 for v in c.flatten()) / 20 + 1e-12) ** (1 / 3) for c in image])
+            for image in maps
+        ]
     )
     torch.testing.assert_close(GeM()(maps), expected)
     torch.testing.assert_close(GeM(1.0)(maps), AveragePooling()(maps))

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from torchreid_vi import host
 from torchreid_vi.data.datasets.base import Item, VIDataset, read_image
 from torchreid_vi.data.samplers import SeededDataset, SeededSampler, build_sampler
-from torchreid_vi.data.transforms import MAA, Settings, build_test_transform, build_train_transform
+from torchreid_vi.data.transforms import MAA, Settings, build_train_transform
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.modality import Modality
 
@@ -36,6 +36,8 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
     Raises:
         InputError: for a name, dataset or share that cannot be used.
     """
+
+    train_loader: DataLoader
 
     def __init__(
         self,
@@ -71,12 +73,14 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
             transforms=[],
             height=height,
             width=width,
+            norm_mean=list(norm_mean),
+            norm_std=list(norm_std),
             batch_size_train=1,  # the training loader is rebuilt below
             batch_size_test=batch_size_test,
             **kwargs,
         )
-        self.transform_tr, self.transform_te = train_transform, build_test_transform(settings)
-        dataset = self.train_loader.dataset
+        self.transform_tr = train_transform
+        dataset: Any = self.train_loader.dataset
         if not isinstance(dataset, VIDataset):
             raise InputError(f"data.sources begins with {sources[0]}: name a visible-infrared dataset first")
         dataset.transform = train_transform
@@ -116,12 +120,14 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         pids = sorted({item[1] for item in dataset.train})
         number = round(share * len(pids))
         if not 0 < number < len(pids) - 1:
-            raise InputError(f"data.validation {share} holds out {number} of {len(pids)} identities: change the share")
+            raise InputError(
+                f"data.validation {share} holds out {number} of {len(pids)} identities: change the share"
+            )
         held = set(random.Random(0).sample(pids, number))
         items = [item for item in dataset.train if item[1] in held]
         dataset.set_train(_renumbered([item for item in dataset.train if item[1] not in held]))
         test = self.test_loader[self.targets[0]]["query"]
-        loaders = {}
+        loaders: dict[str, DataLoader] = {}
         for name, modality in (("query", Modality.INFRARED), ("gallery", Modality.VISIBLE)):
             part = [item for item in items if dataset.modality(item) is modality]
             if not part:

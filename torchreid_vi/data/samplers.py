@@ -81,7 +81,9 @@ class _Deck:
 
 def _require_divides(batch_size: int, group: int, name: str) -> None:
     if group < 1 or batch_size % group:
-        raise InputError(f"train.batch_size {batch_size} is not a multiple of {name} = {group}: change either")
+        raise InputError(
+            f"train.batch_size {batch_size} is not a multiple of {name} = {group}: change either"
+        )
 
 
 def _require_identities(found: int, needed: int, which: str = "") -> None:

@@ -159,26 +159,15 @@ def build_train_transform(names: Sequence[str], settings: Settings) -> ModalityT
         if name not in TRANSFORMS:
             raise unknown_name("transform in data.transforms", name, TRANSFORMS)
 
+    if settings.height < 1 or settings.width < 1:
+        raise InputError(f"data.height {settings.height} and data.width {settings.width} must be at least 1")
+
     def chain(modality: Modality) -> Transform:
         chosen = [s for n, s in TRANSFORMS.items() if n in names and modality in s.modalities]
         on_image = [step.build(settings) for step in chosen if not step.on_tensor]
         on_tensor = [step.build(settings) for step in chosen if step.on_tensor]
-        resize, to_tensor, normalise = _fixed(settings)
-        return tv.Compose([resize, *on_image, to_tensor, normalise, *on_tensor])
+        resize = tv.Resize((settings.height, settings.width))
+        normalise = tv.Normalize(settings.norm_mean, settings.norm_std)
+        return tv.Compose([resize, *on_image, tv.ToTensor(), normalise, *on_tensor])
 
     return ModalityTransform(chain(Modality.VISIBLE), chain(Modality.INFRARED))
-
-
-def build_test_transform(settings: Settings) -> Transform:
-    """The test transform of both modalities: resize, to tensor, normalise."""
-    return tv.Compose(_fixed(settings))
-
-
-def _fixed(settings: Settings) -> list[Transform]:
-    if settings.height < 1 or settings.width < 1:
-        raise InputError(f"data.height {settings.height} and data.width {settings.width} must be at least 1")
-    return [
-        tv.Resize((settings.height, settings.width)),
-        tv.ToTensor(),
-        tv.Normalize(settings.norm_mean, settings.norm_std),
-    ]

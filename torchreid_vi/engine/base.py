@@ -8,7 +8,7 @@ import os
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,8 +17,17 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from torchreid_vi.data.datasets import VIDataset
-from torchreid_vi.errors import InputError
-from torchreid_vi.evaluation import PROTOCOLS, Result, TestSet, choose, evaluate, format_table
+from torchreid_vi.errors import InputError, unknown_name
+from torchreid_vi.evaluation import (
+    PROTOCOLS,
+    Protocol,
+    Result,
+    TestSet,
+    choose,
+    evaluate,
+    format_table,
+    trials,
+)
 
 CHECKPOINTS = "checkpoints"
 
@@ -51,13 +60,15 @@ class EngineMixin:
 
     # Training
 
-    def run(self: Any, save_dir: str = "log", max_epoch: int = 0, start_epoch: int = 0, **kwargs: Any) -> None:
+    def run(
+        self: Any, save_dir: str = "log", max_epoch: int = 0, start_epoch: int = 0, **kwargs: Any
+    ) -> None:
         """torchreid's ``run``; every argument is its."""
         self.save_dir = Path(save_dir)
         self.epoch = start_epoch - 1  # stays so when the run to resume was already complete
         self.progress = _Progress(self.train_loader, max_epoch - start_epoch)
         try:
-            super().run(save_dir=save_dir, max_epoch=max_epoch, start_epoch=start_epoch, **kwargs)
+            super().run(save_dir=save_dir, max_epoch=max_epoch, start_epoch=start_epoch, **kwargs)  # type: ignore[misc]
         finally:
             self.progress.close()
 
@@ -65,7 +76,7 @@ class EngineMixin:
         seed_everything(self.seed, self.epoch)
         loader, self.train_loader = self.train_loader, self.progress or self.train_loader
         try:
-            super().train(*args, **kwargs)
+            super().train(*args, **kwargs)  # type: ignore[misc]
         finally:
             self.train_loader = loader
         if getattr(self.datamanager, "val_loader", None):
@@ -80,7 +91,9 @@ class EngineMixin:
         protocol = {"infrared-to-visible": family["infrared-to-visible"]}
         result = evaluate(features, test_set, protocol, {"name": "validation", "split": "held out"})[0]
         score = result.mean("mAP")
-        print(f"=> Validation: R1 {result.mean('R1'):.2f}, mAP {score:.2f} (best {max(self.best, score):.2f})")
+        print(
+            f"=> Validation: R1 {result.mean('R1'):.2f}, mAP {score:.2f} (best {max(self.best, score):.2f})"
+        )
         if self.writer is not None:
             self.writer.add_scalar("Validation/mAP", score, self.epoch)
         if score > self.best:
@@ -89,7 +102,9 @@ class EngineMixin:
 
     # Checkpoints
 
-    def save_model(self: Any, epoch: int, rank1: float | None, save_dir: str | Path, is_best: bool = False) -> None:
+    def save_model(
+        self: Any, epoch: int, rank1: float | None, save_dir: str | Path, is_best: bool = False
+    ) -> None:
         """Writes ``checkpoints/last.pth``; torchreid's own tools read it too."""
         self._save("last.pth", self._state(epoch, rank1))
 
@@ -138,9 +153,40 @@ class EngineMixin:
 
     # Evaluation
 
+    def check_targets(self: Any) -> set[str]:
+        """Finds out before training whether every target can be evaluated after it.
+
+        Returns:
+            The families of protocols of the visible-infrared targets.
+
+        Raises:
+            InputError: for a protocol that no target has, or whose gallery cannot be drawn.
+        """
+        families: set[str] = set()
+        for loaders in self.test_loader.values():
+            datasets = [loader.dataset for loader in loaders.values()]
+            if isinstance(datasets[0], VIDataset):
+                families.add(datasets[0].protocols)
+                test_set = describe(datasets)
+                official = any(p.draw == "official" for p in PROTOCOLS[datasets[0].protocols].values())
+                if official and test_set.permutations is None:
+                    print("=> rand_perm_cam.mat is not there: only seeded galleries can be drawn")
+                for name, protocol in self._choose(datasets[0], test_set).items():
+                    print(f"=> Evaluation: {name}, {len(list(trials(protocol, test_set)))} trials")
+        known = {name for family in families for name in PROTOCOLS[family]}
+        for name in self.protocols:
+            if name not in known:
+                raise unknown_name("protocol in test.protocols", name, known)
+        return families
+
+    def _choose(self: Any, dataset: VIDataset, test_set: TestSet) -> dict[str, Protocol]:
+        """The protocols of a target: those asked for that its family has, else its default ones."""
+        names = [name for name in self.protocols if name in PROTOCOLS[dataset.protocols]]
+        return choose(dataset.protocols, names, test_set)
+
     def test(self: Any, *args: Any, **kwargs: Any) -> float:
         self.results = []
-        rank1 = super().test(*args, **kwargs)
+        rank1 = super().test(*args, **kwargs)  # type: ignore[misc]
         if self.results:
             print(format_table(self.results))
         return rank1
@@ -156,15 +202,11 @@ class EngineMixin:
     ) -> tuple[float, float]:
         dataset = query_loader.dataset
         if not isinstance(dataset, VIDataset):  # one of torchreid's own, under torchreid's own protocol
-            return super()._evaluate(
+            return super()._evaluate(  # type: ignore[misc]
                 dataset_name, query_loader, gallery_loader, dist_metric, normalize_feature, **kwargs
             )
         features, test_set = self.extract([query_loader, gallery_loader])
-        table = PROTOCOLS[dataset.protocols]
-        names = [name for name in self.protocols if name in table or len(self.datamanager.targets) == 1]
-        protocols = choose(dataset.protocols, names, test_set)
-        if test_set.permutations is None and dataset.protocols == "sysu_mm01":
-            print("=> rand_perm_cam.mat is not there: the galleries are drawn by seed")
+        protocols = self._choose(dataset, test_set)
         about = {"name": dataset_name, "synthetic": dataset.synthetic, "split": dataset.split_id}
         results = evaluate(features, test_set, protocols, about, dist_metric, normalize_feature, self.flip)
         self.results += results
@@ -186,7 +228,7 @@ class EngineMixin:
         features = torch.cat(parts).numpy()
         if not np.isfinite(features).all():
             raise InputError("the model's features hold NaN or infinity: training diverged; lower train.lr")
-        return features, _test_set([loader.dataset for loader in loaders])
+        return features, describe([cast(VIDataset, loader.dataset) for loader in loaders])
 
     def embed(self: Any, images: Tensor, modality: Tensor) -> Tensor:
         """Features of a batch; torchreid's models know no modality."""
@@ -208,7 +250,8 @@ def seed_everything(seed: int, epoch: int) -> None:
     torch.manual_seed(state)
 
 
-def _test_set(datasets: Sequence[VIDataset]) -> TestSet:
+def describe(datasets: Sequence[VIDataset]) -> TestSet:
+    """What the images of some views of one dataset are, in their order."""
     items = [item for dataset in datasets for item in dataset.data]
     return TestSet(
         pids=np.array([item[1] for item in items]),
@@ -224,7 +267,9 @@ class _Progress:
 
     def __init__(self, loader: DataLoader, epochs: int) -> None:
         self.loader, self.epochs = loader, epochs
-        self.bar = tqdm(total=max(epochs, 0) * len(loader), desc="training", unit="batch", disable=epochs <= 0)
+        self.bar = tqdm(
+            total=max(epochs, 0) * len(loader), desc="training", unit="batch", disable=epochs <= 0
+        )
 
     def __len__(self) -> int:
         return len(self.loader)

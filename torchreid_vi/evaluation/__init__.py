@@ -1,7 +1,7 @@
 """Protocols, ranking and results."""
 
 from torchreid_vi.evaluation.evaluate import Result, distance_matrix, evaluate
-from torchreid_vi.evaluation.protocols import PROTOCOLS, Protocol, TestSet, choose
+from torchreid_vi.evaluation.protocols import PROTOCOLS, Protocol, TestSet, choose, trials
 from torchreid_vi.evaluation.ranking import Ranking, cmc, rank
 from torchreid_vi.evaluation.table import format_table
 
@@ -17,4 +17,5 @@ __all__ = [
     "evaluate",
     "format_table",
     "rank",
+    "trials",
 ]

@@ -116,7 +116,9 @@ def _evaluate_trial(
 class _Distances:
     """All distances between two modalities, computed once for every trial that needs some of them."""
 
-    def __init__(self, features: np.ndarray, modality: np.ndarray, sides: tuple[int, int], metric: str) -> None:
+    def __init__(
+        self, features: np.ndarray, modality: np.ndarray, sides: tuple[int, int], metric: str
+    ) -> None:
         rows, columns = (np.nonzero(modality == side)[0] for side in sides)
         self.row, self.column = (np.full(len(modality), -1) for _ in sides)
         self.row[rows], self.column[columns] = np.arange(len(rows)), np.arange(len(columns))

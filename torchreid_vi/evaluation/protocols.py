@@ -100,9 +100,7 @@ def _llcm(variant: str, query: Modality, gallery: Modality, drawn: str = "galler
     return Protocol(f"variant {variant}", query, gallery, "seeded", drawn=drawn, exclude="own camera")
 
 
-_WITHIN_VISIBLE = Protocol(
-    "within visible", Modality.VISIBLE, Modality.VISIBLE, "seeded", exclude="location"
-)
+_WITHIN_VISIBLE = Protocol("within visible", Modality.VISIBLE, Modality.VISIBLE, "seeded", exclude="location")
 
 #: Families of protocols; a dataset names its family. The first two of a family are its default.
 PROTOCOLS: dict[str, dict[str, Protocol]] = {
@@ -181,11 +179,15 @@ def trials(protocol: Protocol, test_set: TestSet) -> Iterator[Trial]:
         if protocol.draw != "everything":
             chosen[protocol.drawn] = _DRAWS[protocol.draw](groups, number, protocol.shots, test_set)
         if not len(chosen["query"]) or not len(chosen["gallery"]):
-            raise InputError(f"protocol {protocol.mode}, {protocol.direction}: the test set has no images for it")
+            raise InputError(
+                f"protocol {protocol.mode}, {protocol.direction}: the test set has no images for it"
+            )
         yield Trial(**chosen)
 
 
-def excluded(protocol: Protocol, test_set: TestSet, query: np.ndarray, gallery: np.ndarray) -> np.ndarray | None:
+def excluded(
+    protocol: Protocol, test_set: TestSet, query: np.ndarray, gallery: np.ndarray
+) -> np.ndarray | None:
     """What each query is not shown (Q, G), or nothing."""
     if protocol.exclude == "nothing":
         return None

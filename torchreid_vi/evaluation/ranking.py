@@ -63,7 +63,9 @@ def rank(
     return Ranking(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-def _rank_block(distances: np.ndarray, query_ids: np.ndarray, gallery_ids: np.ndarray, unique: bool) -> Ranking:
+def _rank_block(
+    distances: np.ndarray, query_ids: np.ndarray, gallery_ids: np.ndarray, unique: bool
+) -> Ranking:
     row, column = np.nonzero((query_ids[:, None] == gallery_ids[None, :]) & np.isfinite(distances))
     ranks = _ranks(distances, row, column)
     order = np.lexsort((ranks, row))

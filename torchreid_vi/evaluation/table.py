@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torchreid_vi.evaluation.evaluate import RANKS, Result
 
-_FIGURES = tuple(f"R{k}" for k in RANKS) + ("mAP", "mINP")
+_FIGURES = (*(f"R{k}" for k in RANKS), "mAP", "mINP")
 
 
 def format_table(results: Sequence[Result]) -> str:
@@ -17,7 +17,9 @@ def format_table(results: Sequence[Result]) -> str:
         shown = [result for result in results if result.dataset == dataset]
         kind = "synthetic, " if dataset.get("synthetic") else ""
         lines.append(f"{dataset['name']} ({kind}split {dataset['split']}); {_settings(shown[0])}")
-        lines.append(f"{'protocol':<{width}}  " + "".join(f"{figure:>15}" for figure in _FIGURES) + "  trials")
+        lines.append(
+            f"{'protocol':<{width}}  " + "".join(f"{figure:>15}" for figure in _FIGURES) + "  trials"
+        )
         for result in shown:
             cells = "".join(f"{f'{result.mean(f):.2f} ±{result.std(f):5.2f}':>15}" for f in _FIGURES)
             lines.append(f"{result.name:<{width}}  {cells}  {len(result.trials):>6}")

@@ -39,7 +39,9 @@ class Backbone(nn.Module):
         super().__init__()
         self.trunk = torchreid_model(name, pretrained=pretrained)
         if not callable(_maps(self.trunk)):
-            raise InputError(f"model.name {name} computes no feature maps on the way: choose another backbone")
+            raise InputError(
+                f"model.name {name} computes no feature maps on the way: choose another backbone"
+            )
         for unused in ("classifier", "fc"):
             if hasattr(self.trunk, unused):
                 setattr(self.trunk, unused, None)
@@ -100,7 +102,9 @@ def torchreid_model(name: str, num_classes: int = 1, pretrained: bool = False, *
 
 def _maps(trunk: nn.Module) -> Callable[[Tensor], Tensor]:
     """torchreid's models compute their maps in ``featuremaps``, some in ``features``."""
-    return cast(Callable[[Tensor], Tensor], getattr(trunk, "featuremaps", None) or getattr(trunk, "features", None))
+    return cast(
+        Callable[[Tensor], Tensor], getattr(trunk, "featuremaps", None) or getattr(trunk, "features", None)
+    )
 
 
 def _keep_resolution(trunk: nn.Module, name: str) -> None:

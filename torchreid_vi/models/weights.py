@@ -46,9 +46,13 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
                 f"{path} was refused: it holds pickled objects, which could run code; "
                 "have its author save tensors and plain data alone"
             ) from error
-        raise InputError(f"{path} is not a checkpoint or is damaged: name a file that torch.save wrote") from error
+        raise InputError(
+            f"{path} is not a checkpoint or is damaged: name a file that torch.save wrote"
+        ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} is not a checkpoint or is damaged: name a file that torch.save wrote") from error
+        raise InputError(
+            f"{path} is not a checkpoint or is damaged: name a file that torch.save wrote"
+        ) from error
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no weights: a dictionary of tensors is expected")
     return content
@@ -65,7 +69,9 @@ def load_weights(model: nn.Module, path: str | Path) -> Matched:
         InputError: naming the layers, when any but the classifier's is missing or of another shape.
     """
     content = read_checkpoint(path)
-    state = {str(name).removeprefix("module."): value for name, value in content.get("state_dict", content).items()}
+    state = {
+        str(name).removeprefix("module."): value for name, value in content.get("state_dict", content).items()
+    }
     own = model.state_dict()
     fitting = {
         name: state[name]

@@ -179,7 +179,9 @@ def read_ids(path: Path) -> list[int]:
     tokens = [token for token in re.split(r"[,\s]+", _text(path)) if token]
     for token in tokens:
         if not token.isdecimal():
-            raise InputError(f"{path} holds '{token[:40]}' where an identity number is expected: restore the list")
+            raise InputError(
+                f"{path} holds '{token[:40]}' where an identity number is expected: restore the list"
+            )
     return [int(token) for token in tokens]
 
 
@@ -210,7 +212,9 @@ def images_in(folder: Path) -> list[str]:
     """Paths of the images directly in ``folder``, sorted by name; none when it does not exist."""
     if not folder.is_dir():
         return []
-    return sorted(str(path) for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".bmp"))
+    return sorted(
+        str(path) for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".bmp")
+    )
 
 
 def require(paths: Iterable[Path], layout: str) -> None:

@@ -6,7 +6,15 @@ import re
 import warnings
 from pathlib import Path
 
-from torchreid_vi.data.datasets.base import Record, Splits, VIDataset, images_in, read_ids, read_index, require
+from torchreid_vi.data.datasets.base import (
+    Record,
+    Splits,
+    VIDataset,
+    images_in,
+    read_ids,
+    read_index,
+    require,
+)
 from torchreid_vi.modality import Camera, Modality
 
 _PUBLISHED = (713, 351, 46767)  # training identities, test identities, images

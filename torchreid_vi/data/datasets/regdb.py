@@ -54,6 +54,7 @@ def _compare_with_published(folder: Path, found: dict[tuple[str, int], list[Reco
         if len(records) != _PUBLISHED:
             warnings.warn(
                 f"{folder} is not the complete RegDB: {len(records)} of {_PUBLISHED} "
-                f"{('visible', 'thermal')[camid]} {split} images; figures will not compare with published ones",
+                f"{('visible', 'thermal')[camid]} {split} images; "
+                "figures will not compare with published ones",
                 stacklevel=2,
             )

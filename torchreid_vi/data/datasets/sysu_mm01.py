@@ -41,7 +41,7 @@ class SYSUMM01(VIDataset):
     """
 
     cameras = _CAMERAS
-    folders = ("sysu_mm01", "SYSU-MM01")
+    folders: tuple[str, ...] = ("sysu_mm01", "SYSU-MM01")
     protocols = "sysu_mm01"
 
     def read(self, folder: Path, split_id: int) -> Splits:
@@ -69,7 +69,9 @@ class SYSUMM01(VIDataset):
         names = [Path(item[0]).stem for item in items]
         for name, item in zip(names, items, strict=True):
             if not name.isdecimal():
-                raise InputError(f"image {item[0]} is not named by its number: restore SYSU-MM01's file names")
+                raise InputError(
+                    f"image {item[0]} is not named by its number: restore SYSU-MM01's file names"
+                )
         return np.array([int(name) for name in names], dtype=np.int64)
 
     def gallery_permutations(self) -> Permutations | None:

@@ -65,7 +65,9 @@ def _sysu_plan(everyone: dict[int, Identity], seed: int) -> Layout:
             for camera, count in enumerate(counts)
             for take in range(count)
         ]
-    lists = {name: [pid for pid, who in everyone.items() if who.split == name] for name in ("train", "val", "test")}
+    lists = {
+        name: [pid for pid, who in everyone.items() if who.split == name] for name in ("train", "val", "test")
+    }
     for split, pids in (lists | {"available": list(everyone)}).items():
         plan.lists[f"exp/{split}_id.txt"] = (",".join(map(str, sorted(pids))) + "\n").encode()
         plan.lists[f"exp/{split}_id.mat"] = _mat({"id": np.array([sorted(pids)], dtype=np.uint16)})
@@ -134,7 +136,9 @@ def llcm_layout(ids: int, images: int, seed: int) -> Layout:
             kind = "nir" if modality is Modality.INFRARED else "vis"
             for take in range(images if number in seen else 0):
                 name = f"{pid:04d}_c{number:02d}_f{take + 1:04d}_{kind}.jpg"
-                path = f"test_{kind}/cam{number}/{pid:04d}/{name}" if pid in test else f"{kind}/{pid:04d}/{name}"
+                path = (
+                    f"test_{kind}/cam{number}/{pid:04d}/{name}" if pid in test else f"{kind}/{pid:04d}/{name}"
+                )
                 plan.pictures.append(Picture(path, pid, camera, take))
                 if pid not in test:
                     train[kind].append(f"{path} {label[pid]}\n")

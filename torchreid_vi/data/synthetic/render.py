@@ -168,7 +168,8 @@ class _Painter:
         shoulder, hip = person.shoulders * self.narrow, person.hips * self.narrow
         neck = person.head * 1.08
         self._shape(
-            [(-0.03, neck - 0.03), (0.03, neck - 0.03), (0.03, neck + 0.03), (-0.03, neck + 0.03)], person.skin
+            [(-0.03, neck - 0.03), (0.03, neck - 0.03), (0.03, neck + 0.03), (-0.03, neck + 0.03)],
+            person.skin,
         )
         hem = person.waist + 0.03
         outline = [
@@ -211,9 +212,13 @@ class _Painter:
         x, y = self.heading * self.profile * 0.012, ry
         long_hair = person.hair_style == "long"
         if long_hair:
-            self._ellipse(x - self.heading * self.profile * 0.02, y + ry * 0.75, rx * 1.2, ry * 1.35, person.hair)
+            self._ellipse(
+                x - self.heading * self.profile * 0.02, y + ry * 0.75, rx * 1.2, ry * 1.35, person.hair
+            )
         if person.hair_style == "bun":
-            self._ellipse(x - self.heading * self.profile * rx, y - ry * 0.85, rx * 0.5, ry * 0.4, person.hair)
+            self._ellipse(
+                x - self.heading * self.profile * rx, y - ry * 0.85, rx * 0.5, ry * 0.4, person.hair
+            )
         self._ellipse(x, y, rx, ry, person.skin)
         if person.hair_style == "bald":
             return

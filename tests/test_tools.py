@@ -1,0 +1,196 @@
+"""The command lines as people call them: runs, run folders, resuming, and bad input in one sentence."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+ROOT = Path(__file__).parents[1]
+CONFIG = ROOT / "configs" / "mcja_synthetic.yaml"
+TINY = """model.name osnet_x0_25 data.height 32 data.width 16 data.workers 0 sampler.num_instances 2
+train.batch_size 16 train.max_epoch 2""".split()  # noqa: SIM905
+
+
+def call(tool, *arguments, cwd):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(ROOT / "tools" / tool), *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment)
+
+
+def train(roots, cwd, *arguments, config=CONFIG):
+    return call("train.py", "--config-file", config, "--root", roots, *arguments, *TINY, cwd=cwd)
+
+
+@pytest.fixture(scope="module")
+def finished(roots, tmp_path_factory):
+    """A finished run: its working folder and what it printed."""
+    cwd = tmp_path_factory.mktemp("run")
+    result = train(roots, cwd, "test.eval_freq", "1")
+    assert result.returncode == 0, result.stderr
+    return cwd, result.stdout
+
+
+def test_a_run_ends_with_a_table_that_names_its_protocol(finished):
+    _, out = finished
+    table = out[out.rindex("vi_synthetic (synthetic, split 0)") :]
+    assert "cosine distance" in table and "official draw of the gallery" in table
+    assert "all/1-shot/official" in table and "indoor/1-shot/official" in table
+
+
+def test_a_run_folder_holds_all_of_a_run(finished):
+    cwd, _ = finished
+    folder = cwd / "log" / "mcja_synthetic"
+    names = {path.name for path in folder.iterdir()}
+    assert {"config.yaml", "environment.json", "train.log", "results.json", "checkpoints"} <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    assert yaml.safe_load((folder / "config.yaml").read_text())["model"]["name"] == "osnet_x0_25"
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["packages"]["torch"] == torch.__version__.split("+")[0]
+    results = json.loads((folder / "results.json").read_text())
+    assert results["epoch"] == 2
+    assert results["results"][0]["dataset"] == {"name": "vi_synthetic", "synthetic": True, "split": 0}
+    log = (folder / "train.log").read_text()
+    assert "=> Training transforms, visible" in log and "all/1-shot/official" in log
+
+
+def test_evaluation_alone_gives_the_same_figures(finished, roots):
+    cwd, _ = finished
+    weights = cwd / "log" / "mcja_synthetic" / "checkpoints" / "last.pth"
+    arguments = ["--config-file", CONFIG, "--root", roots, "model.load_weights", weights, *TINY]
+    result = call("test.py", *arguments, cwd=cwd)
+    assert result.returncode == 0, result.stderr
+    read = [
+        json.loads((cwd / "log" / folder / "results.json").read_text())["results"]
+        for folder in ("mcja_synthetic", "mcja_synthetic-test")
+    ]
+    assert read[0] == read[1]
+    assert not (cwd / "log" / "mcja_synthetic-test" / "checkpoints").exists()
+
+
+def test_a_second_run_takes_the_next_folder(finished, roots):
+    cwd, _ = finished
+    before = (cwd / "log" / "mcja_synthetic" / "results.json").read_bytes()
+    assert train(roots, cwd, "train.max_epoch", "1").returncode == 0
+    assert (cwd / "log" / "mcja_synthetic-2" / "results.json").is_file()
+    assert (cwd / "log" / "mcja_synthetic" / "results.json").read_bytes() == before
+
+
+def test_a_killed_run_resumes_to_the_same_weights_and_figures(finished, roots, tmp_path):
+    command = [sys.executable, str(ROOT / "tools" / "train.py"), "--config-file", str(CONFIG)]
+    command += ["--root", str(roots), "test.eval_freq", "1", *TINY]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    last = tmp_path / "log" / "mcja_synthetic" / "checkpoints" / "last.pth"
+    deadline = time.monotonic() + 120
+    while not last.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert torch.load(last, weights_only=True)["epoch"] == 1
+    result = train(roots, tmp_path, "model.resume", last, "test.eval_freq", "1")
+    assert result.returncode == 0, result.stderr
+    unbroken = finished[0] / "log" / "mcja_synthetic"
+    resumed = tmp_path / "log" / "mcja_synthetic"
+    assert (resumed / "results.json").read_text() == (unbroken / "results.json").read_text()
+    states = [
+        torch.load(f / "checkpoints" / "last.pth", weights_only=True)["state_dict"]
+        for f in (unbroken, resumed)
+    ]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_several_sources_and_targets_and_transforms_with_settings_behind_them(roots, tmp_path):
+    result = call(
+        "train.py",
+        "--config-file",
+        CONFIG,
+        "--root",
+        roots,
+        "-s",
+        "vi_synthetic",
+        "regdb",
+        "-t",
+        "regdb",
+        "llcm",
+        "--transforms",
+        "maa",
+        "random_flip",
+        *TINY,
+        "train.max_epoch",
+        "1",
+        cwd=tmp_path,
+    )
+    assert result.returncode == 0, result.stderr
+    results = json.loads((tmp_path / "log" / "mcja_synthetic" / "results.json").read_text())["results"]
+    names = [(r["dataset"]["name"], r["protocol"]["name"]) for r in results]
+    assert names == [
+        ("regdb", "visible-to-infrared"),
+        ("regdb", "infrared-to-visible"),
+        ("llcm", "infrared-to-visible/A"),
+        ("llcm", "visible-to-infrared/A"),
+    ]
+
+
+BAD = {
+    "missing root": (["--root", "nowhere", "-s", "sysu_mm01"], "--root"),
+    "unknown dataset": (["-s", "sysu_mm02"], "did you mean 'sysu_mm01'"),
+    "unknown setting": (["train.lrr", "1"], "did you mean 'train.lr'"),
+    "unknown transform": (["--transforms", "random_flop"], "did you mean 'random_flip'"),
+    "unknown sampler": (
+        ["sampler.train_sampler", "RandomIdentitySample"],
+        "did you mean 'RandomIdentitySampler'",
+    ),
+    "batch not divisible": (["sampler.num_instances", "5"], "train.batch_size 16 is not a multiple"),
+    "missing weights": (["model.load_weights", "w.pth"], "w.pth not found"),
+    "missing resume": (["model.resume", "w.pth"], "w.pth not found"),
+    "no checkpoint": (["model.load_weights", str(CONFIG)], "is not a checkpoint"),
+    "unknown protocol": (["test.protocols", "[all/2-shot]"], "unknown protocol"),
+    "rerank": (["test.rerank", "True"], "test.rerank"),
+    "save_dir is a file": (["data.save_dir", "taken/x"], "data.save_dir"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_sentence_with_status_2_and_leaves_nothing(case, roots, tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    arguments, said = BAD[case]
+    result = call("train.py", "--config-file", CONFIG, "--root", roots, *TINY, *arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ") and said in last
+    assert "Traceback" not in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["taken"]
+
+
+def test_a_corrupt_image_is_named_through_a_worker_process(copy_of, tmp_path):
+    root = copy_of("sysu_mm01")
+    bad = next((root / "sysu_mm01" / "cam1").glob("*/0001.jpg"))
+    bad.write_bytes(bad.read_bytes()[:200])
+    arguments = ["--root", root, "-s", "sysu_mm01", *TINY, "data.workers", "1"]
+    result = call("train.py", "--config-file", CONFIG, *arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"error: image {bad} is corrupt or truncated") and "Traceback" not in result.stderr
+    skipped = call("train.py", "--config-file", CONFIG, *arguments, "data.on_bad_image", "skip", cwd=tmp_path)
+    assert skipped.returncode == 0, skipped.stderr
+    assert "=> Left out 1 unreadable" in skipped.stdout
+
+
+def test_drawing_from_the_command_line(tmp_path):
+    arguments = "--layout llcm --root d --ids 6 --images 1 --size 16 40 --seed 3".split()  # noqa: SIM905
+    result = call("make_synthetic.py", *arguments, cwd=tmp_path)
+    assert result.returncode == 0 and (tmp_path / "d" / "llcm" / "idx" / "test_id.txt").is_file()
+    again = call("make_synthetic.py", *arguments, cwd=tmp_path)
+    assert again.returncode == 2 and "exists already" in again.stderr and "Traceback" not in again.stderr
