@@ -158,7 +158,8 @@ BAD = {
     "no checkpoint": (["model.load_weights", str(CONFIG)], "is not a checkpoint"),
     "unknown protocol": (["test.protocols", "[all/2-shot]"], "unknown protocol"),
     "rerank": (["test.rerank", "True"], "test.rerank"),
-    "save_dir is a file": (["data.save_dir", "taken/x"], "data.save_dir"),
+    "save_dir in a file": (["data.save_dir", "taken/x"], "data.save_dir"),
+    "save_dir is a file": (["data.save_dir", "taken"], "data.save_dir"),
 }
 
 

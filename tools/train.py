@@ -49,7 +49,7 @@ def main(evaluate: bool = False) -> int:
 
     try:
         run(load_config(file, overrides | ({"test.evaluate": True} if evaluate else {}), options))
-    except InputError as error:
+    except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

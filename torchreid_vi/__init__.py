@@ -9,10 +9,22 @@ from importlib.metadata import version
 from torchreid_vi.build import ENGINES, LOSSES, register
 from torchreid_vi.config import load_config
 from torchreid_vi.errors import InputError
+from torchreid_vi.host import register_dataset, register_model
 from torchreid_vi.modality import Camera, Modality
 from torchreid_vi.run import run
 
 __version__ = version("torchreid_vi")
-__all__ = ["ENGINES", "LOSSES", "Camera", "InputError", "Modality", "load_config", "register", "run"]
+__all__ = [
+    "ENGINES",
+    "LOSSES",
+    "Camera",
+    "InputError",
+    "Modality",
+    "load_config",
+    "register",
+    "register_dataset",
+    "register_model",
+    "run",
+]
 
 register()

@@ -279,10 +279,11 @@ def engine_kwargs(cfg: CN) -> dict[str, Any]:
 def run_kwargs(cfg: CN) -> dict[str, Any]:
     """Arguments of an engine's ``run``."""
     train = ("max_epoch", "start_epoch", "fixbase_epoch", "open_layers", "print_freq")
-    test = "start_eval eval_freq dist_metric normalize_feature visrank visrank_topk ranks rerank".split()
+    test = ("start_eval", "eval_freq", "dist_metric", "normalize_feature", "ranks", "rerank")
+    visrank = ("visrank", "visrank_topk")
     return {
         **{name: cfg.train[name] for name in train},
-        **{name: cfg.test[name] for name in test},
+        **{name: cfg.test[name] for name in test + visrank},
         "save_dir": cfg.data.save_dir,
         "test_only": cfg.test.evaluate,
         "use_metric_cuhk03": cfg.cuhk03.use_metric_cuhk03,

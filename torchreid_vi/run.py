@@ -73,10 +73,10 @@ def _open_folder(cfg: CfgNode) -> Path:
     """Makes the run folder: the one named when it is free or resumed, else the next number."""
     wanted = Path(cfg.data.save_dir + ("-test" if cfg.test.evaluate else ""))
     folder, number = wanted, 1
-    while not cfg.model.resume and folder.exists() and any(folder.iterdir()):
-        number += 1
-        folder = wanted.with_name(f"{wanted.name}-{number}")
     try:
+        while not cfg.model.resume and folder.exists() and any(folder.iterdir()):
+            number += 1
+            folder = wanted.with_name(f"{wanted.name}-{number}")
         folder.mkdir(parents=True, exist_ok=True)
         cfg.data.save_dir = str(folder)
         (folder / "config.yaml").write_text(cfg.dump())
@@ -115,10 +115,9 @@ class _Log:
     """Standard output that is also kept for the log file, past the progress bars."""
 
     def __init__(self, console: TextIO) -> None:
-        self.console, self.file = console, None
+        self.console = console
+        self.file: TextIO | None = None
         self.kept: list[str] = []
-
-    file: TextIO | None
 
     def write(self, text: str) -> int:
         with tqdm.external_write_mode(file=self.console):

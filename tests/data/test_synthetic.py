@@ -24,7 +24,7 @@ from torchreid_vi.modality import Modality
 FOLDERS = {"sysu": "sysu_mm01", "regdb": "regdb", "llcm": "llcm"}
 OFFICIAL_DRAWS = Path(__file__).parents[2].parent / "shared/data/sysu_mm01_splits/rand_perm_cam.mat"
 SMALL = {"ids": 6, "images": 1, "size": (16, 40)}
-LARGE = {"ids": 300, "images": 6, "size": (16, 40)}  # takes some seconds
+LARGE = {"ids": 200, "images": 6, "size": (16, 40)}  # takes some seconds
 
 
 def contents(folder):
@@ -227,13 +227,13 @@ def test_an_interrupted_drawing_by_several_processes_stops_without_drawing_the_r
     # FAILS: leaving the pool of processes waits until every picture is drawn.
     drawn = interrupted(KeyboardInterrupt(), tmp_path, processes=2, **LARGE)
     assert leftovers(tmp_path) == []
-    assert drawn < 300 * 6 * 6 / 2
+    assert drawn < 200 * 6 * 6 / 2
 
 
 def test_a_killed_drawing_leaves_no_dataset_and_the_next_one_cleans_up(tmp_path):
     code = (
         "import sys; from torchreid_vi.data.synthetic import draw_dataset; "
-        "draw_dataset(sys.argv[1], ids=300, images=6, size=(64, 160), processes=1)"
+        "draw_dataset(sys.argv[1], ids=150, images=6, size=(64, 160), processes=1)"
     )
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)], stderr=subprocess.DEVNULL

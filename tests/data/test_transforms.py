@@ -17,7 +17,6 @@ from torchreid_vi.data.transforms import (
     TRANSFORMS,
     ModalityAlignment,
     Settings,
-    build_test_transform,
     build_train_transform,
     cross_channel_cutmix,
     spectrum_jitter,
@@ -247,8 +246,12 @@ def test_an_unknown_branch_is_named_with_the_nearest():
 # The chains
 
 
+def resized():
+    return tv.Compose([tv.Resize((40, 16)), tv.ToTensor(), tv.Normalize(MEAN, STD)])
+
+
 def test_only_visible_images_are_aligned():
-    transform, plain = build_train_transform(["maa"], SETTINGS), build_test_transform(SETTINGS)
+    transform, plain = build_train_transform(["maa"], SETTINGS), resized()
     image = colourful()
     unchanged = plain(image)
     visible = [torch.equal(transform[Modality.VISIBLE](image), unchanged) for _ in range(300)]
@@ -271,7 +274,7 @@ TORCHREIDS = [
 def test_torchreids_names_do_what_they_do_in_torchreid(names):
     ours = build_train_transform(names, SETTINGS)
     for transform in ours:
-        theirs, theirs_test = host.transforms.build_transforms(40, 16, names, MEAN, STD)
+        theirs, _ = host.transforms.build_transforms(40, 16, names, MEAN, STD)
         for number in range(150):
             image = colourful(20, 50, number)
             results = []
@@ -279,7 +282,6 @@ def test_torchreids_names_do_what_they_do_in_torchreid(names):
                 seed_all(number)
                 results.append(chain(image))
             assert torch.equal(*results)
-        assert torch.equal(build_test_transform(SETTINGS)(image), theirs_test(image))
 
 
 def test_the_order_and_case_of_the_names_do_not_matter():

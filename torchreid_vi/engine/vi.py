@@ -88,9 +88,8 @@ class VIEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
     def extra_state(self) -> dict[str, Any]:
         return {"scaler": self.scaler.state_dict()}
 
-    def resume(self, state: dict[str, Any]) -> int:
-        self.scaler.load_state_dict(state.get("scaler", {}))
-        return super().resume(state)
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        self.scaler.load_state_dict(state["scaler"])
 
 
 def _dtype(precision: str, device: torch.device) -> torch.dtype:

@@ -125,11 +125,15 @@ class _Painter:
         bag_behind = self.person.carried == "backpack" and not self.back
         if bag_behind:
             self._backpack()
+        if not self.back:
+            self._long_hair()
         self._legs()
         self._arm(-1)
         self._torso()
         self._arm(1)
         self._head()
+        if self.back:
+            self._long_hair()
         if not bag_behind:
             self._carried()
 
@@ -210,11 +214,6 @@ class _Painter:
         ry = person.head / 2
         rx = ry * 0.74
         x, y = self.heading * self.profile * 0.012, ry
-        long_hair = person.hair_style == "long"
-        if long_hair:
-            self._ellipse(
-                x - self.heading * self.profile * 0.02, y + ry * 0.75, rx * 1.2, ry * 1.35, person.hair
-            )
         if person.hair_style == "bun":
             self._ellipse(
                 x - self.heading * self.profile * rx, y - ry * 0.85, rx * 0.5, ry * 0.4, person.hair
@@ -223,13 +222,19 @@ class _Painter:
         if person.hair_style == "bald":
             return
         if self.back:
-            self._ellipse(x, y, rx, ry * (1.0 if long_hair else 0.85), person.hair)
+            self._ellipse(x, y, rx, ry * 0.85, person.hair)
         box = (*self._xy((x - rx * 1.08, y - ry * 1.08)), *self._xy((x + rx * 1.08, y + ry * 0.9)))
         self.draw.pieslice(box, 180, 360, fill=self._colour(person.hair))
         if person.hair_style == "hat":
             brim = rx * 1.6
             self._shape([(x - rx, 0), (x + rx, 0), (x + rx * 1.1, ry), (x - rx * 1.1, ry)], person.shoes)
             self._limb((x - brim, ry), (x + brim, ry), 0.018, person.shoes)
+
+    def _long_hair(self) -> None:
+        if self.person.hair_style == "long":
+            ry = self.person.head / 2
+            x = -self.heading * self.profile * 0.008
+            self._ellipse(x, ry * 1.75, ry * 0.89, ry * 1.35, self.person.hair)
 
     # What they carry
 
