@@ -1,6 +1,6 @@
 """Draws a contact sheet of a dataset: people in rows, visible images left, infrared images right.
 
-    python tools/contact_sheet.py vi_synthetic --root reid-data --out people.jpg
+python tools/contact_sheet.py vi_synthetic --root reid-data --out people.jpg
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import sys
 
 def main() -> int:
     """Runs the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("dataset", help="name of a registered visible-infrared dataset")
     parser.add_argument("--root", default="reid-data", help="folder that holds the datasets' folders")
     parser.add_argument("--out", required=True, help="image file to write")
@@ -26,7 +28,9 @@ def main() -> int:
     try:
         if args.dataset not in DATASETS:
             raise unknown_name("dataset", args.dataset, DATASETS)
-        contact_sheet(DATASETS[args.dataset](root=args.root), args.ids, args.images).save(args.out, quality=85)
+        contact_sheet(DATASETS[args.dataset](root=args.root), args.ids, args.images).save(
+            args.out, quality=85
+        )
     except (InputError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

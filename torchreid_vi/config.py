@@ -43,7 +43,7 @@ def default_config() -> CN:
     cfg.data.norm_mean = [0.485, 0.456, 0.406]  # of the channels, ImageNet's
     cfg.data.norm_std = [0.229, 0.224, 0.225]  # of the channels, ImageNet's
     cfg.data.save_dir = "log"  # run folder; a taken one gets a number
-    cfg.data.load_train_targets = False  # torchreid's key for domain adaptation
+    cfg.data.load_train_targets = False  # torchreid's key for domain adaptation, which is not supported
     cfg.data.validation = 0.0  # share of the training identities held out to choose best.pth by
     cfg.data.on_bad_image = "error"  # unreadable images: error, or skip with a count
 
@@ -211,6 +211,10 @@ def _check(cfg: CN) -> None:
     """What depends on more than one setting, or on a range."""
     if cfg.data.type != "image":
         raise InputError(f"data.type is {cfg.data.type}: only image is supported")
+    if cfg.data.load_train_targets:
+        raise InputError(
+            "data.load_train_targets is True: domain adaptation is not supported, leave it False"
+        )
     if len(cfg.loss.terms) != len(cfg.loss.weights):
         raise InputError(
             f"loss.terms has {len(cfg.loss.terms)} names and loss.weights {len(cfg.loss.weights)} numbers: "

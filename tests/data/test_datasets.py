@@ -177,8 +177,6 @@ def test_k_tfm_gives_independent_views(roots):
 
 
 def test_the_dataset_is_found_from_its_own_folder_too(roots):
-    # FAILS: VIDataset documents `root` as "the folder that holds the dataset's folder, or that folder
-    # itself", and only finds the first.
     assert len(load("sysu_mm01", roots / "sysu_mm01").train) == len(load("sysu_mm01", roots).train)
 
 

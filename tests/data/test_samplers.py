@@ -134,8 +134,6 @@ def test_an_identity_with_few_images_has_some_drawn_again():
 
 
 def test_an_identity_with_k_images_is_shown_k_different_ones():
-    # FAILS: a deck that is reshuffled in the middle of a group can deal an image twice, though only
-    # "identities with fewer than K images have some drawn again".
     pids, modality = population({pid: (5, 7) for pid in range(4)})
     sampler = CrossModalitySampler(pids, modality, 32, 4)
     for _ in range(5):
@@ -228,7 +226,6 @@ def test_an_unknown_sampler_is_named_with_the_nearest(roots):
         ("RandomIdentitySampler", {"batch_size": 9}),
         ("RandomIdentitySampler", {"batch_size": 32}),
         ("RandomIdentitySampler", {"num_instances": 0}),
-        # FAILS: torchreid's AssertionError or ValueError comes through for these four.
         ("RandomDomainSampler", {"num_cams": 3}),
         ("RandomDomainSampler", {"num_cams": 8}),
         ("RandomDatasetSampler", {"num_datasets": 3}),

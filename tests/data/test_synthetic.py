@@ -224,7 +224,6 @@ def test_an_interrupted_drawing_leaves_nothing(error, interrupted, tmp_path):
 
 
 def test_an_interrupted_drawing_by_several_processes_stops_without_drawing_the_rest(interrupted, tmp_path):
-    # FAILS: leaving the pool of processes waits until every picture is drawn.
     drawn = interrupted(KeyboardInterrupt(), tmp_path, processes=2, **LARGE)
     assert leftovers(tmp_path) == []
     assert drawn < 200 * 6 * 6 / 2

@@ -60,6 +60,8 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         num_datasets: int = 1,
         **kwargs: Any,
     ) -> None:
+        if not sources or not modalities:
+            raise InputError("data.sources or data.modalities is empty: name at least one")
         for name in (*sources, *targets):
             if name not in host.IMAGE_DATASETS:
                 raise unknown_name("dataset", name, host.IMAGE_DATASETS)
@@ -88,6 +90,10 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         if on_bad_image == "skip":
             for each in (dataset, *(loader.dataset for loader in loaders)):
                 _drop_unreadable(each)
+            self.test_dataset = {
+                name: {split: loader.dataset.data for split, loader in both.items()}
+                for name, both in self.test_loader.items()
+            }
         keep = _chosen_modalities(modalities)
         dataset.set_train(_renumbered([item for item in dataset.train if dataset.modality(item) in keep]))
         self.val_loader = self._hold_out(dataset, validation) if validation else None

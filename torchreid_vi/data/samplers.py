@@ -21,7 +21,7 @@ class CrossModalitySampler(Sampler[int]):
     """P identities a batch, K visible and K infrared images of each.
 
     Identities come round in random order before any comes again, and so do the images of each identity
-    and modality; identities with fewer than K images have some drawn again. An epoch is as many whole
+    and modality; only identities with fewer than K images show one twice in a batch. An epoch is as many whole
     batches as show the larger modality once: ⌈max(visible, infrared) / (P·K)⌉.
 
     Args:
@@ -52,7 +52,7 @@ class CrossModalitySampler(Sampler[int]):
         everyone = _Deck(list(self.images))
         decks = {pid: [_Deck(both[kind]) for kind in Modality] for pid, both in self.images.items()}
         for _ in range(self.num_batches):
-            for pid in everyone.deal(self.num_pids, distinct=True):
+            for pid in everyone.deal(self.num_pids):
                 for deck in decks[pid]:
                     yield from deck.deal(self.num_instances)
 
@@ -61,18 +61,22 @@ class CrossModalitySampler(Sampler[int]):
 
 
 class _Deck:
-    """Cards dealt in random order; when they run out they are shuffled again."""
+    """Cards dealt in random order; when they run out they are shuffled again.
+
+    A deal holds a card twice only when it is larger than the deck.
+    """
 
     def __init__(self, cards: list[int]) -> None:
         self.cards, self.left = cards, list[int]()
 
-    def deal(self, number: int, distinct: bool = False) -> list[int]:
+    def deal(self, number: int) -> list[int]:
         dealt: list[int] = []
+        distinct = number <= len(self.cards)
         while len(dealt) < number:
             if not self.left:
                 self.left = random.sample(self.cards, len(self.cards))
             card = self.left.pop()
-            if distinct and card in dealt:  # reshuffled in the middle of a batch: put it back for later
+            if distinct and card in dealt:  # reshuffled in the middle of a deal: put it back for later
                 self.left.insert(random.randrange(len(self.left) + 1), card)
                 continue
             dealt.append(card)
@@ -109,9 +113,15 @@ def _torchreids(name: str) -> SamplerFactory:
         if name == "RandomIdentitySampler":
             _require_divides(batch_size, num_instances, "sampler.num_instances")
             _require_identities(dataset.num_train_pids, batch_size // num_instances)
-        return host.samplers.build_train_sampler(
-            dataset.train, name, batch_size=batch_size, num_instances=num_instances, **options
-        )
+        try:
+            return host.samplers.build_train_sampler(
+                dataset.train, name, batch_size=batch_size, num_instances=num_instances, **options
+            )
+        except (AssertionError, ValueError) as error:
+            raise InputError(
+                f"{name} cannot fill a batch of {batch_size} from {dataset.num_train_cams} cameras and "
+                f"{dataset.num_datasets} datasets: change train.batch_size, sampler.num_cams or num_datasets"
+            ) from error
 
     return build
 

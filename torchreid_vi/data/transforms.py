@@ -135,6 +135,8 @@ TRANSFORMS: dict[str, Step] = {
     "pad_crop": Step(lambda s: tv.RandomCrop((s.height, s.width), padding=10, fill=127)),
     # torchreid's crop: enlarge by 1.125, then a crop to size.
     "random_crop": Step(lambda s: host.transforms.Random2DTranslation(s.height, s.width)),
+    # torchreid's patches come from a pool that each loading process fills for itself, so with this
+    # transform alone a run repeats only with the same data.workers.
     "random_patch": Step(lambda s: host.transforms.RandomPatch()),
     "color_jitter": Step(lambda s: tv.ColorJitter(brightness=0.2, contrast=0.15, saturation=0, hue=0)),
     # torchreid's erasing: area 0.02–0.4, aspect 0.3–1/0.3, filled with the mean colour's values.

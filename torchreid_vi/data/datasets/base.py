@@ -60,7 +60,10 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
 
     def find(self, root: str) -> Path:
         """The dataset's folder under ``root``."""
-        candidates = [Path(root).expanduser() / name for name in self.folders]
+        above = Path(root).expanduser()
+        if above.is_dir() and above.resolve().name in self.folders:
+            return above
+        candidates = [above / name for name in self.folders]
         for path in candidates:
             if path.is_dir():
                 return path

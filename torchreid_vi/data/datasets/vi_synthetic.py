@@ -18,6 +18,7 @@ class VISynthetic(SYSUMM01):
     folders = ("vi_synthetic",)
 
     def find(self, root: str) -> Path:
-        if not (Path(root).expanduser() / self.folders[0]).is_dir():
-            draw_dataset(Path(root).expanduser(), folder=self.folders[0])
+        above, name = Path(root).expanduser(), self.folders[0]
+        if above.resolve().name != name and not (above / name).is_dir():
+            draw_dataset(above, folder=name)
         return super().find(root)

@@ -111,9 +111,12 @@ def _draw_all(plan: Layout, folder: Path, seed: int, size: Size, processes: int)
     if processes == 1:
         yield from (_draw_person(job, *shared) for job in jobs)
         return
-    with ProcessPoolExecutor(processes) as pool:
+    pool = ProcessPoolExecutor(processes)
+    try:
         futures = [pool.submit(_draw_person, job, *shared) for job in jobs]
         yield from (future.result() for future in futures)
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an interruption, nothing more is drawn
 
 
 def _draw_person(
