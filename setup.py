@@ -19,6 +19,7 @@ setup(
         "torchvision>=0.21",
         "torchreid>=0.2.5",
         "yacs>=0.1.8",
+        "pyyaml>=6.0",
         "numpy>=2.0",
         "pillow>=10.3",
         "gdown>=5.0",

@@ -78,7 +78,16 @@ def test_later_settings_win(tmp_path):
         (["loss.weights", "[1.0, 2.0]"], "give each term one weight"),
         (["train.batch_size", "0"], "at least 1"),
         (["data.type", "video"], "only image"),
-        (["data.workers", "-1"], "must not be negative"),
+        (["data.workers", "-1"], "at least 0"),
+        (["train.lr", "-1"], "train.lr is -1.0: it must be above 0"),
+        (["train.stepsize", "[a]"], "'train.stepsize' is 'a': expected int"),
+        (["train.stepsize", "[]"], "a list of epochs"),
+        (["data.sources", "[1]"], "expected str"),
+        (["data.norm_std", "[0, 0, 0]"], "three numbers above 0"),
+        (["data.validation", ".nan"], "at least 0 and below 1"),
+        (["test.dist_metric", "cosin"], "euclidean or cosine"),
+        (["train.start_epoch", "9"], "model.resume sets it"),
+        (["data.load_train_targets", "True"], "domain adaptation is not supported"),
     ],
 )
 def test_a_bad_setting_is_one_sentence(options, said):
@@ -122,6 +131,8 @@ def test_a_missing_file_is_named():
         (["train.lr_scheduler", "cosinus"], "did you mean 'cosine'"),
         (["train.staged_lr", "True", "train.new_layers", "[clasifier]"], "did you mean 'classifier'"),
         (["loss.terms", "[cmr]", "loss.cmr.epsilon", "0"], "loss.cmr: epsilon"),
+        (["loss.identity.label_smoothing", "2"], "must lie in [0, 1]"),
+        (["model.last_stride", "3"], "it is 1 or 2"),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_nearest(options, said):

@@ -19,7 +19,7 @@ LAYERS = [
     {"data", "models", "losses", "evaluation", "config"},
     {"engine"},
     {"build"},
-    {"run"},
+    {"runner"},
     {"__init__"},
 ]
 

@@ -67,10 +67,11 @@ def test_evaluation_alone_gives_the_same_figures(finished, roots):
     result = call("test.py", *arguments, cwd=cwd)
     assert result.returncode == 0, result.stderr
     read = [
-        json.loads((cwd / "log" / folder / "results.json").read_text())["results"]
+        json.loads((cwd / "log" / folder / "results.json").read_text())
         for folder in ("mcja_synthetic", "mcja_synthetic-test")
     ]
-    assert read[0] == read[1]
+    assert read[0]["results"] == read[1]["results"]
+    assert read[1]["weights"] == str(weights) and read[1]["weights_epoch"] == 2
     assert not (cwd / "log" / "mcja_synthetic-test" / "checkpoints").exists()
 
 
@@ -109,6 +110,19 @@ def test_a_killed_run_resumes_to_the_same_weights_and_figures(finished, roots, t
         for f in (unbroken, resumed)
     ]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_a_resumed_run_stays_in_its_own_folder(finished, roots):
+    cwd, _ = finished
+    first = cwd / "log" / "mcja_synthetic"
+    before = {path: path.read_bytes() for path in (first / "config.yaml", first / "results.json")}
+    assert train(roots, cwd, "train.seed", "5", "data.save_dir", "log/other").returncode == 0
+    last = Path("log") / "other" / "checkpoints" / "last.pth"
+    result = train(roots, cwd, "train.seed", "5", "model.resume", last)
+    assert result.returncode == 0, result.stderr
+    assert f"Run folder: {cwd / 'log' / 'other'}" in result.stdout
+    assert {path: path.read_bytes() for path in before} == before
+    assert yaml.safe_load((cwd / "log" / "other" / "config.yaml").read_text())["model"]["resume"] == ""
 
 
 def test_several_sources_and_targets_and_transforms_with_settings_behind_them(roots, tmp_path):
@@ -157,6 +171,15 @@ BAD = {
     "missing resume": (["model.resume", "w.pth"], "w.pth not found"),
     "no checkpoint": (["model.load_weights", str(CONFIG)], "is not a checkpoint"),
     "unknown protocol": (["test.protocols", "[all/2-shot]"], "unknown protocol"),
+    "resume and weights": (["model.resume", "a", "model.load_weights", "b"], "both set"),
+    "nothing to evaluate": (["test.evaluate", "True"], "model.load_weights"),
+    "a moment": (["adam.beta1", "2"], "optimiser's settings"),
+    "a layer to open": (
+        ["train.fixbase_epoch", "1", "train.open_layers", "[clasifier]"],
+        "did you mean 'classifier'",
+    ),
+    "torchreid's dataset": (["-t", "cuhk03"], "a dataset cannot be loaded"),
+    "views for torchreid": (["loss.name", "softmax", "data.k_tfm", "2"], "data.k_tfm is 2"),
     "rerank": (["test.rerank", "True"], "test.rerank"),
     "save_dir in a file": (["data.save_dir", "taken/x"], "data.save_dir"),
     "save_dir is a file": (["data.save_dir", "taken"], "data.save_dir"),

@@ -53,7 +53,10 @@ def main(evaluate: bool = False) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted: continue with model.resume and the run's checkpoints/last.pth", file=sys.stderr)
+        print(
+            "interrupted: if the run has a checkpoints/last.pth, model.resume continues from it",
+            file=sys.stderr,
+        )
         return 130
     return 0
 

@@ -11,7 +11,7 @@ from torchreid_vi.config import load_config
 from torchreid_vi.errors import InputError
 from torchreid_vi.host import register_dataset, register_model
 from torchreid_vi.modality import Camera, Modality
-from torchreid_vi.run import run
+from torchreid_vi.runner import run
 
 __version__ = version("torchreid_vi")
 __all__ = [

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.losses import CrossModalityRetrievalLoss, HardTripletLoss, IdentityLoss
 from torchreid_vi.models import VIModel, torchreid_model
 
-#: Losses by the names that ``loss.terms`` uses; each is called with the settings ``loss.<name>.*``.
+#: Losses by the names that ``loss.terms`` uses; each is called with its settings ``loss.<name>.*``, if any.
 LOSSES: dict[str, Callable[..., nn.Module]] = {
     "identity": IdentityLoss,
     "hard_triplet": HardTripletLoss,
@@ -50,16 +51,19 @@ def build_datamanager(cfg: CfgNode, use_gpu: bool) -> VIDataManager:
 
 def build_model(cfg: CfgNode, num_classes: int) -> nn.Module:
     """The model that the engine of ``loss.name`` trains."""
-    if issubclass(_engine(cfg), VIEngine):
-        return VIModel(
-            cfg.model.name,
-            num_classes,
-            streams=cfg.model.streams,
-            pooling=cfg.model.pooling,
-            last_stride=cfg.model.last_stride,
-            pretrained=cfg.model.pretrained,
-        )
-    return torchreid_model(cfg.model.name, num_classes, cfg.model.pretrained, loss=cfg.loss.name)
+    engine = _engine(cfg)
+    pretrained = cfg.model.pretrained and not (cfg.model.load_weights or cfg.model.resume)
+    if not issubclass(engine, VIEngine):
+        loss = "triplet" if issubclass(engine, TripletEngine) else "softmax"
+        return torchreid_model(cfg.model.name, num_classes, pretrained, loss=loss)
+    return VIModel(
+        cfg.model.name,
+        num_classes,
+        streams=cfg.model.streams,
+        pooling=cfg.model.pooling,
+        last_stride=cfg.model.last_stride,
+        pretrained=pretrained,
+    )
 
 
 def build_losses(cfg: CfgNode) -> dict[str, tuple[nn.Module, float]]:
@@ -70,7 +74,7 @@ def build_losses(cfg: CfgNode) -> dict[str, tuple[nn.Module, float]]:
             raise unknown_name("loss in loss.terms", name, LOSSES)
         try:
             losses[name] = (LOSSES[name](**cfg.loss.get(name, {})), float(weight))
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise InputError(f"loss.{name}: {error}") from error
     return losses
 
@@ -79,12 +83,13 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     """torchreid's optimiser."""
     if cfg.train.optim not in (known := ("adam", "amsgrad", "sgd", "rmsprop", "radam")):
         raise unknown_name("optimiser in train.optim", cfg.train.optim, known)
-    if cfg.train.staged_lr:
-        children = dict(model.named_children())
-        for name in cfg.train.new_layers:
+    children = dict(model.named_children())
+    for key, used in (("new_layers", cfg.train.staged_lr), ("open_layers", cfg.train.fixbase_epoch > 0)):
+        for name in cfg.train[key] if used else ():
             if name not in children:
-                raise unknown_name("layer in train.new_layers", name, children)
-    return host.optim.build_optimizer(model, **config.optimizer_kwargs(cfg))
+                raise unknown_name(f"layer in train.{key}", name, children)
+    with _said("the optimiser's settings"):
+        return host.optim.build_optimizer(model, **config.optimizer_kwargs(cfg))
 
 
 def build_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> Any:
@@ -96,7 +101,8 @@ def build_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> Any:
         warmup = torch.optim.lr_scheduler.LinearLR(
             optimizer, start_factor=1 / cfg.train.warmup, total_iters=cfg.train.warmup - 1
         )
-    scheduler = host.optim.build_lr_scheduler(optimizer, **config.scheduler_kwargs(cfg))
+    with _said("the schedule's settings"):
+        scheduler = host.optim.build_lr_scheduler(optimizer, **config.scheduler_kwargs(cfg))
     return torch.optim.lr_scheduler.ChainedScheduler([warmup, scheduler]) if warmup else scheduler
 
 
@@ -113,9 +119,41 @@ def build_engine(cfg: CfgNode, datamanager: Any, model: nn.Module, use_gpu: bool
         }
     else:
         options |= {"label_smooth": cfg.loss.softmax.label_smooth}
-    if cls is TripletEngine:
+        _say_what_is_ignored(cfg)
+    if issubclass(cls, TripletEngine):
         options |= dict(cfg.loss.triplet)
-    return cls(datamanager, model, optimizer, **options)
+    with _said(f"the {cfg.loss.name} engine's settings"):
+        return cls(datamanager, model, optimizer, **options)
+
+
+def _say_what_is_ignored(cfg: CfgNode) -> None:
+    """Names the settings of our engine that were changed although torchreid's is chosen."""
+    if cfg.data.k_tfm > 1:
+        raise InputError(f"data.k_tfm is {cfg.data.k_tfm}: torchreid's engines take one view, set it to 1")
+    ours = (
+        "model.streams",
+        "model.pooling",
+        "model.last_stride",
+        "train.precision",
+        "train.clip_grad",
+        "loss.terms",
+    )
+    chosen, defaults = config.resumable(cfg), config.resumable(config.default_config())
+    changed = [key for key in ours if chosen[key] != defaults[key]]
+    if changed:
+        print(f"=> torchreid's {cfg.loss.name} engine has no use for {', '.join(changed)}")
+
+
+@contextmanager
+def _said(what: str) -> Iterator[None]:
+    """Turns what torchreid and PyTorch raise for values they refuse into a sentence."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (ValueError, TypeError, IndexError, AssertionError) as error:
+        reason = str(error) or "out of range"
+        raise InputError(f"{what} cannot be used: {reason}") from error
 
 
 def _engine(cfg: CfgNode) -> type[EngineMixin]:

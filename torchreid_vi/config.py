@@ -1,8 +1,9 @@
-"""Every setting: torchreid's keys and ours, their defaults, and how a file and the command line change
-them."""
+"""Every setting: torchreid's keys and ours, and how a file and the command line change them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from torchreid_vi.errors import InputError
 
 
 def default_config() -> CN:
-    """The defaults. Keys that torchreid has keep its name, meaning and default."""
+    """The defaults. Keys that torchreid has keep its name and meaning, and but for ``loss.name`` and the
+    datasets also its default."""
     cfg = CN()
 
     cfg.model = CN()
@@ -31,7 +33,7 @@ def default_config() -> CN:
     cfg.data.root = "reid-data"  # folder that holds the datasets' folders
     cfg.data.sources = ["vi_synthetic"]  # training datasets
     cfg.data.targets = []  # test datasets; the sources when empty
-    cfg.data.workers = 4  # loading processes; results do not depend on it
+    cfg.data.workers = 4  # loading processes; no result depends on it but with random_patch
     cfg.data.split_id = 0  # which split, from 0, where a dataset has several (RegDB: trial 1 is 0)
     cfg.data.height = 256  # of the images, in pixels
     cfg.data.width = 128  # of the images, in pixels
@@ -66,7 +68,7 @@ def default_config() -> CN:
     cfg.train.lr = 0.0003  # learning rate
     cfg.train.weight_decay = 5e-4  # on all parameters
     cfg.train.max_epoch = 60  # epochs
-    cfg.train.start_epoch = 0  # first epoch, from 0
+    cfg.train.start_epoch = 0  # torchreid's; model.resume sets it
     cfg.train.batch_size = 32  # images of a batch, both modalities together
     cfg.train.fixbase_epoch = 0  # epochs in which open_layers alone are trained
     cfg.train.open_layers = ["classifier"]  # see fixbase_epoch
@@ -183,16 +185,13 @@ def _set(cfg: CN, key: str, value: Any) -> None:
         hint = f"did you mean '{nearest[0]}'?" if nearest else "see torchreid_vi/config.py for all of them"
         raise InputError(f"unknown setting '{key}': {hint}")
     default = known[key]
-    if isinstance(default, float) and isinstance(value, (int, str)) and not isinstance(value, bool):
-        value = _number(value)
     if isinstance(default, str) and value is None:
         value = ""
     if isinstance(value, tuple):
         value = list(value)
-    if type(value) is not type(default):
-        raise InputError(
-            f"setting '{key}' is {value!r}: expected {type(default).__name__}, such as {default!r}"
-        )
+    if isinstance(default, list) and isinstance(value, list):
+        value = [_typed(key, element, default[0] if default else "") for element in value]
+    value = _typed(key, value, default)
     section, _, name = key.rpartition(".")
     node = cfg
     for part in section.split("."):
@@ -200,11 +199,16 @@ def _set(cfg: CN, key: str, value: Any) -> None:
     node[name] = value
 
 
-def _number(value: int | str) -> Any:
-    try:
-        return float(value)  # YAML reads 5e-4 as text
-    except ValueError:
-        return value
+def _typed(key: str, value: Any, default: Any) -> Any:
+    """The value, a whole number or a number written like 5e-4 as a float where one is expected."""
+    if isinstance(default, float) and isinstance(value, (int, str)) and not isinstance(value, bool):
+        with suppress(ValueError):
+            value = float(value)
+    if type(value) is not type(default):
+        raise InputError(
+            f"setting '{key}' is {value!r}: expected {type(default).__name__}, such as {default!r}"
+        )
+    return value
 
 
 def _check(cfg: CN) -> None:
@@ -220,18 +224,34 @@ def _check(cfg: CN) -> None:
             f"loss.terms has {len(cfg.loss.terms)} names and loss.weights {len(cfg.loss.weights)} numbers: "
             "give each term one weight"
         )
-    for key in (
-        "train.batch_size",
-        "test.batch_size",
-        "sampler.num_instances",
-        "data.k_tfm",
-        "train.print_freq",
-    ):
-        if _flat(cfg)[key] < 1:
-            raise InputError(f"{key} is {_flat(cfg)[key]}: it must be at least 1")
-    for key in ("data.workers", "train.max_epoch", "train.warmup", "train.seed"):
-        if _flat(cfg)[key] < 0:
-            raise InputError(f"{key} is {_flat(cfg)[key]}: it must not be negative")
+    values = _flat(cfg)
+    for key, (known, valid) in _RANGES.items():
+        if not valid(values[key]):
+            raise InputError(f"{key} is {values[key]}: it must be {known}")
+    if cfg.test.evaluate and (cfg.model.resume or not cfg.model.load_weights):
+        raise InputError(
+            "to evaluate only, name the weights in model.load_weights, and leave model.resume empty"
+        )
+    if cfg.model.resume and cfg.model.load_weights:
+        raise InputError("model.resume and model.load_weights are both set: leave one of them empty")
+
+
+def _at_least(least: int, *keys: str) -> dict[str, tuple[str, Callable[[Any], bool]]]:
+    return {key: (f"at least {least}", lambda value: value >= least) for key in keys}
+
+
+_RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    **_at_least(1, "train.batch_size", "test.batch_size", "sampler.num_instances", "data.k_tfm"),
+    **_at_least(1, "train.print_freq"),
+    **_at_least(0, "data.workers", "train.max_epoch", "train.warmup", "train.seed", "train.clip_grad"),
+    "train.lr": ("above 0", lambda value: value > 0),
+    "data.validation": ("at least 0 and below 1", lambda value: 0 <= value < 1),
+    "data.norm_mean": ("three numbers", lambda value: len(value) == 3),
+    "data.norm_std": ("three numbers above 0", lambda value: len(value) == 3 and min(value) > 0),
+    "test.dist_metric": ("euclidean or cosine", lambda value: value in ("euclidean", "cosine")),
+    "train.start_epoch": ("0, model.resume sets it", lambda value: value == 0),
+    "train.stepsize": ("a list of epochs", lambda value: len(value) > 0),
+}
 
 
 # From settings to the plain arguments that the rest of the package takes
@@ -277,7 +297,24 @@ def scheduler_kwargs(cfg: CN) -> dict[str, Any]:
 
 def engine_kwargs(cfg: CN) -> dict[str, Any]:
     """What every engine takes beside the model and its data."""
-    return {"seed": cfg.train.seed, "protocols": cfg.test.protocols, "flip": cfg.test.flip}
+    return {
+        "seed": cfg.train.seed,
+        "protocols": cfg.test.protocols,
+        "flip": cfg.test.flip,
+        "settings": resumable(cfg),
+    }
+
+
+def resumable(cfg: CN) -> dict[str, Any]:
+    """The settings that a run and its continuation share: those that change what is trained."""
+    free = {f"model.{name}" for name in ("pretrained", "load_weights", "resume")}
+    free |= {f"data.{name}" for name in ("root", "targets", "workers", "save_dir", "on_bad_image")}
+    free |= {"train.print_freq", "train.start_epoch"}
+    if cfg.train.lr_scheduler != "cosine":  # the only schedule that depends on the last epoch
+        free.add("train.max_epoch")
+    return {
+        key: value for key, value in _flat(cfg).items() if key not in free and not key.startswith("test.")
+    }
 
 
 def run_kwargs(cfg: CN) -> dict[str, Any]:

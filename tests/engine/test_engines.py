@@ -248,10 +248,56 @@ def test_a_checkpoint_of_another_run_is_refused(make, tmp_path):
     run(engine, cfg)
     state = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.pth")
     other, _ = make(model__name="resnet18")
-    with pytest.raises(InputError, match=r"model\.resume does not fit this run"):
+    with pytest.raises(InputError, match=r"model\.resume: model\.name was osnet_x0_25 and is resnet18"):
         other.resume(state)
     with pytest.raises(InputError, match=r"model\.resume does not fit this run"):
         engine.resume({"epoch": 1})
+
+
+def test_a_run_continues_with_its_own_settings_alone(make, tmp_path):
+    engine, cfg = make(train__max_epoch=1)
+    run(engine, cfg)
+    state = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.pth")
+    for change, said in (
+        ({"train__lr": 0.1}, "train.lr was 0.0003 and is 0.1"),
+        ({"train__max_epoch": 5}, "train.max_epoch was 1 and is 5"),  # the cosine schedule depends on it
+        ({"train__optim": "sgd"}, "train.optim was adam and is sgd"),
+    ):
+        other, _ = make(**({"train__max_epoch": 1} | change))
+        with pytest.raises(InputError, match=said):
+            other.resume(state)
+    longer, _ = make(train__lr_scheduler="single_step", train__max_epoch=1)
+    run(longer, cfg)
+    state = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.pth")
+    assert make(train__lr_scheduler="single_step", train__max_epoch=5)[0].resume(state) == 1
+
+
+def test_validation_works_on_the_sum_of_datasets(make):
+    engine, cfg = make(data__sources=["sysu_mm01", "regdb"], data__validation=0.3, train__max_epoch=1)
+    run(engine, cfg)
+    assert engine.best > 0
+
+
+def test_an_own_engine_may_derive_from_torchreids(make, monkeypatch):
+    class Own(ENGINES["triplet"]):
+        pass
+
+    monkeypatch.setitem(ENGINES, "own", Own)
+    engine, _ = make(loss__name="own", loss__triplet__margin=0.7)
+    assert engine.criterion_t.margin == 0.7 and engine.model.loss == "triplet"
+
+
+def test_torchreids_engines_say_what_they_have_no_use_for(make, capsys):
+    make(loss__name="softmax", model__streams=2)
+    assert "softmax engine has no use for model.streams, loss.terms" in capsys.readouterr().out
+
+
+def test_a_target_without_a_match_is_refused_before_training(make):
+    engine, _ = make()
+    dataset = engine.test_loader["vi_synthetic"]["query"].dataset
+    dataset.data = [(path, pid + 1000, camid, dsetid) for path, pid, camid, dsetid in dataset.data]
+    with pytest.raises(InputError, match="no identity in common"):
+        engine.check_targets()
 
 
 def test_an_engine_needs_a_loss(make):

@@ -86,3 +86,5 @@ def test_a_missing_file_and_a_bare_tensor_are_named(tmp_path):
         read_checkpoint("nowhere.pth")
     with pytest.raises(InputError, match="holds no weights"):
         read_checkpoint(saved(tmp_path, torch.zeros(3)))
+    with pytest.raises(InputError, match="holds no weights"):
+        load_weights(torch.nn.Linear(1, 1), saved(tmp_path, {"state_dict": None}))

@@ -21,7 +21,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
     """Loads visible-infrared sources and targets for an engine.
 
     Args:
-        sources: names of the training datasets, a visible-infrared one first.
+        sources: names of the training datasets (or one name), a visible-infrared one first.
         targets: names of the test datasets; the sources when left out.
         transforms: names from :data:`torchreid_vi.data.transforms.TRANSFORMS`.
         maa: branches of Modality Alignment Augmentation that are on.
@@ -41,9 +41,9 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
 
     def __init__(
         self,
-        sources: Sequence[str],
-        targets: Sequence[str] = (),
-        transforms: Sequence[str] = ("random_flip",),
+        sources: str | Sequence[str],
+        targets: str | Sequence[str] = (),
+        transforms: str | Sequence[str] = ("random_flip",),
         maa: Sequence[str] = tuple(MAA),
         modalities: Sequence[str] = ("visible", "infrared"),
         train_sampler: str = "RandomSampler",
@@ -60,6 +60,9 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         num_datasets: int = 1,
         **kwargs: Any,
     ) -> None:
+        sources, targets, transforms = (
+            [names] if isinstance(names, str) else list(names) for names in (sources, targets, transforms)
+        )
         if not sources or not modalities:
             raise InputError("data.sources or data.modalities is empty: name at least one")
         for name in (*sources, *targets):
@@ -69,18 +72,23 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
             raise unknown_name("value of data.on_bad_image", on_bad_image, ("error", "skip"))
         settings = Settings(height, width, norm_mean, norm_std, maa)
         train_transform = build_train_transform(transforms, settings)
-        super().__init__(
-            sources=list(sources),
-            targets=list(targets) or None,
-            transforms=[],
-            height=height,
-            width=width,
-            norm_mean=list(norm_mean),
-            norm_std=list(norm_std),
-            batch_size_train=1,  # the training loader is rebuilt below
-            batch_size_test=batch_size_test,
-            **kwargs,
-        )
+        try:
+            super().__init__(
+                sources=sources,
+                targets=targets or None,
+                transforms=[],
+                height=height,
+                width=width,
+                norm_mean=list(norm_mean),
+                norm_std=list(norm_std),
+                batch_size_train=1,  # the training loader is rebuilt below
+                batch_size_test=batch_size_test,
+                **kwargs,
+            )
+        except (RuntimeError, OSError) as error:  # from one of torchreid's own datasets
+            raise InputError(
+                f"a dataset cannot be loaded ({error}): check --root, or prepare it by hand"
+            ) from error
         self.transform_tr = train_transform
         dataset: Any = self.train_loader.dataset
         if not isinstance(dataset, VIDataset):
@@ -120,6 +128,10 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
             )
         for modality, transform in zip(Modality, train_transform, strict=True):
             print(f"=> Training transforms, {modality.name.lower()}: {transform}")
+        if "random_patch" in transforms:
+            print(
+                "=> random_patch keeps patches in each loading process: repeat with the same data.workers ≥ 1"
+            )
 
     def _hold_out(self, dataset: VIDataset, share: float) -> dict[str, DataLoader]:
         """Takes a share of the identities out of ``dataset`` and loads them as query and gallery."""

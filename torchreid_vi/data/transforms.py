@@ -131,8 +131,9 @@ class Step(NamedTuple):
 TRANSFORMS: dict[str, Step] = {
     "maa": Step(lambda s: ModalityAlignment(s.maa), modalities=(Modality.VISIBLE,)),
     "random_flip": Step(lambda s: tv.RandomHorizontalFlip()),
-    # MCJA's and the baselines' crop: 10 pixels of padding, then a crop to size.
-    "pad_crop": Step(lambda s: tv.RandomCrop((s.height, s.width), padding=10, fill=127)),
+    # The baselines' crop: 10 pixels of black, then a crop to size; MCJA pads with grey.
+    "pad_crop": Step(lambda s: tv.RandomCrop((s.height, s.width), padding=10)),
+    "pad_crop_grey": Step(lambda s: tv.RandomCrop((s.height, s.width), padding=10, fill=127)),
     # torchreid's crop: enlarge by 1.125, then a crop to size.
     "random_crop": Step(lambda s: host.transforms.Random2DTranslation(s.height, s.width)),
     # torchreid's patches come from a pool that each loading process fills for itself, so with this

@@ -25,8 +25,8 @@ class EngineMixin(EvaluationMixin):
 
     Every epoch begins by seeding all generators from the run's seed and the epoch's number and ends with
     ``checkpoints/last.pth``, so a run that was cut off and resumed is the run that was not. With a
-    held-out validation split, ``checkpoints/best.pth`` is the epoch of the highest mAP on it; test data
-    choose nothing.
+    held-out validation split, ``checkpoints/best.pth`` is the epoch of the highest mAP on it, infrared
+    against visible by the cosine; test data choose nothing.
 
     Args:
         *args, **kwargs: those of the torchreid engine.
@@ -34,12 +34,20 @@ class EngineMixin(EvaluationMixin):
         protocols: names of the protocols to evaluate, of those the target's family has; its default
             ones when empty.
         flip: average each feature with that of the mirrored image.
+        settings: what a run that continues this one has to share; kept in its checkpoints.
     """
 
     def __init__(
-        self, *args: Any, seed: int = 1, protocols: Sequence[str] = (), flip: bool = False, **kwargs: Any
+        self,
+        *args: Any,
+        seed: int = 1,
+        protocols: Sequence[str] = (),
+        flip: bool = False,
+        settings: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self.settings = settings or {}
         self.seed, self.protocols, self.flip = seed, list(protocols), flip
         self.save_dir = Path("log")
         self.results = []
@@ -104,6 +112,7 @@ class EngineMixin(EvaluationMixin):
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict() if self.scheduler else None,
             "best": self.best,
+            "settings": self.settings,
         }
         return state | self.extra_state() | ({} if rank1 is None else {"rank1": float(rank1)})
 
@@ -128,8 +137,15 @@ class EngineMixin(EvaluationMixin):
         """Continues from a checkpoint's content; returns the number of epochs it has behind it.
 
         Raises:
-            InputError: when it is not a checkpoint of this model, optimiser and schedule.
+            InputError: when it is not a checkpoint of this model, optimiser and schedule, or was made with
+                other settings.
         """
+        before = state.get("settings", {})
+        for key, value in self.settings.items():
+            if before.get(key, value) != value:
+                raise InputError(
+                    f"model.resume: {key} was {before[key]} and is {value}; use the run's own config.yaml"
+                )
         try:
             self.model.load_state_dict(state["state_dict"])
             self.optimizer.load_state_dict(state["optimizer"])

@@ -17,6 +17,7 @@ from torchreid_vi.data.datasets import VIDataset
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.evaluation import (
     PROTOCOLS,
+    RANKS,
     Protocol,
     Result,
     TestSet,
@@ -56,7 +57,11 @@ class EvaluationMixin:
                 if official and test_set.permutations is None:
                     print("=> rand_perm_cam.mat is not there: only seeded galleries can be drawn")
                 for name, protocol in self._choose(datasets[0], test_set).items():
-                    print(f"=> Evaluation: {name}, {len(list(trials(protocol, test_set)))} trials")
+                    drawn = list(trials(protocol, test_set))
+                    pids = test_set.pids
+                    if not any(np.isin(pids[trial.query], pids[trial.gallery]).any() for trial in drawn):
+                        raise InputError(f"protocol {name}: query and gallery have no identity in common")
+                    print(f"=> Evaluation: {name}, {len(drawn)} trials")
         known = {name for family in families for name in PROTOCOLS[family]}
         for name in self.protocols:
             if name not in known:
@@ -86,6 +91,8 @@ class EvaluationMixin:
     ) -> tuple[float, float]:
         dataset = query_loader.dataset
         if not isinstance(dataset, VIDataset):  # one of torchreid's own, under torchreid's own protocol
+            largest = min(50, len(gallery_loader.dataset))  # torchreid computes no more
+            kwargs["ranks"] = [k for k in kwargs.get("ranks", RANKS) if k <= largest]
             return super()._evaluate(  # type: ignore[misc]
                 dataset_name, query_loader, gallery_loader, dist_metric, normalize_feature, **kwargs
             )
@@ -118,21 +125,36 @@ class EvaluationMixin:
         """Features of a batch; torchreid's models know no modality."""
         return self.model(images)
 
-    def write_results(self: Any, path: Path) -> None:
-        """Writes the results of the last test as JSON, whole or not at all."""
-        content = {"epoch": self.epoch + 1, "results": [result.as_dict() for result in self.results]}
+    def write_results(self: Any, path: Path, source: dict[str, Any]) -> None:
+        """Writes the results of the last test as JSON, whole or not at all.
+
+        Args:
+            path: of the file.
+            source: what else to say of where the weights came from.
+        """
+        content = source | {
+            "epoch": self.epoch + 1,  # of this run; 0 when it evaluated only
+            "results": [result.as_dict() for result in self.results],
+        }
         partial = path.with_name(f".{path.name}.partial")
         partial.write_text(json.dumps(content, indent=1) + "\n")
         partial.replace(path)
 
 
 def describe(datasets: Sequence[VIDataset]) -> TestSet:
-    """What the images of some views of one dataset are, in their order."""
+    """What the images of some views of one dataset are, in their order.
+
+    Training images, held out for validation, may come from several datasets and are numbered in order.
+    """
     items = [item for dataset in datasets for item in dataset.data]
+    held_out = datasets[0].mode == "train"
+    number = [VIDataset.image_numbers if held_out else type(dataset).image_numbers for dataset in datasets]
     return TestSet(
         pids=np.array([item[1] for item in items]),
         cameras=np.array([item[2] for item in items]),
-        numbers=np.concatenate([dataset.image_numbers(dataset.data) for dataset in datasets]),
+        numbers=np.concatenate(
+            [of(dataset, dataset.data) for of, dataset in zip(number, datasets, strict=True)]
+        ),
         table=datasets[0].cameras,
-        permutations=datasets[0].gallery_permutations(),
+        permutations=None if held_out else datasets[0].gallery_permutations(),
     )

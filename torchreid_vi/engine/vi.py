@@ -85,6 +85,10 @@ class VIEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
     def embed(self, images: Tensor, modality: Tensor) -> Tensor:
         return self.model(images, modality)
 
+    def extract_features(self, input: Tensor) -> Tensor:
+        """Features of a batch of one of torchreid's own datasets, all visible."""
+        return self.embed(input, torch.zeros(len(input), dtype=torch.long, device=input.device))
+
     def extra_state(self) -> dict[str, Any]:
         return {"scaler": self.scaler.state_dict()}
 

@@ -1,12 +1,13 @@
 """Protocols, ranking and results."""
 
-from torchreid_vi.evaluation.evaluate import Result, distance_matrix, evaluate
+from torchreid_vi.evaluation.evaluate import RANKS, Result, distance_matrix, evaluate
 from torchreid_vi.evaluation.protocols import PROTOCOLS, Protocol, TestSet, choose, trials
 from torchreid_vi.evaluation.ranking import Ranking, cmc, rank
 from torchreid_vi.evaluation.table import format_table
 
 __all__ = [
     "PROTOCOLS",
+    "RANKS",
     "Protocol",
     "Ranking",
     "Result",

@@ -13,12 +13,17 @@ class IdentityLoss(ReIDLoss):
 
     Args:
         label_smoothing: share of the target spread over all identities, in [0, 1].
+
+    Raises:
+        ValueError: for a share outside of it.
     """
 
     on = "logits"
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         super().__init__()
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"label_smoothing is {label_smoothing}: it must lie in [0, 1]")
         self.label_smoothing = label_smoothing
 
     def compute(self, inputs: Tensor, pids: Tensor, modality: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from torchreid_vi import host
 from torchreid_vi.errors import InputError, unknown_name
@@ -45,6 +46,8 @@ class Backbone(nn.Module):
         for unused in ("classifier", "fc"):
             if hasattr(self.trunk, unused):
                 setattr(self.trunk, unused, None)
+        if last_stride not in (1, 2):
+            raise InputError(f"model.last_stride is {last_stride}: it is 1 or 2")
         if last_stride == 1:
             _keep_resolution(self.trunk, name)
         self.stems = nn.ModuleList()
@@ -60,7 +63,8 @@ class Backbone(nn.Module):
             if modality is None:
                 raise ValueError("a two-stream model needs the modality of each image")
             images = self._stem(images, modality)
-        return _maps(self.trunk)(images)
+        maps = cast(Callable[[Tensor], Tensor], _maps(self.trunk))
+        return maps(images)
 
     def _stem(self, images: Tensor, modality: Tensor) -> Tensor:
         rows = [(modality == kind).nonzero()[:, 0] for kind in Modality]
@@ -72,7 +76,10 @@ class Backbone(nn.Module):
     def _probe(self, name: str) -> int:
         """The number of channels, by trying the model on one blank image."""
         training = self.training
-        maps = self.eval()(torch.zeros(1, 3, 128, 64), torch.zeros(1, dtype=torch.long))
+        try:
+            maps = self.eval()(torch.zeros(1, 3, 256, 128), torch.zeros(1, dtype=torch.long))
+        except RuntimeError as error:
+            raise InputError(f"model.name {name} does not take images of people: {error}") from error
         self.train(training)
         if not isinstance(maps, Tensor) or maps.ndim != 4:
             raise InputError(f"model.name {name} has no single spatial feature map: choose another backbone")
@@ -96,15 +103,16 @@ def torchreid_model(name: str, num_classes: int = 1, pretrained: bool = False, *
             raise
         raise InputError(
             f"the ImageNet weights of {name} could not be downloaded: connect to the network, "
-            "set model.pretrained False, or name a local file in model.load_weights"
+            "set model.pretrained False, or start from a checkpoint with model.load_weights"
         ) from error
 
 
-def _maps(trunk: nn.Module) -> Callable[[Tensor], Tensor]:
-    """torchreid's models compute their maps in ``featuremaps``, some in ``features``."""
-    return cast(
-        Callable[[Tensor], Tensor], getattr(trunk, "featuremaps", None) or getattr(trunk, "features", None)
-    )
+def _maps(trunk: nn.Module) -> Callable[[Tensor], Tensor] | None:
+    """torchreid's models compute their maps in ``featuremaps``, some before the last ReLU in ``features``."""
+    if hasattr(trunk, "featuremaps"):
+        return cast(Callable[[Tensor], Tensor], trunk.featuremaps)
+    features = getattr(trunk, "features", None)
+    return (lambda images: F.relu(features(images))) if callable(features) else None
 
 
 def _keep_resolution(trunk: nn.Module, name: str) -> None:

@@ -21,11 +21,13 @@ _NUMPY_SCALARS: list[Any] = [
 ]
 
 
-class Matched(NamedTuple):
-    """What loading did: how many tensors matched, and which of the file's were not for this model."""
+class Loaded(NamedTuple):
+    """What loading did: how many tensors matched, which of the file's were not for this model, and after
+    how many epochs they were saved, where the file says so."""
 
     matched: int
     unused: list[str]
+    epoch: int | None
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -49,7 +51,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise InputError(
             f"{path} is not a checkpoint or is damaged: name a file that torch.save wrote"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # whatever a damaged file makes the reader raise
         raise InputError(
             f"{path} is not a checkpoint or is damaged: name a file that torch.save wrote"
         ) from error
@@ -58,7 +60,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def load_weights(model: nn.Module, path: str | Path) -> Matched:
+def load_weights(model: nn.Module, path: str | Path) -> Loaded:
     """Loads a checkpoint, or a dictionary of tensors, into a model; the classifier may differ.
 
     Args:
@@ -69,6 +71,8 @@ def load_weights(model: nn.Module, path: str | Path) -> Matched:
         InputError: naming the layers, when any but the classifier's is missing or of another shape.
     """
     content = read_checkpoint(path)
+    if not isinstance(content.get("state_dict", content), dict):
+        raise InputError(f"{path} holds no weights: its state_dict is not a dictionary of tensors")
     state = {
         str(name).removeprefix("module."): value for name, value in content.get("state_dict", content).items()
     }
@@ -86,4 +90,4 @@ def load_weights(model: nn.Module, path: str | Path) -> Matched:
             "set model.name and model.streams to those the weights were made with"
         )
     model.load_state_dict(fitting, strict=False)
-    return Matched(len(fitting), [name for name in state if name not in fitting])
+    return Loaded(len(fitting), [name for name in state if name not in fitting], content.get("epoch"))

@@ -61,12 +61,12 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
     def find(self, root: str) -> Path:
         """The dataset's folder under ``root``."""
         above = Path(root).expanduser()
-        if above.is_dir() and above.resolve().name in self.folders:
-            return above
         candidates = [above / name for name in self.folders]
         for path in candidates:
             if path.is_dir():
                 return path
+        if above.is_dir() and above.resolve().name in self.folders:
+            return above
         raise InputError(
             f"{' or '.join(map(str, candidates))} not found: put {type(self).__name__} there "
             "or name the folder above it with --root"

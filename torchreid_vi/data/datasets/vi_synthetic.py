@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torchreid_vi.data.datasets.sysu_mm01 import SYSUMM01
 from torchreid_vi.data.synthetic import draw_dataset
+from torchreid_vi.errors import InputError
 
 
 class VISynthetic(SYSUMM01):
@@ -18,7 +19,7 @@ class VISynthetic(SYSUMM01):
     folders = ("vi_synthetic",)
 
     def find(self, root: str) -> Path:
-        above, name = Path(root).expanduser(), self.folders[0]
-        if above.resolve().name != name and not (above / name).is_dir():
-            draw_dataset(above, folder=name)
-        return super().find(root)
+        try:
+            return super().find(root)
+        except InputError:
+            return draw_dataset(root, folder=self.folders[0])

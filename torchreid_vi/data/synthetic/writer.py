@@ -63,7 +63,7 @@ def draw_dataset(
     if seed < 0 or images < 1 or min(size) < 8:
         raise InputError("a synthetic dataset needs seed ≥ 0, at least 1 image and 8 × 8 pixels")
     plan = published_sysu_layout(seed) if published else LAYOUTS[layout](ids, images, seed)
-    target = Path(root) / (folder or plan.folder)
+    target = Path(root).expanduser() / (folder or plan.folder)
     if target.exists():
         raise InputError(f"{target} exists already: remove it or choose another root")
     about = {"layout": layout, "ids": len({p.person for p in plan.pictures}), "seed": seed, "size": size}
@@ -79,6 +79,7 @@ def _write(plan: Layout, target: Path, seed: int, size: Size, about: dict, proce
     target.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(target)
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)  # of another process that had our number
     try:
         for folder in sorted({Path(path).parent for path in (*plan.lists, *(p.path for p in plan.pictures))}):
             (partial / folder).mkdir(parents=True, exist_ok=True)

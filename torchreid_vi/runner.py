@@ -8,7 +8,7 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,7 +17,7 @@ from tqdm import tqdm
 from yacs.config import CfgNode
 
 from torchreid_vi import build, config
-from torchreid_vi.engine import seed_everything
+from torchreid_vi.engine import CHECKPOINTS, VIEngine, seed_everything
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import Result
 from torchreid_vi.models import load_weights, read_checkpoint
@@ -38,13 +38,16 @@ def run(cfg: CfgNode) -> list[Result]:
     Raises:
         InputError: for anything in the settings, the data or a checkpoint that cannot be used.
     """
+    cfg = cfg.clone()
     use_gpu = torch.cuda.is_available()
     with _logged() as log:
         seed_everything(cfg.train.seed, 0)
         datamanager = build.build_datamanager(cfg, use_gpu)
         model = build.build_model(cfg, datamanager.num_train_pids)
+        source = {}
         if cfg.model.load_weights:
             loaded = load_weights(model, cfg.model.load_weights)
+            source = {"weights": cfg.model.load_weights, "weights_epoch": loaded.epoch}
             print(f"=> Loaded {loaded.matched} tensors from {cfg.model.load_weights}")
             if loaded.unused:
                 print(f"=> Not for this model: {', '.join(loaded.unused)}")
@@ -62,25 +65,30 @@ def run(cfg: CfgNode) -> list[Result]:
         log.to(folder / ("test.log" if cfg.test.evaluate else "train.log"))
         print(f"=> Run folder: {folder}")
         print(_describe(cfg, model, engine))
-        engine.run(**config.run_kwargs(cfg))
+        engine.run(**(config.run_kwargs(cfg) | {"save_dir": str(folder)}))
         if engine.results:
-            engine.write_results(folder / "results.json")
+            engine.write_results(folder / "results.json", source)
         print(f"=> Written to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     return engine.results
 
 
 def _open_folder(cfg: CfgNode) -> Path:
-    """Makes the run folder: the one named when it is free or resumed, else the next number."""
-    wanted = Path(cfg.data.save_dir + ("-test" if cfg.test.evaluate else ""))
-    folder, number = wanted, 1
+    """Makes the run folder: that of the checkpoint to resume, or ``data.save_dir``, numbered if taken."""
+    checkpoint = Path(cfg.model.resume).expanduser().absolute()
+    resumed = bool(cfg.model.resume) and checkpoint.parent.name == CHECKPOINTS
+    wanted = checkpoint.parents[1] if resumed else Path(cfg.data.save_dir).expanduser().absolute()
+    if cfg.test.evaluate:
+        wanted = wanted.with_name(f"{wanted.name}-test")
+    settings = cfg.clone()
+    settings.model.resume, settings.train.start_epoch = "", 0  # the file starts the whole run again
+    folder, number, environment = wanted, 1, _environment()
     try:
-        while not cfg.model.resume and folder.exists() and any(folder.iterdir()):
+        while not resumed and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             number += 1
             folder = wanted.with_name(f"{wanted.name}-{number}")
         folder.mkdir(parents=True, exist_ok=True)
-        cfg.data.save_dir = str(folder)
-        (folder / "config.yaml").write_text(cfg.dump())
-        (folder / "environment.json").write_text(json.dumps(_environment(), indent=1) + "\n")
+        (folder / "config.yaml").write_text(settings.dump())
+        (folder / "environment.json").write_text(json.dumps(environment, indent=1) + "\n")
     except OSError as error:
         raise InputError(
             f"run folder {folder} cannot be written ({error.strerror}): set data.save_dir"
@@ -93,7 +101,7 @@ def _environment() -> dict[str, Any]:
     return {
         "command": sys.argv,
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in _PACKAGES},
+        "packages": {name: _version(name) for name in _PACKAGES},
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
@@ -101,10 +109,17 @@ def _environment() -> dict[str, Any]:
     }
 
 
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # a checkout on the path
+        return "unknown"
+
+
 def _describe(cfg: CfgNode, model: torch.nn.Module, engine: Any) -> str:
     parameters = sum(p.numel() for p in model.parameters()) / 1e6
     terms = ", ".join(f"{w:g} × {n}" for n, w in zip(cfg.loss.terms, cfg.loss.weights, strict=True))
-    what = f"losses {terms}" if cfg.loss.name == "vi" else f"torchreid's {cfg.loss.name} engine"
+    what = f"losses {terms}" if isinstance(engine, VIEngine) else f"torchreid's {cfg.loss.name} engine"
     return (
         f"=> {cfg.model.name}, {parameters:.2f} M parameters, {what}, seed {cfg.train.seed}, "
         f"{'GPU' if engine.use_gpu else 'CPU'}"
