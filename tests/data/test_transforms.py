@@ -307,13 +307,14 @@ def test_an_empty_size_is_named(size):
         build_train_transform([], Settings(*size, MEAN, STD))
 
 
-def test_pad_crop_pads_ten_pixels_of_grey_127():
-    transform = build_train_transform(["pad_crop"], RAW)
+@pytest.mark.parametrize(("name", "fill"), [("pad_crop", 0.0), ("pad_crop_grey", 127.0)])
+def test_a_padded_crop_pads_ten_pixels_of_its_colour(name, fill):
+    transform = build_train_transform([name], RAW)
     image = flat(16, 40, (255, 255, 255))
     depths = set()
     for _ in range(600):
         result = (transform.visible(image) * 255).round()
-        assert result.shape == (3, 40, 16) and set(result.unique().tolist()) <= {127.0, 255.0}
+        assert result.shape == (3, 40, 16) and set(result.unique().tolist()) <= {fill, 255.0}
         inside = result[0] == 255
         rows, columns = inside.any(1).nonzero().ravel(), inside.any(0).nonzero().ravel()
         assert inside[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
