@@ -182,7 +182,6 @@ BAD = {
     "views for torchreid": (["loss.name", "softmax", "data.k_tfm", "2"], "data.k_tfm is 2"),
     "rerank": (["test.rerank", "True"], "test.rerank"),
     "save_dir in a file": (["data.save_dir", "taken/x"], "data.save_dir"),
-    "save_dir is a file": (["data.save_dir", "taken"], "data.save_dir"),
 }
 
 
