@@ -21,12 +21,11 @@ data: Any = torchreid.data
 engine: Any = torchreid.engine
 models: Any = torchreid.models
 optim: Any = torchreid.optim
-utils: Any = torchreid.utils
-datasets: Any = importlib.import_module(data.__name__ + ".datasets")
+_datasets: Any = importlib.import_module(data.__name__ + ".datasets")
 samplers: Any = importlib.import_module(data.__name__ + ".sampler")
 transforms: Any = importlib.import_module(data.__name__ + ".transforms")
 
-IMAGE_DATASETS: dict[str, type] = vars(datasets)["__image_datasets"]
+IMAGE_DATASETS: dict[str, type] = vars(_datasets)["__image_datasets"]
 MODELS: dict[str, Callable[..., Any]] = vars(models)["__model_factory"]
 
 

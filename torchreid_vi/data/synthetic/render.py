@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from torchreid_vi.data.synthetic.person import Material, Person
-from torchreid_vi.data.synthetic.scene import Scene
+from torchreid_vi.data.synthetic.scene import PANORAMA, Scene
 from torchreid_vi.modality import Modality
 
 _SUPERSAMPLING = 2
@@ -64,8 +64,9 @@ class _Painter:
 
     def _background(self, width: int, height: int) -> Image.Image:
         panorama = self.scene.panorama
-        left = int(self.rng.integers(0, panorama.width - panorama.width // 6 + 1))
-        box = (left, 0, left + panorama.width // 6, panorama.height)
+        shown = panorama.width // PANORAMA
+        left = int(self.rng.integers(0, panorama.width - shown + 1))
+        box = (left, 0, left + shown, panorama.height)
         return panorama.resize((width, height), Image.Resampling.NEAREST, box=box)
 
     # Pixels and paint

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from torchreid_vi.modality import Modality
 
-_PANORAMA = 6  # width of a background, in image widths
+PANORAMA = 6  # width of a background, in image widths
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def random_scene(rng: np.random.Generator, modality: Modality, width: int, heigh
     visible = modality is Modality.VISIBLE
     return Scene(
         modality=modality,
-        panorama=_panorama(rng, modality, width * _PANORAMA, height),
+        panorama=_panorama(rng, modality, width * PANORAMA, height),
         gain=rng.uniform(0.75, 1.2, 3) if visible else np.full(3, rng.uniform(0.8, 1.15)),
         contrast=rng.uniform(0.75, 1.1),
         noise=rng.uniform(2, 5) if visible else rng.uniform(4, 9),
