@@ -13,21 +13,42 @@ from yacs.config import CfgNode
 
 from torchreid_vi import config, host
 from torchreid_vi.data import DATASETS, VIDataManager
-from torchreid_vi.engine import EngineMixin, SoftmaxEngine, TripletEngine, VIEngine
+from torchreid_vi.engine import (
+    EngineMixin,
+    MMGLEngine,
+    PretrainingEngine,
+    SoftmaxEngine,
+    StepEngine,
+    TripletEngine,
+    VIEngine,
+)
 from torchreid_vi.errors import InputError, unknown_name
-from torchreid_vi.losses import CrossModalityRetrievalLoss, HardTripletLoss, IdentityLoss
-from torchreid_vi.models import VIModel, torchreid_model
+from torchreid_vi.losses import (
+    CrossModalityRetrievalLoss,
+    HardTripletLoss,
+    IdentityLoss,
+    PartCycleContrastLoss,
+    PermutationRecoveryLoss,
+)
+from torchreid_vi.models import MMGLModel, VIModel, torchreid_model
 
 #: Losses by the names that ``loss.terms`` uses; each is called with its settings ``loss.<name>.*``, if any.
 LOSSES: dict[str, Callable[..., nn.Module]] = {
     "identity": IdentityLoss,
     "hard_triplet": HardTripletLoss,
     "cmr": CrossModalityRetrievalLoss,
+    "permutation": PermutationRecoveryLoss,
+    "part_cycle": PartCycleContrastLoss,
 }
 
-#: Engines by the names that ``loss.name`` uses. One derived from ``VIEngine`` gets a ``VIModel`` and the
-#: losses of ``loss.terms``; any other gets the torchreid model that ``model.name`` names.
-ENGINES: dict[str, type[Any]] = {"vi": VIEngine, "softmax": SoftmaxEngine, "triplet": TripletEngine}
+#: Engines by the names that ``loss.name`` uses. One derived from ``StepEngine`` gets the losses of
+#: ``loss.terms``.
+ENGINES: dict[str, type[Any]] = {
+    "vi": VIEngine,
+    "mmgl": MMGLEngine,
+    "softmax": SoftmaxEngine,
+    "triplet": TripletEngine,
+}
 
 
 def register() -> None:
@@ -46,24 +67,47 @@ def _vi_model(
 
 def build_datamanager(cfg: CfgNode, use_gpu: bool) -> VIDataManager:
     """Datasets, transforms, samplers and loaders."""
-    return VIDataManager(**config.data_kwargs(cfg, use_gpu))
+    supervised = not issubclass(_engine(cfg), PretrainingEngine)
+    return VIDataManager(**config.data_kwargs(cfg, use_gpu), identities=supervised)
 
 
 def build_model(cfg: CfgNode, num_classes: int) -> nn.Module:
-    """The model that the engine of ``loss.name`` trains."""
-    engine = _engine(cfg)
-    pretrained = cfg.model.pretrained and not (cfg.model.load_weights or cfg.model.resume)
-    if not issubclass(engine, VIEngine):
-        loss = "triplet" if issubclass(engine, TripletEngine) else "softmax"
-        return torchreid_model(cfg.model.name, num_classes, pretrained, loss=loss)
-    return VIModel(
+    """The model that the engine of ``loss.name`` trains, from :data:`MODELS`."""
+    build = next(MODELS[base] for base in _engine(cfg).__mro__ if base in MODELS)
+    return build(cfg, num_classes, cfg.model.pretrained and not (cfg.model.load_weights or cfg.model.resume))
+
+
+def _supervised(cfg: CfgNode, num_classes: int, pretrained: bool) -> nn.Module:
+    names = ("streams", "pooling", "last_stride")
+    options = {name: cfg.model[name] for name in names}
+    return VIModel(cfg.model.name, num_classes, pretrained=pretrained, **options)
+
+
+def _mmgl(cfg: CfgNode, num_classes: int, pretrained: bool) -> nn.Module:
+    names = ("stripes", "part_dim", "parts")
+    return MMGLModel(
         cfg.model.name,
-        num_classes,
+        cfg.data.height,
+        cfg.data.width,
         streams=cfg.model.streams,
-        pooling=cfg.model.pooling,
         last_stride=cfg.model.last_stride,
         pretrained=pretrained,
+        **{name: cfg.mmgl[name] for name in names},
     )
+
+
+def _torchreids(cfg: CfgNode, num_classes: int, pretrained: bool) -> nn.Module:
+    loss = "triplet" if issubclass(_engine(cfg), TripletEngine) else "softmax"
+    return torchreid_model(cfg.model.name, num_classes, pretrained, loss=loss)
+
+
+#: What builds an engine's model from (settings, number of identities, whether to fetch ImageNet weights);
+#: a derived engine without an entry has that of the nearest base.
+MODELS: dict[type[Any], Callable[[CfgNode, int, bool], nn.Module]] = {
+    VIEngine: _supervised,
+    MMGLEngine: _mmgl,
+    EngineMixin: _torchreids,
+}
 
 
 def build_losses(cfg: CfgNode) -> dict[str, tuple[nn.Module, float]]:
@@ -111,7 +155,7 @@ def build_engine(cfg: CfgNode, datamanager: Any, model: nn.Module, use_gpu: bool
     cls = _engine(cfg)
     optimizer = build_optimizer(cfg, model)
     options = config.engine_kwargs(cfg) | {"scheduler": build_scheduler(cfg, optimizer), "use_gpu": use_gpu}
-    if issubclass(cls, VIEngine):
+    if issubclass(cls, StepEngine):
         options |= {
             "losses": build_losses(cfg),
             "precision": cfg.train.precision,
@@ -122,6 +166,8 @@ def build_engine(cfg: CfgNode, datamanager: Any, model: nn.Module, use_gpu: bool
         _say_what_is_ignored(cfg)
     if issubclass(cls, TripletEngine):
         options |= dict(cfg.loss.triplet)
+    if issubclass(cls, MMGLEngine):
+        options |= {"orders": cfg.mmgl.orders}
     with _said(f"the {cfg.loss.name} engine's settings"):
         return cls(datamanager, model, optimizer, **options)
 

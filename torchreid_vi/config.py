@@ -23,6 +23,7 @@ def default_config() -> CN:
     cfg.model.name = "resnet50"  # torchreid's name of the backbone, or of the model of its own engines
     cfg.model.pretrained = True  # start from the ImageNet weights that torchreid downloads
     cfg.model.load_weights = ""  # file to start from, or to evaluate
+    cfg.model.load_stem = "average"  # of two streams, for a model of one: average, visible or infrared
     cfg.model.resume = ""  # checkpoint of an interrupted run to continue
     cfg.model.streams = 1  # 2 gives each modality a stem of its own
     cfg.model.pooling = "gem"  # of the feature maps: gem (p = 3) or avg
@@ -46,7 +47,7 @@ def default_config() -> CN:
     cfg.data.norm_std = [0.229, 0.224, 0.225]  # of the channels, ImageNet's
     cfg.data.save_dir = "log"  # run folder; a taken one gets a number
     cfg.data.load_train_targets = False  # torchreid's key for domain adaptation, which is not supported
-    cfg.data.validation = 0.0  # share of the training identities held out to choose best.pth by
+    cfg.data.validation = 0.0  # share held out: identities to choose best.pth by; for mmgl, images to judge on
     cfg.data.on_bad_image = "error"  # unreadable images: error, or skip with a count
 
     cfg.market1501 = CN()
@@ -57,7 +58,7 @@ def default_config() -> CN:
     cfg.cuhk03.use_metric_cuhk03 = False  # torchreid's
 
     cfg.sampler = CN()
-    cfg.sampler.train_sampler = "RandomSampler"  # one of torchreid's, or CrossModalitySampler
+    cfg.sampler.train_sampler = "RandomSampler"  # torchreid's, CrossModalitySampler, ModalityPairSampler
     cfg.sampler.train_sampler_t = "RandomSampler"  # torchreid's, with load_train_targets
     cfg.sampler.num_instances = 4  # K: images of an identity; CrossModalitySampler: of each modality
     cfg.sampler.num_cams = 1  # of RandomDomainSampler
@@ -95,8 +96,8 @@ def default_config() -> CN:
     cfg.adam.beta2 = 0.999  # decay of the second moment
 
     cfg.loss = CN()
-    cfg.loss.name = "vi"  # the engine: vi, or torchreid's softmax and triplet
-    cfg.loss.terms = ["identity"]  # losses of the vi engine: names of torchreid_vi.build.LOSSES
+    cfg.loss.name = "vi"  # the engine: vi, mmgl (pre-training), or torchreid's softmax and triplet
+    cfg.loss.terms = ["identity"]  # losses of vi and mmgl: names of torchreid_vi.build.LOSSES
     cfg.loss.weights = [1.0]  # one for each term
     cfg.loss.identity = CN()
     cfg.loss.identity.label_smoothing = 0.0  # share of the target spread over all identities
@@ -104,12 +105,28 @@ def default_config() -> CN:
     cfg.loss.hard_triplet.margin = 0.3  # distance by which a negative should be farther
     cfg.loss.cmr = CN()
     cfg.loss.cmr.epsilon = 0.5  # regularisation of the soft ranks
+    cfg.loss.permutation = CN()  # MMGL; inferred and ours: the paper's public record is silent
+    cfg.loss.permutation.rounds = 20  # of Sinkhorn
+    cfg.loss.permutation.temperature = 1.0  # of Sinkhorn (inferred)
+    cfg.loss.permutation.noise = 0.0  # scale of Gumbel noise on the scores (inferred: none)
+    cfg.loss.permutation.reduction = "sum"  # of squared errors: sum, or mean (ours: the mean hardly learns)
+    cfg.loss.part_cycle = CN()  # MMGL
+    cfg.loss.part_cycle.temperature = 0.07  # τ
+    cfg.loss.part_cycle.mask_self = False  # leave a part out of its own neighbours (inferred)
+    cfg.loss.part_cycle.detach = False  # no gradient through what is compared with (inferred)
+    cfg.loss.part_cycle.positives = "neighbours"  # neighbours, or query for CycleContrast's (inferred)
     cfg.loss.softmax = CN()
     cfg.loss.softmax.label_smooth = True  # of torchreid's engines
     cfg.loss.triplet = CN()
     cfg.loss.triplet.margin = 0.3  # of torchreid's triplet engine
     cfg.loss.triplet.weight_t = 1.0  # of torchreid's triplet engine
     cfg.loss.triplet.weight_x = 0.0  # of torchreid's triplet engine
+
+    cfg.mmgl = CN()
+    cfg.mmgl.stripes = 6  # S, of the images and of the feature maps
+    cfg.mmgl.part_dim = 256  # width of the part embeddings
+    cfg.mmgl.parts = True  # embed each stripe; False embeds the whole image
+    cfg.mmgl.orders = "pair"  # a fresh order for each pair of images, or for each batch (inferred)
 
     cfg.test = CN()
     cfg.test.batch_size = 100  # images at a time
@@ -242,7 +259,8 @@ def _at_least(least: int, *keys: str) -> dict[str, tuple[str, Callable[[Any], bo
 
 _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **_at_least(1, "train.batch_size", "test.batch_size", "sampler.num_instances", "data.k_tfm"),
-    **_at_least(1, "train.print_freq"),
+    **_at_least(1, "train.print_freq", "mmgl.part_dim"),
+    **_at_least(2, "mmgl.stripes"),
     **_at_least(0, "data.workers", "train.max_epoch", "train.warmup", "train.seed", "train.clip_grad"),
     "train.lr": ("above 0", lambda value: value > 0),
     "data.validation": ("at least 0 and below 1", lambda value: 0 <= value < 1),
@@ -307,7 +325,7 @@ def engine_kwargs(cfg: CN) -> dict[str, Any]:
 
 def resumable(cfg: CN) -> dict[str, Any]:
     """The settings that a run and its continuation share: those that change what is trained."""
-    free = {f"model.{name}" for name in ("pretrained", "load_weights", "resume")}
+    free = {f"model.{name}" for name in ("pretrained", "load_weights", "load_stem", "resume")}
     free |= {f"data.{name}" for name in ("root", "targets", "workers", "save_dir", "on_bad_image")}
     free |= {"train.print_freq", "train.start_epoch"}
     if cfg.train.lr_scheduler != "cosine":  # the only schedule that depends on the last epoch

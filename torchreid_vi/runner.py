@@ -17,7 +17,7 @@ from tqdm import tqdm
 from yacs.config import CfgNode
 
 from torchreid_vi import build, config
-from torchreid_vi.engine import CHECKPOINTS, VIEngine, seed_everything
+from torchreid_vi.engine import CHECKPOINTS, PretextResult, StepEngine, seed_everything
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import Result
 from torchreid_vi.models import load_weights, read_checkpoint
@@ -25,12 +25,12 @@ from torchreid_vi.models import load_weights, read_checkpoint
 _PACKAGES = ("torchreid_vi", "torch", "torchvision", "torchreid", "numpy", "pillow", "scipy")
 
 
-def run(cfg: CfgNode) -> list[Result]:
+def run(cfg: CfgNode) -> list[Result] | list[PretextResult]:
     """Trains and evaluates, or only evaluates, as the settings say; returns the final results.
 
     The run folder is made once everything has been built, so a mistake in the settings or the data
     leaves nothing behind. It holds ``config.yaml``, ``environment.json``, ``train.log``, TensorBoard
-    events, ``checkpoints/last.pth`` and ``results.json``.
+    events, ``checkpoints/last.pth``, ``results.json`` and, from pre-training, ``backbone.pth``.
 
     Args:
         cfg: from :func:`torchreid_vi.config.load_config`.
@@ -46,11 +46,15 @@ def run(cfg: CfgNode) -> list[Result]:
         model = build.build_model(cfg, datamanager.num_train_pids)
         source = {}
         if cfg.model.load_weights:
-            loaded = load_weights(model, cfg.model.load_weights)
+            loaded = load_weights(model, cfg.model.load_weights, cfg.model.load_stem)
             source = {"weights": cfg.model.load_weights, "weights_epoch": loaded.epoch}
-            print(f"=> Loaded {loaded.matched} tensors from {cfg.model.load_weights}")
-            if loaded.unused:
-                print(f"=> Not for this model: {', '.join(loaded.unused)}")
+            print(
+                f"=> Loaded {loaded.matched} of the model's {loaded.total} tensors from "
+                f"{cfg.model.load_weights}"
+            )
+            for what, names in (("Not in the file", loaded.fresh), ("Not for this model", loaded.unused)):
+                if names:
+                    print(f"=> {what}: {', '.join(names)}")
         if use_gpu:
             model = model.cuda()
         engine = build.build_engine(cfg, datamanager, model, use_gpu)
@@ -119,7 +123,7 @@ def _version(package: str) -> str:
 def _describe(cfg: CfgNode, model: torch.nn.Module, engine: Any) -> str:
     parameters = sum(p.numel() for p in model.parameters()) / 1e6
     terms = ", ".join(f"{w:g} × {n}" for n, w in zip(cfg.loss.terms, cfg.loss.weights, strict=True))
-    what = f"losses {terms}" if isinstance(engine, VIEngine) else f"torchreid's {cfg.loss.name} engine"
+    what = f"losses {terms}" if isinstance(engine, StepEngine) else f"torchreid's {cfg.loss.name} engine"
     return (
         f"=> {cfg.model.name}, {parameters:.2f} M parameters, {what}, seed {cfg.train.seed}, "
         f"{'GPU' if engine.use_gpu else 'CPU'}"

@@ -27,7 +27,10 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         maa: branches of Modality Alignment Augmentation that are on.
         modalities: which modalities to train on, ``visible`` and ``infrared``.
         train_sampler: a name from :data:`torchreid_vi.data.samplers.SAMPLERS`.
-        validation: share of the training identities held out to choose an epoch by, from 0 to below 1.
+        identities: whether training needs identities; without them no dataset has to have any, and
+            nothing that is drawn depends on them.
+        validation: share of the training identities, or without them of the images, that is held out,
+            from 0 to below 1.
         on_bad_image: ``error`` stops at the first unreadable image; ``skip`` decodes every image once
             at the start and leaves the unreadable ones out, saying how many.
         norm_mean, norm_std: of the three channels.
@@ -47,6 +50,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         maa: Sequence[str] = tuple(MAA),
         modalities: Sequence[str] = ("visible", "infrared"),
         train_sampler: str = "RandomSampler",
+        identities: bool = True,
         validation: float = 0.0,
         on_bad_image: str = "error",
         height: int = 256,
@@ -94,6 +98,8 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         if not isinstance(dataset, VIDataset):
             raise InputError(f"data.sources begins with {sources[0]}: name a visible-infrared dataset first")
         dataset.transform = train_transform
+        if identities:
+            self._require_identities()
         loaders = [loader for split in self.test_loader.values() for loader in split.values()]
         if on_bad_image == "skip":
             for each in (dataset, *(loader.dataset for loader in loaders)):
@@ -104,7 +110,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
             }
         keep = _chosen_modalities(modalities)
         dataset.set_train(_renumbered([item for item in dataset.train if dataset.modality(item) in keep]))
-        self.val_loader = self._hold_out(dataset, validation) if validation else None
+        self.val_loader = self._hold_out(dataset, validation, identities) if validation else None
         self._num_train_pids, self._num_train_cams = dataset.num_train_pids, dataset.num_train_cams
         sampler = build_sampler(
             train_sampler,
@@ -133,27 +139,58 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
                 "=> random_patch keeps patches in each loading process: repeat with the same data.workers ≥ 1"
             )
 
-    def _hold_out(self, dataset: VIDataset, share: float) -> dict[str, DataLoader]:
-        """Takes a share of the identities out of ``dataset`` and loads them as query and gallery."""
-        pids = sorted({item[1] for item in dataset.train})
-        number = round(share * len(pids))
-        if not 0 < number < len(pids) - 1:
-            raise InputError(
-                f"data.validation {share} holds out {number} of {len(pids)} identities: change the share"
-            )
-        held = set(random.Random(0).sample(pids, number))
-        items = [item for item in dataset.train if item[1] in held]
-        dataset.set_train(_renumbered([item for item in dataset.train if item[1] not in held]))
+    def _require_identities(self) -> None:
+        for name in (*self.sources, *self.targets):
+            if not getattr(host.IMAGE_DATASETS[name], "labelled", True):
+                raise InputError(
+                    f"dataset {name} has no identities to train or test on: pre-train on it with "
+                    "loss.name mmgl, or name another one in data.sources and data.targets"
+                )
+
+    def _hold_out(self, dataset: VIDataset, share: float, identities: bool) -> dict[str, DataLoader]:
+        """Takes a share of the identities, or images, out of ``dataset``; loads them as query and gallery."""
+        chosen = _some_identities(dataset, share) if identities else _some_images(dataset, share)
+        items = [item for item, held in zip(dataset.train, chosen, strict=True) if held]
+        kept = [item for item, held in zip(dataset.train, chosen, strict=True) if not held]
+        dataset.set_train(_renumbered(kept))
         test = self.test_loader[self.targets[0]]["query"]
         loaders: dict[str, DataLoader] = {}
         for name, modality in (("query", Modality.INFRARED), ("gallery", Modality.VISIBLE)):
             part = [item for item in items if dataset.modality(item) is modality]
             if not part:
-                raise InputError("data.validation needs both modalities: the held-out identities lack one")
+                raise InputError("data.validation needs both modalities: what is held out lacks one")
             view = dataset.with_items(part, self.transform_te)
             loaders[name] = DataLoader(view, batch_size=test.batch_size, num_workers=test.num_workers)
-        print(f"=> Holding out {number} training identities ({len(items)} images) for validation")
+        number = f"{len({item[1] for item in items})} training identities, " if identities else ""
+        print(f"=> Holding out {number}{len(items)} images for validation")
         return loaders
+
+
+def _some_identities(dataset: VIDataset, share: float) -> list[bool]:
+    """Which training images are of a randomly drawn share of the identities."""
+    pids = sorted({item[1] for item in dataset.train})
+    number = round(share * len(pids))
+    if not 0 < number < len(pids) - 1:
+        raise InputError(
+            f"data.validation {share} holds out {number} of {len(pids)} identities: change the share"
+        )
+    held = set(random.Random(0).sample(pids, number))
+    return [item[1] in held for item in dataset.train]
+
+
+def _some_images(dataset: VIDataset, share: float) -> list[bool]:
+    """A randomly drawn share of the training images of each modality."""
+    held: set[int] = set()
+    for modality in Modality:
+        images = [i for i, item in enumerate(dataset.train) if dataset.modality(item) is modality]
+        number = round(share * len(images))
+        if not 0 < number < len(images):
+            raise InputError(
+                f"data.validation {share} holds out {number} of {len(images)} {modality.name.lower()} images: "
+                "change the share, and data.modalities if it leaves that modality out"
+            )
+        held |= set(random.Random(0).sample(images, number))
+    return [i in held for i in range(len(dataset.train))]
 
 
 def _chosen_modalities(names: Sequence[str]) -> set[Modality]:

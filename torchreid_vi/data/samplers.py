@@ -60,6 +60,44 @@ class CrossModalitySampler(Sampler[int]):
         return self.num_batches * self.batch_size
 
 
+class ModalityPairSampler(Sampler[int]):
+    """Half a batch of visible and half a batch of infrared images, drawn without looking at identities.
+
+    The images of a modality come round in random order before any comes again. An epoch is as many whole
+    batches as show the larger modality once.
+
+    Args:
+        modality: modality of each training image (N,).
+        batch_size: B, even.
+
+    Raises:
+        InputError: for an odd batch, or a modality with fewer images than half of it.
+    """
+
+    def __init__(self, modality: Sequence[int], batch_size: int) -> None:
+        _require_divides(batch_size, 2, "the number of modalities")
+        self.half = batch_size // 2
+        self.images: dict[Modality, list[int]] = {kind: [] for kind in Modality}
+        for index, kind in enumerate(modality):
+            self.images[Modality(kind)].append(index)
+        for kind, images in self.images.items():
+            if len(images) < self.half:
+                raise InputError(
+                    f"a batch needs {self.half} {kind.name.lower()} images and the training set has "
+                    f"{len(images)}: lower train.batch_size or add {kind.name.lower()} images"
+                )
+        self.num_batches = max(len(images) for images in self.images.values()) // self.half
+
+    def __iter__(self) -> Iterator[int]:
+        decks = [_Deck(images) for images in self.images.values()]
+        for _ in range(self.num_batches):
+            for deck in decks:
+                yield from deck.deal(self.half)
+
+    def __len__(self) -> int:
+        return self.num_batches * 2 * self.half
+
+
 class _Deck:
     """Cards dealt in random order; when they run out they are shuffled again.
 
@@ -106,6 +144,10 @@ def _cross_modality(dataset: Any, batch_size: int, num_instances: int, **_: Any)
     return CrossModalitySampler([item[1] for item in dataset.train], modality, batch_size, num_instances)
 
 
+def _modality_pair(dataset: Any, batch_size: int, **_: Any) -> Sampler[int]:
+    return ModalityPairSampler([dataset.modality(item) for item in dataset.train], batch_size)
+
+
 def _torchreids(name: str) -> SamplerFactory:
     """torchreid's sampler of that name, its assertions turned into sentences."""
 
@@ -127,7 +169,7 @@ def _torchreids(name: str) -> SamplerFactory:
 
 
 SAMPLERS: dict[str, SamplerFactory] = {name: _torchreids(name) for name in host.samplers.AVAI_SAMPLERS}
-SAMPLERS["CrossModalitySampler"] = _cross_modality
+SAMPLERS |= {"CrossModalitySampler": _cross_modality, "ModalityPairSampler": _modality_pair}
 
 
 def build_sampler(name: str, dataset: Any, **options: Any) -> Sampler[int]:

@@ -2,6 +2,21 @@
 
 from torchreid_vi.engine.base import CHECKPOINTS, EngineMixin, seed_everything
 from torchreid_vi.engine.host import SoftmaxEngine, TripletEngine
+from torchreid_vi.engine.mmgl import MMGLEngine
+from torchreid_vi.engine.pretraining import BACKBONE, PretextResult, PretrainingEngine
+from torchreid_vi.engine.step import StepEngine
 from torchreid_vi.engine.vi import VIEngine
 
-__all__ = ["CHECKPOINTS", "EngineMixin", "SoftmaxEngine", "TripletEngine", "VIEngine", "seed_everything"]
+__all__ = [
+    "BACKBONE",
+    "CHECKPOINTS",
+    "EngineMixin",
+    "MMGLEngine",
+    "PretextResult",
+    "PretrainingEngine",
+    "SoftmaxEngine",
+    "StepEngine",
+    "TripletEngine",
+    "VIEngine",
+    "seed_everything",
+]

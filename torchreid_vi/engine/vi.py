@@ -5,82 +5,33 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from torchreid_vi import host
-from torchreid_vi.engine.base import EngineMixin
-from torchreid_vi.errors import InputError, unknown_name
-
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-WeightedLosses = dict[str, tuple[nn.Module, float]]
+from torchreid_vi.engine.step import StepEngine, read_by
+from torchreid_vi.models import VIOutput
 
 
-class VIEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
+class VIEngine(StepEngine):
     """Trains a visible-infrared model with a weighted sum of losses.
 
-    Args:
-        datamanager: a :class:`~torchreid_vi.data.VIDataManager`.
-        model: ``model(images, modality)`` returns a :class:`~torchreid_vi.models.VIOutput` in training
-            and an embedding (B, D) in evaluation.
-        optimizer: of the model's parameters.
-        losses: by name, each with its weight; a loss reads the field of the output that its ``on`` names.
-        scheduler: stepped once an epoch.
-        use_gpu: train on the GPU when there is one.
-        precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: on a GPU bf16 where it has it and fp16
-            otherwise, on a CPU fp32. Losses are always computed in full precision.
-        clip_grad: largest norm of the gradient, 0 for no limit.
-        **kwargs: ``seed``, ``protocols`` and ``flip`` of :class:`~torchreid_vi.engine.base.EngineMixin`.
+    The model returns a :class:`~torchreid_vi.models.VIOutput` in training and an embedding (B, D) in
+    evaluation. A loss reads the field of the output that its ``on`` names. The arguments are
+    :class:`~torchreid_vi.engine.step.StepEngine`'s.
     """
 
-    def __init__(
-        self,
-        datamanager: Any,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        losses: WeightedLosses,
-        scheduler: Any = None,
-        use_gpu: bool = True,
-        precision: str = "fp32",
-        clip_grad: float = 0.0,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(datamanager, use_gpu, **kwargs)
-        if not losses:
-            raise InputError("loss.terms is empty: name at least one loss")
-        self.model, self.optimizer, self.scheduler, self.losses = model, optimizer, scheduler, losses
-        self.clip_grad = clip_grad
-        self.device = torch.device("cuda" if self.use_gpu else "cpu")
-        self.dtype = _dtype(precision, self.device)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
-        self.register_model("model", model, optimizer, scheduler)
+    outputs = VIOutput._fields
 
     def forward_backward(self, data: dict[str, Any]) -> dict[str, Any]:
         """One step on a batch; returns each loss and the accuracy of the classifier in percent."""
         images, pids, modality = self.parse_data_for_train(data)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32):
+        with self.autocast():
             outputs = self.model(images, modality)
         values = {
-            name: loss(getattr(outputs, getattr(loss, "on", "embedding")), pids, modality)
+            name: loss(getattr(outputs, read_by(loss)), pids, modality)
             for name, (loss, _) in self.losses.items()
         }
-        total = torch.stack([values[name] * weight for name, (_, weight) in self.losses.items()]).sum()
-        self.optimizer.zero_grad()
-        self.scaler.scale(total).backward()
-        if self.clip_grad > 0:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_grad)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
         accuracy = 100 * (outputs.logits.argmax(1) == pids).float().mean()
-        return {"loss": total.detach(), **{n: v.detach() for n, v in values.items()}, "acc": accuracy}
-
-    def parse_data_for_train(self, data: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-        """Images (B, 3, H, W), identities (B,) and modalities (B,); several views of a batch are joined."""
-        views = data["img"] if isinstance(data["img"], list) else [data["img"]]
-        images = torch.cat(views).to(self.device, non_blocking=True)
-        pids = data["pid"].repeat(len(views)).to(self.device, non_blocking=True)
-        return images, pids, data["modality"].repeat(len(views)).to(self.device, non_blocking=True)
+        return self.step(values) | {"acc": accuracy}
 
     def embed(self, images: Tensor, modality: Tensor) -> Tensor:
         return self.model(images, modality)
@@ -88,19 +39,3 @@ class VIEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
     def extract_features(self, input: Tensor) -> Tensor:
         """Features of a batch of one of torchreid's own datasets, all visible."""
         return self.embed(input, torch.zeros(len(input), dtype=torch.long, device=input.device))
-
-    def extra_state(self) -> dict[str, Any]:
-        return {"scaler": self.scaler.state_dict()}
-
-    def load_extra_state(self, state: dict[str, Any]) -> None:
-        self.scaler.load_state_dict(state["scaler"])
-
-
-def _dtype(precision: str, device: torch.device) -> torch.dtype:
-    if precision == "auto":
-        if device.type == "cpu":
-            return torch.float32
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    if precision not in PRECISIONS:
-        raise unknown_name("precision in train.precision", precision, ("auto", *PRECISIONS))
-    return PRECISIONS[precision]

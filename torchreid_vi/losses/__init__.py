@@ -1,9 +1,29 @@
-"""Losses on a batch: ``loss(inputs (B, D), pids (B,), modality (B,))`` → a scalar tensor."""
+"""Losses on a batch: ``loss(inputs (B, …), targets …)`` → a scalar tensor."""
 
 from torchreid_vi.losses.base import ReIDLoss
 from torchreid_vi.losses.identity import IdentityLoss
+from torchreid_vi.losses.part_cycle import PartCycleContrastLoss
+from torchreid_vi.losses.permutation import (
+    PermutationRecoveryLoss,
+    exact_match,
+    residual,
+    sinkhorn,
+    stripe_accuracy,
+)
 from torchreid_vi.losses.retrieval import CrossModalityRetrievalLoss
 from torchreid_vi.losses.soft_rank import soft_rank
 from torchreid_vi.losses.triplet import HardTripletLoss
 
-__all__ = ["CrossModalityRetrievalLoss", "HardTripletLoss", "IdentityLoss", "ReIDLoss", "soft_rank"]
+__all__ = [
+    "CrossModalityRetrievalLoss",
+    "HardTripletLoss",
+    "IdentityLoss",
+    "PartCycleContrastLoss",
+    "PermutationRecoveryLoss",
+    "ReIDLoss",
+    "exact_match",
+    "residual",
+    "sinkhorn",
+    "soft_rank",
+    "stripe_accuracy",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -14,7 +15,8 @@ from torchreid_vi import host
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.modality import Modality
 
-_STEM = ("conv1", "bn1", "layer0")  # what torchreid's models call their first layers
+HEADS = ("classifier", "fc")  # what torchreid's models call what follows their feature maps
+_STEM = ("conv1", "bn1", "layer0")  # what they call their first layers
 
 
 class Backbone(nn.Module):
@@ -38,12 +40,13 @@ class Backbone(nn.Module):
 
     def __init__(self, name: str, streams: int = 1, last_stride: int = 2, pretrained: bool = False) -> None:
         super().__init__()
+        self.name, self.streams = name, streams
         self.trunk = torchreid_model(name, pretrained=pretrained)
         if not callable(_maps(self.trunk)):
             raise InputError(
                 f"model.name {name} computes no feature maps on the way: choose another backbone"
             )
-        for unused in ("classifier", "fc"):
+        for unused in HEADS:
             if hasattr(self.trunk, unused):
                 setattr(self.trunk, unused, None)
         if last_stride not in (1, 2):
@@ -130,7 +133,7 @@ def _split_stem(trunk: nn.Module, name: str) -> list[nn.Module]:
     parts = [part for part in _STEM if hasattr(trunk, part)]
     if not parts:
         raise InputError(f"model.name {name} has no stem that is known: set model.streams 1")
-    stem = nn.Sequential(*(getattr(trunk, part) for part in parts))
+    stem = nn.Sequential(OrderedDict((part, getattr(trunk, part)) for part in parts))
     for part in parts:
         setattr(trunk, part, nn.Identity())
     return [stem, copy.deepcopy(stem)]

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from torchreid_vi.errors import InputError
+from torchreid_vi.errors import InputError, unknown_name
+from torchreid_vi.modality import Modality
+from torchreid_vi.models.backbone import HEADS, Backbone
+
+STEMS = ("average", "visible", "infrared")  # what a one-stream model can take of two stems
 
 # torchreid saves its Rank-1 as a NumPy number, which weights_only refuses unless told of it.
 _NUMPY_SCALARS: list[Any] = [
@@ -22,10 +29,19 @@ _NUMPY_SCALARS: list[Any] = [
 
 
 class Loaded(NamedTuple):
-    """What loading did: how many tensors matched, which of the file's were not for this model, and after
-    how many epochs they were saved, where the file says so."""
+    """What loading did.
+
+    Attributes:
+        matched: how many tensors of the model were loaded.
+        total: how many it has.
+        fresh: those that the file lacks and that kept their values: a head, or the classifier.
+        unused: those of the file that are not for this model.
+        epoch: after how many epochs they were saved, where the file says so.
+    """
 
     matched: int
+    total: int
+    fresh: list[str]
     unused: list[str]
     epoch: int | None
 
@@ -60,34 +76,121 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def load_weights(model: nn.Module, path: str | Path) -> Loaded:
-    """Loads a checkpoint, or a dictionary of tensors, into a model; the classifier may differ.
+def load_weights(model: nn.Module, path: str | Path, stem: str = "average") -> Loaded:
+    """Loads weights into a model of this package or of torchreid, from a file of either.
+
+    The backbone has to match whole. A head after it is loaded whole when the file has one for this model
+    and keeps its values when not, so a pre-trained backbone starts any head; the classifier may differ
+    in the number of identities. A two-stream model takes both stems from a single one, and a one-stream
+    model what ``stem`` says of two.
 
     Args:
         model: receives the weights.
-        path: a checkpoint of this package or of torchreid, with or without ``module.`` in its names.
+        path: a checkpoint, a ``backbone.pth`` or a dictionary of tensors, with or without ``module.`` in
+            its names.
+        stem: ``average``, ``visible`` or ``infrared``.
 
     Raises:
-        InputError: naming the layers, when any but the classifier's is missing or of another shape.
+        InputError: naming the tensors, when any of the backbone, or some of the head, is missing or of
+            another shape.
     """
+    if stem not in STEMS:
+        raise unknown_name("stem in model.load_stem", stem, STEMS)
     content = read_checkpoint(path)
-    if not isinstance(content.get("state_dict", content), dict):
+    state = content.get("state_dict", content)
+    if not isinstance(state, dict):
         raise InputError(f"{path} holds no weights: its state_dict is not a dictionary of tensors")
-    state = {
-        str(name).removeprefix("module."): value for name, value in content.get("state_dict", content).items()
-    }
+    source = _Source(state)
     own = model.state_dict()
+    found = {name: source.find(name, stem) for name in own}
     fitting = {
-        name: state[name]
-        for name, value in own.items()
-        if isinstance(state.get(name), Tensor) and state[name].shape == value.shape
+        name: value for name, value in found.items() if value is not None and value.shape == own[name].shape
     }
     lacking = [name for name in own if name not in fitting and not name.startswith("classifier.")]
-    if lacking:
+    head = [name for name in own if _is_head(name, own) and not name.startswith("classifier.")]
+    if lacking and (any(name in fitting for name in head) or any(name not in head for name in lacking)):
         raise InputError(
-            f"{path} does not fit the model: {len(fitting)} of {len(own)} tensors match; "
+            f"{path}{_described(content)} does not fit the model: {len(fitting)} of {len(own)} tensors match; "
             f"missing or of another shape: {', '.join(lacking[:3])}{', …' if len(lacking) > 3 else ''}; "
             "set model.name and model.streams to those the weights were made with"
         )
     model.load_state_dict(fitting, strict=False)
-    return Loaded(len(fitting), [name for name in state if name not in fitting], content.get("epoch"))
+    unused = source.unused({_shared_name(name)[0] for name in fitting})
+    fresh = [name for name in own if name not in fitting]
+    return Loaded(len(fitting), len(own), fresh, unused, content.get("epoch"))
+
+
+def save_backbone(model: nn.Module, path: Path, about: dict[str, Any]) -> None:
+    """Writes ``path``, the weights of ``model.backbone`` alone, and what they are beside it as JSON.
+
+    Args:
+        model: has a :class:`~torchreid_vi.models.Backbone` as ``backbone``.
+        path: of the weights, ``.pth``.
+        about: plain data on how they came to be.
+    """
+    backbone = cast(Backbone, model.backbone)
+    about = {
+        "backbone": backbone.name,
+        "streams": backbone.streams,
+        "torchreid_vi": version("torchreid_vi"),
+        **about,
+    }
+    state = {f"backbone.{name}": value.cpu() for name, value in backbone.state_dict().items()}
+    partial = path.with_name(f".{path.name}.partial")
+    torch.save({"state_dict": state, "about": about}, partial)
+    partial.replace(path)
+    partial.write_text(json.dumps(about, indent=1) + "\n")
+    partial.replace(path.with_suffix(".json"))
+
+
+class _Source:
+    """The tensors of a file by the name they have in a model of one stream."""
+
+    def __init__(self, state: dict[Any, Any]) -> None:
+        self.names: dict[str, str] = {}  # of the file, by the one of one stream
+        self.shared: dict[str, Tensor] = {}
+        self.stems: dict[str, dict[str, Tensor]] = {}
+        for name, value in state.items():
+            shared, stream = _shared_name(str(name).removeprefix("module."))
+            self.names.setdefault(shared, str(name).removeprefix("module."))
+            if isinstance(value, Tensor):
+                where = self.shared if stream is None else self.stems.setdefault(shared, {})
+                where[shared if stream is None else stream] = value
+
+    def find(self, name: str, stem: str) -> Tensor | None:
+        """The tensor for a model's ``name``."""
+        shared, stream = _shared_name(name)
+        if shared in self.shared:
+            return self.shared[shared]
+        stems = self.stems.get(shared, {})
+        wanted = stream or stem
+        if wanted == "average" and len(stems) == 2:
+            visible, infrared = stems.values()
+            return torch.lerp(visible, infrared, 0.5) if visible.is_floating_point() else visible
+        return stems.get(wanted)
+
+    def unused(self, used: set[str]) -> list[str]:
+        """The file's names, but for those of the tensors ``used``."""
+        return [name for shared, name in self.names.items() if shared not in used]
+
+
+def _shared_name(name: str) -> tuple[str, str | None]:
+    """What torchreid's own model calls a tensor, and the modality whose stem it belongs to, if any."""
+    for stream, modality in enumerate(Modality):
+        if name.startswith(prefix := f"backbone.stems.{stream}."):
+            return name.removeprefix(prefix), modality.name.lower()
+    return name.removeprefix("backbone.trunk."), None
+
+
+def _is_head(name: str, own: Mapping[str, Tensor]) -> bool:
+    """Whether a model's tensor comes after its feature maps."""
+    if any(other.startswith("backbone.") for other in own):
+        return not name.startswith("backbone.")
+    return name.startswith(tuple(f"{head}." for head in HEADS))
+
+
+def _described(content: dict[str, Any]) -> str:
+    about = content.get("about")
+    if not isinstance(about, dict):
+        return ""
+    return f" ({about.get('backbone')}, {about.get('streams')} streams)"

@@ -48,13 +48,14 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
     cameras: tuple[Camera, ...] = ()
     folders: tuple[str, ...] = ()  # names that the dataset's folder goes by
     protocols: str = "cross_modality"  # the family of protocols that evaluates it
+    labelled: bool = True  # whether it knows identities; one that does not has training images alone
 
     def __init__(self, root: str = "", split_id: int = 0, **kwargs: Any) -> None:
         self.root = self.find(root)
         self.split_id = split_id
         splits = self.read(self.root, split_id)
         for name, records in zip(splits._fields, splits, strict=True):
-            if not records:
+            if not records and (self.labelled or name == "train"):
                 raise InputError(f"{self.root} has no {name} images: check that it was unpacked completely")
         super().__init__(relabelled(splits.train), splits.query, splits.gallery, **kwargs)
 

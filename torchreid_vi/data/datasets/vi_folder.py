@@ -1,0 +1,40 @@
+"""Unlabelled footage: one folder of visible and one of infrared images, to pre-train on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torchreid_vi.data.datasets.base import Record, Splits, VIDataset, images_in
+from torchreid_vi.errors import InputError
+from torchreid_vi.modality import Camera, Modality
+
+
+class VIFolder(VIDataset):
+    """``visible/`` and ``infrared/``, each with images of people at any depth; no identities, no test set.
+
+    ``root`` is the folder that holds the two, or one above it in which it is called ``vi_folder``.
+    """
+
+    cameras = (Camera(1, 1, Modality.VISIBLE), Camera(2, 2, Modality.INFRARED))
+    folders = ("vi_folder",)
+    labelled = False
+
+    def find(self, root: str) -> Path:
+        above = Path(root).expanduser()
+        return above if all(path.is_dir() for path in _halves(above)) else super().find(root)
+
+    def read(self, folder: Path, split_id: int) -> Splits:
+        train: list[Record] = []
+        for camid, half in enumerate(_halves(folder)):
+            if not half.is_dir():
+                raise InputError(f"{half} not found: put the {half.name} images there")
+            subfolders = sorted(path for path in half.rglob("*") if path.is_dir())
+            paths = [path for each in (half, *subfolders) for path in images_in(each)]
+            if not paths:
+                raise InputError(f"{half} holds no images (.jpg, .jpeg, .png, .bmp): put some there")
+            train += [(path, 0, camid) for path in paths]
+        return Splits(train, [], [])
+
+
+def _halves(folder: Path) -> list[Path]:
+    return [folder / modality.name.lower() for modality in Modality]

@@ -1,0 +1,120 @@
+"""The optimisation step that our own engines share: precision, scaling, clipping."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchreid_vi import host
+from torchreid_vi.engine.base import EngineMixin
+from torchreid_vi.errors import InputError, unknown_name
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+WeightedLosses = dict[str, tuple[nn.Module, float]]
+
+
+class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
+    """One model, one optimiser and a weighted sum of losses, in any precision.
+
+    Args:
+        datamanager: a :class:`~torchreid_vi.data.VIDataManager`.
+        model: called with images (B, 3, H, W) and their modality (B,).
+        optimizer: of the model's parameters.
+        losses: by name, each with its weight.
+        scheduler: stepped once an epoch.
+        use_gpu: train on the GPU when there is one.
+        precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: on a GPU bf16 where it has it and fp16
+            otherwise, on a CPU fp32. Losses are always computed in full precision.
+        clip_grad: largest norm of the gradient, 0 for no limit.
+        **kwargs: ``seed``, ``protocols`` and ``flip`` of :class:`~torchreid_vi.engine.base.EngineMixin`.
+
+    Attributes:
+        outputs: the fields of what the engine's model returns; a loss reads the one that its ``on`` names.
+
+    Raises:
+        InputError: for no loss, or one that reads a field which is not there.
+    """
+
+    outputs: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        datamanager: Any,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        losses: WeightedLosses,
+        scheduler: Any = None,
+        use_gpu: bool = True,
+        precision: str = "fp32",
+        clip_grad: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(datamanager, use_gpu, **kwargs)
+        if not losses:
+            raise InputError("loss.terms is empty: name at least one loss")
+        for name, (loss, _) in losses.items():
+            if read_by(loss) not in self.outputs:
+                raise InputError(
+                    f"loss.terms {name} is no loss of this engine, whose model gives {', '.join(self.outputs)}: "
+                    "choose another term or loss.name"
+                )
+        self.model, self.optimizer, self.scheduler, self.losses = model, optimizer, scheduler, losses
+        self.clip_grad = clip_grad
+        self.device = torch.device("cuda" if self.use_gpu else "cpu")
+        self.dtype = _dtype(precision, self.device)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
+        self.register_model("model", model, optimizer, scheduler)
+
+    def autocast(self) -> torch.autocast:
+        """The context in which the model computes."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
+
+    def step(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Backpropagates the weighted sum of the losses and moves the parameters.
+
+        Args:
+            values: a scalar for each of ``losses``.
+
+        Returns:
+            What to log: the sum as ``loss``, and each of them.
+        """
+        total = torch.stack([values[name] * weight for name, (_, weight) in self.losses.items()]).sum()
+        self.optimizer.zero_grad()
+        self.scaler.scale(total).backward()
+        if self.clip_grad > 0:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_grad)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return {"loss": total.detach(), **{name: value.detach() for name, value in values.items()}}
+
+    def parse_data_for_train(self, data: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        """Images (B, 3, H, W), identities (B,) and modalities (B,); several views of a batch are joined."""
+        views = data["img"] if isinstance(data["img"], list) else [data["img"]]
+        images = torch.cat(views).to(self.device, non_blocking=True)
+        pids = data["pid"].repeat(len(views)).to(self.device, non_blocking=True)
+        return images, pids, data["modality"].repeat(len(views)).to(self.device, non_blocking=True)
+
+    def extra_state(self) -> dict[str, Any]:
+        return {"scaler": self.scaler.state_dict()}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        self.scaler.load_state_dict(state["scaler"])
+
+
+def read_by(loss: nn.Module) -> str:
+    """The field of a model's output that a loss reads; one that does not say reads the embedding."""
+    return getattr(loss, "on", "embedding")
+
+
+def _dtype(precision: str, device: torch.device) -> torch.dtype:
+    if precision == "auto":
+        if device.type == "cpu":
+            return torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if precision not in PRECISIONS:
+        raise unknown_name("precision in train.precision", precision, ("auto", *PRECISIONS))
+    return PRECISIONS[precision]
