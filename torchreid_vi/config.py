@@ -149,12 +149,14 @@ def load_config(
 ) -> CN:
     """The defaults, changed by a YAML file, then by ``overrides``, then by KEY VALUE pairs.
 
+    A file that names another one as ``_BASE_`` changes that one's settings.
+
     Raises:
         InputError: naming the key and the nearest known one, a value of the wrong type, or a file that
             is not there or not YAML.
     """
     cfg = default_config()
-    changes = _flat(_read(Path(file).expanduser())) if file else {}
+    changes = _read(Path(file).expanduser()) if file else {}
     changes |= overrides or {}
     options = options or []
     if len(options) % 2:
@@ -166,18 +168,24 @@ def load_config(
     return cfg
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The settings of a file, by their whole keys, on top of those of its base."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(
-            f"config file {path} cannot be read ({error.strerror}): check --config-file"
-        ) from error
+        asked = f"_BASE_ of {above[-1]}" if above else "--config-file"
+        raise InputError(f"config file {path} cannot be read ({error.strerror}): check {asked}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"config file {path} is not YAML: {' '.join(str(error).split())[:160]}") from error
     if not isinstance(content, dict):
         raise InputError(f"config file {path} holds no settings: write sections and keys as in configs/")
-    return content
+    base = content.pop("_BASE_", None)
+    if base is None:
+        return _flat(content)
+    under = path.parent / str(base)
+    if under in above:
+        raise InputError(f"config file {path} is its own _BASE_: name the file that it changes")
+    return _read(under, (*above, path)) | _flat(content)
 
 
 def _parsed(value: str) -> Any:

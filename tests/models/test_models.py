@@ -64,7 +64,7 @@ def test_two_streams_start_equal_to_one_and_differ_in_the_stem_alone():
     x, modality = images()
     with torch.no_grad():
         torch.testing.assert_close(two(x, modality), one(x))
-        two.stems[1][0].weight.zero_()
+        two.stems[1].conv1.weight.zero_()
         changed = two(x, modality)
     torch.testing.assert_close(changed[modality == 0], one(x)[modality == 0])
     assert not torch.allclose(changed[modality == 1], one(x)[modality == 1])

@@ -1,5 +1,6 @@
 """Weights load whole or say why not, and nothing in a file is ever run."""
 
+import json
 import os
 import pickle
 import re
@@ -9,7 +10,14 @@ import pytest
 import torch
 
 from torchreid_vi import InputError
-from torchreid_vi.models import VIModel, load_weights, read_checkpoint, torchreid_model
+from torchreid_vi.models import (
+    MMGLModel,
+    VIModel,
+    load_weights,
+    read_checkpoint,
+    save_backbone,
+    torchreid_model,
+)
 
 
 def saved(tmp_path, content):
@@ -88,3 +96,115 @@ def test_a_missing_file_and_a_bare_tensor_are_named(tmp_path):
         read_checkpoint(saved(tmp_path, torch.zeros(3)))
     with pytest.raises(InputError, match="holds no weights"):
         load_weights(torch.nn.Linear(1, 1), saved(tmp_path, {"state_dict": None}))
+
+
+# A pre-trained backbone into other models
+
+
+def pretrained(tmp_path, streams=1, name="osnet_x0_25"):
+    """A pre-training model whose tensors all differ from their start, and its backbone.pth."""
+    model = MMGLModel(name, 96, 32, streams, last_stride=1)
+    with torch.no_grad():
+        for value in model.state_dict().values():
+            value.copy_(torch.rand_like(value) if value.is_floating_point() else value + 7)
+    path = tmp_path / "backbone.pth"
+    save_backbone(model, path, {"epochs": 3})
+    return model.backbone, path
+
+
+def test_a_backbone_file_says_what_it_is(tmp_path):
+    _, path = pretrained(tmp_path, streams=2)
+    about = json.loads(path.with_suffix(".json").read_text())
+    assert about == read_checkpoint(path)["about"]
+    assert (about["backbone"], about["streams"], about["epochs"]) == ("osnet_x0_25", 2, 3)
+    assert all(name.startswith("backbone.") for name in read_checkpoint(path)["state_dict"])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["backbone.json", "backbone.pth"]
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+@pytest.mark.parametrize("name", ["osnet_x0_25", "resnet18", "mobilenetv2_x1_0"])
+def test_a_backbone_starts_a_model_of_as_many_streams(tmp_path, name, streams):
+    backbone, path = pretrained(tmp_path, streams, "osnet_x0_25") if name == "osnet_x0_25" else (None, None)
+    if backbone is None:
+        source = VIModel(name, 3, streams=streams)
+        with torch.no_grad():
+            for value in source.parameters():
+                value.add_(1)
+        backbone, path = source.backbone, tmp_path / "backbone.pth"
+        save_backbone(source, path, {})
+    target = VIModel(name, 5, streams=streams)
+    neck = target.neck.weight.clone()
+    report = load_weights(target, path)
+    assert report.matched == len(backbone.state_dict())
+    assert report.matched + len(report.fresh) == report.total
+    assert {n.split(".")[0] for n in report.fresh} == {"neck", "classifier"}
+    assert report.unused == []
+    for key, value in backbone.state_dict().items():
+        assert torch.equal(target.backbone.state_dict()[key], value), key
+    assert torch.equal(target.neck.weight, neck)
+
+
+def test_both_stems_start_from_a_single_one(tmp_path):
+    backbone, path = pretrained(tmp_path)
+    target = VIModel("osnet_x0_25", 5, streams=2)
+    report = load_weights(target, path)
+    assert report.matched == len(target.backbone.state_dict())
+    assert report.unused == []
+    for stem in target.backbone.stems:
+        for key, value in stem.state_dict().items():
+            assert torch.equal(value, backbone.trunk.state_dict()[key]), key
+
+
+@pytest.mark.parametrize("stem", ["average", "visible", "infrared"])
+def test_one_stem_starts_from_two(tmp_path, stem):
+    backbone, path = pretrained(tmp_path, streams=2)
+    target = VIModel("osnet_x0_25", 5)
+    assert load_weights(target, path, stem).unused == []
+    visible, infrared = (each.state_dict() for each in backbone.stems)
+    got = target.backbone.trunk.state_dict()
+    for key in visible:
+        mean = (visible[key] + infrared[key]) / 2
+        expected = {"average": mean, "visible": visible[key], "infrared": infrared[key]}[stem]
+        torch.testing.assert_close(got[key], expected.to(got[key].dtype))
+    assert any("conv1" in key for key in visible)
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+@pytest.mark.parametrize("name", ["osnet_x0_25", "resnet18"])
+def test_torchreids_own_model_starts_from_it_too(tmp_path, name, streams):
+    source = MMGLModel(name, 96, 32, streams, last_stride=1)
+    save_backbone(source, tmp_path / "b.pth", {})
+    target = torchreid_model(name, 4)
+    report = load_weights(target, tmp_path / "b.pth")
+    assert {n.split(".")[0] for n in report.fresh} <= {"classifier", "fc"}
+    assert report.matched > 50
+    images = torch.randn(2, 3, 64, 32)
+    one = VIModel(name, 4)
+    load_weights(one, tmp_path / "b.pth")
+    torch.testing.assert_close(target.eval().featuremaps(images), one.eval().backbone(images))
+
+
+def test_torchreids_checkpoint_starts_our_model(tmp_path):
+    source, target = torchreid_model("resnet18", 4), VIModel("resnet18", 5, streams=2)
+    report = load_weights(target, saved(tmp_path, source.state_dict()))
+    assert {n.split(".")[0] for n in report.fresh} == {"neck", "classifier"}
+    assert torch.equal(target.backbone.stems[1].conv1.weight, source.conv1.weight)
+
+
+def test_a_backbone_of_another_architecture_is_refused_by_name(tmp_path):
+    _, path = pretrained(tmp_path, streams=2)
+    with pytest.raises(InputError, match=r"backbone.pth \(osnet_x0_25, 2 streams\) does not fit the model"):
+        load_weights(VIModel("resnet18", 5), path)
+
+
+def test_half_a_head_is_refused(tmp_path):
+    state = VIModel("osnet_x0_25", 5).state_dict()
+    del state["neck.weight"]
+    with pytest.raises(InputError, match=r"missing or of another shape: neck.weight"):
+        load_weights(VIModel("osnet_x0_25", 5), saved(tmp_path, state))
+
+
+def test_an_unknown_stem_is_answered_with_the_nearest(tmp_path):
+    _, path = pretrained(tmp_path)
+    with pytest.raises(InputError, match="did you mean 'visible'"):
+        load_weights(VIModel("osnet_x0_25", 5), path, "visibel")

@@ -96,14 +96,14 @@ class MMGLModel(nn.Module):
         super().__init__()
         if height % stripes:
             raise InputError(
-                f"data.height {height} is not a multiple of model.stripes {stripes}: change either"
+                f"data.height {height} is not a multiple of mmgl.stripes {stripes}: change either"
             )
         self.backbone = Backbone(backbone, streams, last_stride, pretrained)
         rows = self._rows(height, width)
         if rows % stripes:
             raise InputError(
                 f"{backbone}'s feature maps have {rows} rows at data.height {height}, which "
-                f"{stripes} stripes do not divide: set model.last_stride 1, another data.height or model.stripes"
+                f"{stripes} stripes do not divide: set model.last_stride 1, another data.height or mmgl.stripes"
             )
         self.permutation_head = PermutationHead(self.backbone.channels, stripes)
         self.part_head = PartHead(self.backbone.channels, stripes if parts else 1, part_dim)

@@ -54,7 +54,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise InputError(f"weights {path} not found: check model.load_weights or model.resume")
+        raise InputError(
+            f"weights {path} not found: check model.load_weights or model.resume; pre-training leaves a backbone.pth"
+        )
     try:
         with torch.serialization.safe_globals(_NUMPY_SCALARS):
             content = torch.load(path, map_location="cpu", weights_only=True)

@@ -57,7 +57,14 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
         for name, records in zip(splits._fields, splits, strict=True):
             if not records and (self.labelled or name == "train"):
                 raise InputError(f"{self.root} has no {name} images: check that it was unpacked completely")
-        super().__init__(relabelled(splits.train), splits.query, splits.gallery, **kwargs)
+        if self.labelled:
+            super().__init__(relabelled(splits.train), splits.query, splits.gallery, **kwargs)
+        else:  # torchreid looks at the first item of each part
+            some = splits.train[:1]
+            super().__init__(splits.train, some, some, **kwargs | {"verbose": False})
+            self.query, self.gallery = [], []
+            self.data = self.train if self.mode == "train" else []
+            print(f"=> {len(self.train)} training images without identities in {self.root}")
 
     def find(self, root: str) -> Path:
         """The dataset's folder under ``root``."""

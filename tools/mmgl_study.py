@@ -1,0 +1,271 @@
+"""What MMGL's pre-training is worth: runs the study of docs/results.md and writes its table and figure.
+
+python tools/mmgl_study.py --out reports/mmgl --seeds 3 --jobs 2
+python tools/mmgl_study.py --out reports/mmgl --only accuracy transfer
+
+Runs that are finished are kept, interrupted ones are continued. Every part compares, at equal fine-tuning:
+  accuracy   permutation accuracy with one and with two streams
+  rivals     Base and MCJA on two backbones, from MMGL, from random values, from a classifier of other people
+             in visible images, from SimCLR
+  data       pre-training on 25, 50 and 100% of the identities
+  transfer   pre-training on one dataset, fine-tuning on another one
+  ablation   permutation alone, cycle contrast alone, both, both with the paper's weights
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+PARTS = ("accuracy", "rivals", "data", "transfer", "ablation")
+HERE = Path(__file__).resolve().parents[1]
+RESNET, OSNET = "resnet18", "osnet_x0_25"
+
+#: Everything a run of this study has in common: small images, half precision, no loading processes.
+COMMON = {
+    "data.height": 96,
+    "data.width": 32,
+    "data.workers": 0,
+    "model.pretrained": False,
+    "train.precision": "bf16",
+    "train.print_freq": 10,
+}
+#: Optimiser steps of a pre-training and of a fine-tuning, of 64 images each.
+STEPS = {"pretraining": {RESNET: 510, OSNET: 850}, "fine-tuning": 180}
+#: Weights of permutation recovery and cycle contrast in the ablation; the study's own are in configs/.
+ABLATION = {"permutation": [1.0, 0.0], "cycle": [0.0, 1.0], "half": [1.0, 0.5]}
+#: Learning rates of every pre-training.
+RATES = {RESNET: 0.001, OSNET: 0.005}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the study.
+
+    Attributes:
+        name: its folder under the study's.
+        config: file in configs/.
+        settings: what differs from it.
+        start: the name of the run whose backbone it starts from.
+    """
+
+    name: str
+    config: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    start: str = ""
+
+
+def epochs(steps: int, images: int) -> int:
+    """How many epochs over so many images of the larger modality make at least so many steps."""
+    return max(1, round(steps / (images // 32)))
+
+
+def mmgl(seed: int, backbone: str, variant: str = "mmgl", **settings: Any) -> Run:
+    """A pre-training by MMGL or by a part of it."""
+    share = settings.pop("share", 100)
+    steps = STEPS["pretraining"][backbone]
+    chosen = {
+        "model.name": backbone,
+        "train.seed": seed,
+        "train.max_epoch": epochs(steps, 2736 * share // 100),
+        "train.lr": RATES[backbone],
+        "data.root": "full" if share == 100 else f"share{share}",
+    }
+    return Run(f"{seed}/{backbone}/{variant}", "mmgl_synthetic", chosen | settings)
+
+
+def supervised_on_visible(seed: int, backbone: str) -> Run:
+    """A classifier of other people in visible images: what ImageNet's weights stand for here."""
+    steps = STEPS["pretraining"][backbone]
+    settings = {
+        "model.name": backbone,
+        "model.streams": 1,
+        "train.seed": seed,
+        "train.max_epoch": epochs(steps, 1440),
+        "train.lr": RATES[backbone],
+        "data.root": "other",
+        "data.modalities": ["visible"],
+        "sampler.train_sampler": "RandomIdentitySampler",
+        "sampler.num_instances": 4,
+        "loss.terms": ["identity"],
+        "loss.weights": [1.0],
+        "test.protocols": ["within-visible/1-shot/seeded"],
+    }
+    return Run(f"{seed}/{backbone}/visible", "base_synthetic", settings)
+
+
+def simclr(seed: int, backbone: str) -> Run:
+    """SimCLR on the images that MMGL sees, with as many images through the network."""
+    steps = STEPS["pretraining"][backbone]
+    settings = {
+        "loss.name": "simclr",
+        "loss.terms": ["ntxent"],
+        "loss.weights": [1.0],
+        "model.name": backbone,
+        "train.seed": seed,
+        "train.max_epoch": epochs(steps, 2736 * 2),
+        "train.lr": RATES[backbone],
+        "train.batch_size": 32,
+        "data.k_tfm": 2,
+        "data.transforms": ["simclr"],
+        "data.root": "full",
+    }
+    return Run(f"{seed}/{backbone}/simclr", "mmgl_synthetic", settings)
+
+
+def fine_tuning(method: str, start: Run | str, dataset: str = "vi_synthetic") -> Run:
+    """A supervised training from another run's backbone, or, from its would-be name, from random values."""
+    name = start if isinstance(start, str) else start.name
+    seed, backbone, _ = name.split("/")
+    here = dataset == "vi_synthetic"
+    settings = {
+        "model.name": backbone,
+        "train.seed": int(seed),
+        "train.max_epoch": epochs(STEPS["fine-tuning"], 2880 if here else 600),
+        "data.root": "full" if here else "regdb",
+        "data.sources": [dataset],
+        "test.protocols": ["all/1-shot/official"] if here else [],
+    }
+    into = method if here else f"{method}_{dataset}"
+    return Run(f"{name}/{into}", f"{method}_synthetic", settings, "" if isinstance(start, str) else name)
+
+
+def plan(parts: list[str], seeds: int) -> list[list[Run]]:
+    """The runs, in chains: each begins with a pre-training, which those after it start from."""
+    chains: dict[str, list[Run]] = {}
+
+    def add(start: Run | str, *after: Run) -> None:
+        name = start if isinstance(start, str) else start.name
+        chain = chains.setdefault(name, [] if isinstance(start, str) else [start])
+        chain += [run for run in after if run not in chain]
+
+    for seed in range(1, seeds + 1):
+        if "accuracy" in parts:
+            add(mmgl(seed, RESNET))
+            add(mmgl(seed, RESNET, "mmgl_one_stream", **{"model.streams": 1}))
+        for backbone in (RESNET, OSNET) if "rivals" in parts else ():
+            rivals = (mmgl, supervised_on_visible, simclr)
+            starts = [f"{seed}/{backbone}/random", *(rival(seed, backbone) for rival in rivals)]
+            for start in starts:
+                add(start, *(fine_tuning(method, start) for method in ("base", "mcja")))
+        for share in (25, 50) if "data" in parts else ():
+            add(start := mmgl(seed, OSNET, f"mmgl_{share}", share=share), fine_tuning("base", start))
+        if "transfer" in parts:
+            add(f"{seed}/{OSNET}/random", fine_tuning("base", f"{seed}/{OSNET}/random", "regdb"))
+            for rival in (mmgl, supervised_on_visible, simclr):
+                add(start := rival(seed, OSNET), fine_tuning("base", start, "regdb"))
+        if "ablation" in parts:
+            for variant, weights in ABLATION.items():
+                start = mmgl(seed, OSNET, f"mmgl_{variant}", **{"loss.weights": weights})
+                add(start, fine_tuning("base", start))
+        if {"data", "ablation"} & set(parts):
+            add(start := mmgl(seed, OSNET), fine_tuning("base", start))
+            add(f"{seed}/{OSNET}/random", fine_tuning("base", f"{seed}/{OSNET}/random"))
+    return list(chains.values())
+
+
+# Running
+
+
+def draw(root: Path) -> None:
+    """Draws the study's datasets: the people, shares of them, others, and RegDB's layout."""
+    from torchreid_vi.data.synthetic import draw_dataset
+
+    full = root / "full" / "vi_synthetic"
+    if not full.exists():
+        draw_dataset(root / "full", folder="vi_synthetic")
+    if not (root / "other").exists():
+        draw_dataset(root / "other", folder="vi_synthetic", seed=100)
+    if not (root / "regdb").exists():
+        draw_dataset(root / "regdb", "regdb", ids=120, images=10, seed=200)
+    for share in (25, 50):
+        part = root / f"share{share}" / "vi_synthetic"
+        if part.exists():
+            continue
+        shutil.copytree(full / "exp", part / "exp")
+        shutil.copy(full / "synthetic.json", part)
+        for camera in full.glob("cam*"):
+            (part / camera.name).symlink_to(camera, target_is_directory=True)
+        for name in ("train", "val"):
+            file = part / "exp" / f"{name}_id.txt"
+            ids = file.read_text().strip().split(",")
+            file.write_text(",".join(ids[: round(len(ids) * share / 100)]))
+
+
+def execute(chain: list[Run], out: Path, threads: int) -> list[str]:
+    """Runs what is not finished of a chain, in this process; returns the names of its runs."""
+    import simclr  # noqa: F401
+    import torch
+
+    import torchreid_vi
+
+    torch.set_num_threads(threads)
+    for run in chain:
+        folder = out / run.name / "run"
+        if (folder / "results.json").is_file():
+            continue
+        last = folder / "checkpoints" / "last.pth"
+        if not last.is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+        settings = COMMON | run.settings | {"data.save_dir": str(folder)}
+        settings["data.root"] = str(out / "data" / settings["data.root"])
+        if last.is_file():
+            settings["model.resume"] = str(last)
+        elif run.start:
+            settings["model.load_weights"] = str(out / run.start / "run" / "backbone.pth")
+        cfg = torchreid_vi.load_config(str(HERE / "configs" / f"{run.config}.yaml"), settings)
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+            torchreid_vi.run(cfg)
+        if run is chain[0] and not run.start and not (folder / "backbone.pth").is_file():
+            leave_backbone(cfg, last, folder / "backbone.pth")
+        last.unlink()  # tens of megabytes a run, and never asked for again
+    return [run.name for run in chain]
+
+
+def leave_backbone(cfg: Any, checkpoint: Path, path: Path) -> None:
+    """Writes the backbone of a supervised run's checkpoint, without its head."""
+    from torchreid_vi import build
+    from torchreid_vi.models import load_weights, save_backbone
+
+    model = build.build_model(cfg, 1)
+    load_weights(model, checkpoint)
+    save_backbone(model, path, {"sources": list(cfg.data.sources), "epochs": cfg.train.max_epoch})
+
+
+def main() -> int:
+    """Runs the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the study, which is continued")
+    parser.add_argument("--seeds", type=int, default=3, help="runs of everything")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts of the study")
+    args = parser.parse_args()
+    import mmgl_report
+    from tqdm import tqdm
+
+    out = args.out.absolute()
+    draw(out / "data")
+    chains = plan(args.only, args.seeds)
+    threads = max(1, (os.cpu_count() or 1) // args.jobs)
+    with (
+        ProcessPoolExecutor(args.jobs, get_context("spawn")) as pool,
+        tqdm(total=sum(map(len, chains)), desc="study", unit="run") as bar,
+    ):
+        for done in as_completed([pool.submit(execute, chain, out, threads) for chain in chains]):
+            bar.update(len(done.result()))
+    mmgl_report.write(out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
