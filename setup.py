@@ -31,6 +31,16 @@ setup(
         "six>=1.16",
     ],
     extras_require={
-        "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.9", "mypy>=1.13", "types-PyYAML", "types-tqdm"],
+        # lightly and matplotlib are for tools/mmgl_study.py: its rival SimCLR and its figure.
+        "test": [
+            "pytest>=8",
+            "hypothesis>=6.100",
+            "ruff>=0.9",
+            "mypy>=1.13",
+            "types-PyYAML",
+            "types-tqdm",
+            "lightly>=1.5",
+            "matplotlib>=3.9",
+        ],
     },
 )

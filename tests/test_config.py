@@ -41,6 +41,42 @@ def test_published_hyper_parameters():
     base = load_config("configs/base_sysu.yaml")
     assert (base.train.lr, base.train.base_lr_mult, base.train.warmup) == (0.1, 0.1, 10)
     assert (base.data.height, base.data.width, base.model.streams, base.model.last_stride) == (288, 144, 2, 1)
+    mmgl = load_config("configs/mmgl_sysu.yaml")
+    assert (mmgl.train.lr, mmgl.train.weight_decay, mmgl.train.batch_size) == (0.1, 5e-4, 64)
+    assert (mmgl.train.optim, mmgl.sgd.momentum, mmgl.sgd.nesterov) == ("sgd", 0.9, True)
+    assert (mmgl.train.max_epoch, mmgl.train.warmup, mmgl.train.lr_scheduler) == (100, 10, "cosine")
+    assert (mmgl.data.height, mmgl.data.width, mmgl.model.streams, mmgl.model.last_stride) == (288, 144, 2, 1)
+    assert (mmgl.mmgl.stripes, mmgl.mmgl.part_dim, mmgl.loss.permutation.rounds) == (6, 256, 20)
+    assert (mmgl.loss.part_cycle.temperature, mmgl.loss.weights) == (0.07, [1.0, 0.5])
+
+
+@pytest.mark.parametrize("path", [p for p in CONFIGS if p.stem.endswith("_mmgl")], ids=lambda p: p.stem)
+def test_fine_tuning_differs_from_its_method_in_the_start_alone(path):
+    method, dataset, _ = path.stem.split("_")
+    tuned, plain = load_config(str(path)), load_config(f"configs/{method}_{dataset}.yaml")
+    pretrained = load_config(f"configs/mmgl_{dataset}.yaml")
+    assert tuned.model.load_weights == f"{pretrained.data.save_dir}/backbone.pth"
+    assert tuned.model.name == pretrained.model.name
+    differ = {k for k, v in config._flat(tuned).items() if config._flat(plain)[k] != v}
+    assert differ <= {"model.load_weights", "model.pretrained", "data.save_dir"}
+
+
+def test_a_file_changes_the_settings_of_its_base(tmp_path):
+    (tmp_path / "a.yaml").write_text("train: {lr: 5e-4, max_epoch: 3}\ndata: {sources: [regdb]}\n")
+    (tmp_path / "b.yaml").write_text("_BASE_: a.yaml\ntrain: {max_epoch: 4}\n")
+    (tmp_path / "c.yaml").write_text("_BASE_: b.yaml\ndata: {sources: [llcm]}\n")
+    cfg = load_config(str(tmp_path / "c.yaml"))
+    assert (cfg.train.lr, cfg.train.max_epoch, cfg.data.sources) == (5e-4, 4, ["llcm"])
+
+
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [("c.yaml", "is its own _BASE_"), ("gone.yaml", r"gone.yaml cannot be read .* _BASE_ of")],
+)
+def test_a_base_that_cannot_be_read_is_named(tmp_path, base, said):
+    (tmp_path / "c.yaml").write_text(f"_BASE_: {base}\n")
+    with pytest.raises(InputError, match=said):
+        load_config(str(tmp_path / "c.yaml"))
 
 
 def test_the_baselines_schedule_is_agws():

@@ -1,4 +1,4 @@
-"""What the README shows is run: its commands, on small trees, and its Python."""
+"""What README and docs/mmgl.md show is run: their commands, on small trees, and the README's Python."""
 
 import os
 import re
@@ -10,17 +10,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+PAGES = {name: (ROOT / name).read_text() for name in ("README.md", "docs/mmgl.md")}
 SMALL = """model.name osnet_x0_25 model.pretrained False data.height 32 data.width 16 data.workers 0
 sampler.num_instances 2 train.batch_size 8 train.max_epoch 1 train.staged_lr False""".split()  # noqa: SIM905
+PRETRAINING = [*SMALL, "data.height", "96", "data.validation", "0.1"]
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(language, page="README.md"):
+    return re.findall(rf"```{language}\n(.*?)```", PAGES[page], flags=re.DOTALL)
 
 
-def tools():
-    lines = [line for block in blocks("bash") for line in block.splitlines()]
+def tools(page):
+    lines = [line for block in blocks("bash", page) for line in block.splitlines()]
     commands = [part.strip() for line in lines for part in line.split("&&")]
     return [command for command in commands if command.startswith("python tools/")]
 
@@ -41,11 +42,15 @@ def test_the_readme_begins_with_the_two_commands():
     ]
 
 
-def test_its_commands_run_as_written(checkout, roots):
+@pytest.mark.parametrize("page", PAGES)
+def test_its_commands_run_as_written(checkout, roots, page):
     shutil.copytree(roots / "vi_synthetic", checkout / "reid-data" / "vi_synthetic")
-    for command in tools():
+    for name, folder in (("visible", "Visible"), ("infrared", "Thermal")):
+        shutil.copytree(roots / "regdb" / folder, checkout / "footage" / name)
+    for command in tools(page):
         words = command.replace("/data", str(roots)).split()
         small = SMALL if words[1] in ("tools/train.py", "tools/test.py") else []
+        small = PRETRAINING if "configs/mmgl_" in command else small
         result = subprocess.run(
             [sys.executable, *words[1:], *small],
             cwd=checkout,
@@ -77,6 +82,7 @@ def test_its_python_runs_as_written(checkout, roots, monkeypatch, capsys):
     assert capsys.readouterr().out.strip().endswith("infrared → visible")
 
 
-def test_its_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert target.startswith("https://") or (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", PAGES)
+def test_its_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", PAGES[page]):
+        assert target.startswith("https://") or (ROOT / page).parent.joinpath(target).exists(), target

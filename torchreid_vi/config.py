@@ -47,7 +47,9 @@ def default_config() -> CN:
     cfg.data.norm_std = [0.229, 0.224, 0.225]  # of the channels, ImageNet's
     cfg.data.save_dir = "log"  # run folder; a taken one gets a number
     cfg.data.load_train_targets = False  # torchreid's key for domain adaptation, which is not supported
-    cfg.data.validation = 0.0  # share held out: identities to choose best.pth by; for mmgl, images to judge on
+    cfg.data.validation = (
+        0.0  # share held out: identities to choose best.pth by; for mmgl, images to judge on
+    )
     cfg.data.on_bad_image = "error"  # unreadable images: error, or skip with a count
 
     cfg.market1501 = CN()

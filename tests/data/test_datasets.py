@@ -546,3 +546,46 @@ def test_damaged_gallery_draws_are_named(damage, copy_of):
     with pytest.raises(InputError, match=r"rand_perm_cam\.mat") as caught:
         load("sysu_mm01", root).gallery_permutations()
     assert str(path) in one_sentence(caught.value)
+
+
+# Unlabelled images
+
+
+@pytest.fixture
+def footage(roots, tmp_path):
+    """visible/ and infrared/ with images at several depths, and a file that is no image."""
+    for half, camera in (("visible", "cam1"), ("infrared", "cam3")):
+        for i, path in enumerate(sorted((roots / "sysu_mm01" / camera).glob("*/*.jpg"))[:20]):
+            target = tmp_path / "footage" / half / ("" if i % 2 else "monday/door")
+            target.mkdir(parents=True, exist_ok=True)
+            (target / f"{i}.jpg").write_bytes(path.read_bytes())
+    (tmp_path / "footage" / "visible" / "notes.txt").write_text("no image")
+    return tmp_path / "footage"
+
+
+@pytest.mark.parametrize("name", ["footage", "vi_folder"])
+def test_a_folder_of_visible_and_infrared_images_is_a_training_set(footage, name):
+    root = footage
+    if name == "vi_folder":
+        root = footage.rename(footage.with_name("vi_folder")).parent
+    dataset = load("vi_folder", root)
+    assert len(dataset.train) == 40
+    assert (dataset.query, dataset.gallery) == ([], [])
+    for item in dataset.train:
+        assert dataset.modality(item).name.lower() in Path(item[0]).parts
+    assert set(dataset[0]) == {"img", "pid", "camid", "impath", "dsetid", "modality"}
+    assert len(load("vi_folder", root, mode="query").data) == 0
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda root: (root / "infrared").rename(root / "ir"), "infrared not found: put the infrared images"),
+        (lambda root: root.rename(root.with_name("other")), "footage holds neither visible/ nor infrared/"),
+        (lambda root: [p.unlink() for p in root.glob("visible/**/*.jpg")], "visible holds no images"),
+    ],
+)
+def test_a_folder_without_a_modality_is_named(footage, damage, said):
+    damage(footage)
+    with pytest.raises(InputError, match=said):
+        load("vi_folder", footage)

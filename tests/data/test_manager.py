@@ -1,6 +1,7 @@
 """The data manager: repeatable loaders, held-out identities, and what it says of bad images and names."""
 
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -401,3 +402,47 @@ def test_registering_a_dataset_twice_replaces_it(with_plain):
 
     host.register_dataset("plain", Other)
     assert host.IMAGE_DATASETS["plain"] is Other
+
+
+# Without identities
+
+
+@pytest.fixture
+def footage(roots, tmp_path):
+    for half, camera in (("visible", "cam1"), ("infrared", "cam3")):
+        shutil.copytree(roots / "sysu_mm01" / camera, tmp_path / "footage" / half)
+    return tmp_path / "footage"
+
+
+def test_unlabelled_images_load_with_a_share_held_out(footage):
+    manager = VIDataManager(
+        "vi_folder",
+        root=str(footage),
+        height=12,
+        width=6,
+        use_gpu=False,
+        workers=0,
+        identities=False,
+        validation=0.25,
+        train_sampler="ModalityPairSampler",
+        batch_size_train=8,
+    )
+    total = len(list(footage.glob("*/*/*.jpg")))
+    held = {name: [item[0] for item in loader.dataset.data] for name, loader in manager.val_loader.items()}
+    assert all("infrared" in path for path in held["query"])
+    assert all("visible" in path for path in held["gallery"])
+    training = [item[0] for item in manager.train_loader.dataset.dataset.data]
+    assert len(training) + len(held["query"]) + len(held["gallery"]) == total
+    assert not set(training) & {*held["query"], *held["gallery"]}
+    for batch in manager.train_loader:
+        assert batch["modality"].tolist() == [0] * 4 + [1] * 4
+
+
+@pytest.mark.parametrize(
+    "names", [{"sources": "vi_folder"}, {"sources": "vi_synthetic", "targets": "vi_folder"}]
+)
+def test_training_with_identities_on_unlabelled_images_is_refused(footage, roots, names):
+    (footage.parent / "vi_synthetic").symlink_to(roots / "vi_synthetic")
+    footage.rename(footage.with_name("vi_folder"))
+    with pytest.raises(InputError, match="dataset vi_folder has no identities to train or test on"):
+        VIDataManager(**names, root=str(footage.parent), height=12, width=6, use_gpu=False, workers=0)

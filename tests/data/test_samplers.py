@@ -16,6 +16,7 @@ from torchreid_vi.data import DATASETS
 from torchreid_vi.data.samplers import (
     SAMPLERS,
     CrossModalitySampler,
+    ModalityPairSampler,
     SeededDataset,
     SeededSampler,
     build_sampler,
@@ -197,7 +198,7 @@ def test_every_sampler_draws_training_images(roots):
 
 def test_torchreids_samplers_are_built_by_their_names(roots):
     train = dataset(roots)
-    assert set(host.samplers.AVAI_SAMPLERS) | {"CrossModalitySampler"} == set(SAMPLERS)
+    assert set(host.samplers.AVAI_SAMPLERS) | {"CrossModalitySampler", "ModalityPairSampler"} == set(SAMPLERS)
     assert type(build_sampler("RandomSampler", train, **OPTIONS)) is RandomSampler
     assert type(build_sampler("SequentialSampler", train, **OPTIONS)) is SequentialSampler
     for name in ("RandomIdentitySampler", "RandomDomainSampler", "RandomDatasetSampler"):
@@ -316,3 +317,31 @@ def test_every_draw_has_a_seed_of_its_own_and_the_epoch_is_drawn_at_its_start():
     torch.rand(100)
     assert list(started) == first
     assert list(sampler) != first
+
+
+def test_pairs_of_modalities_show_the_larger_one_once_and_no_identity_matters():
+    modality = [0] * 20 + [1] * 9
+    sampler = ModalityPairSampler(modality, batch_size=8)
+    drawn = list(sampler)
+    assert len(drawn) == len(sampler) == 40
+    for start in range(0, 40, 8):
+        batch = [modality[i] for i in drawn[start : start + 8]]
+        assert batch == [0] * 4 + [1] * 4
+        assert len(set(drawn[start : start + 8])) == 8
+    assert sorted(i for i in drawn if modality[i] == 0) == list(range(20))
+    infrared = Counter(i for i in drawn if modality[i] == 1)
+    assert set(infrared.values()) <= {2, 3}
+    assert list(sampler) != drawn
+
+
+@pytest.mark.parametrize(
+    ("modality", "size", "said"),
+    [
+        ([0] * 9, 4, "a batch needs 2 infrared images and the training set has 0"),
+        ([0, 1, 1, 1], 4, "a batch needs 2 visible images and the training set has 1"),
+        ([0, 1, 1, 1], 3, "train.batch_size 3 is not a multiple of the number of modalities = 2"),
+    ],
+)
+def test_pairs_need_both_modalities(modality, size, said):
+    with pytest.raises(InputError, match=said):
+        ModalityPairSampler(modality, size)

@@ -4,60 +4,16 @@ import math
 
 import pytest
 import torch
+from engine_helpers import assert_identical, run, weights
 from torch import nn
 
-from torchreid_vi import ENGINES, InputError, build, config, load_config
-from torchreid_vi.engine import VIEngine, seed_everything
+from torchreid_vi import ENGINES, InputError, build
+from torchreid_vi.engine import VIEngine
 from torchreid_vi.models import VIOutput, read_checkpoint
 
-SMALL = {
-    "model.name": "osnet_x0_25",
-    "model.pretrained": False,
-    "data.height": 32,
-    "data.width": 16,
-    "data.workers": 0,
-    "data.transforms": ["maa", "random_flip", "random_crop", "random_erase"],
-    "sampler.train_sampler": "CrossModalitySampler",
-    "sampler.num_instances": 2,
-    "train.batch_size": 16,
-    "train.max_epoch": 3,
-    "train.lr_scheduler": "cosine",
-    "loss.terms": ["identity", "cmr"],
-    "loss.weights": [1.0, 1.0],
-}
 
-
-@pytest.fixture
-def make(roots, tmp_path):
-    """Builds an engine and its settings, with changes to the small ones."""
-
-    def build_one(**changes):
-        settings = {"data.root": str(roots), "data.save_dir": str(tmp_path / "run")} | SMALL
-        cfg = load_config(overrides=settings | {k.replace("__", "."): v for k, v in changes.items()})
-        seed_everything(cfg.train.seed, 0)
-        datamanager = build.build_datamanager(cfg, use_gpu=False)
-        model = build.build_model(cfg, datamanager.num_train_pids)
-        return build.build_engine(cfg, datamanager, model, use_gpu=False), cfg
-
-    return build_one
-
-
-def run(engine, cfg, **changes):
-    engine.run(**(config.run_kwargs(cfg) | changes))
-
-
-def weights(engine):
-    return {name: value.clone() for name, value in engine.model.state_dict().items()}
-
-
-def assert_identical(a, b):
-    assert a.keys() == b.keys()
-    for name in a:
-        assert torch.equal(a[name], b[name]), name
-
-
-@pytest.mark.parametrize("name", ENGINES)
-def test_every_engine_trains_and_reports_under_the_protocols(make, name, tmp_path):
+@pytest.mark.parametrize("name", sorted(ENGINES.keys() - {"mmgl"}))
+def test_every_supervised_engine_trains_and_reports_under_the_protocols(make, name, tmp_path):
     engine, cfg = make(loss__name=name, train__max_epoch=1, loss__triplet__weight_x=1.0)
     before = weights(engine)
     run(engine, cfg)

@@ -27,7 +27,10 @@ def neighbour(query, others, temperature):
 
 
 def plain_loss(parts, modality, temperature, mask_self, positives):
-    sets = {m: [part for image, k in zip(parts, modality, strict=True) if k == m for part in image] for m in (0, 1)}
+    sets = {
+        m: [part for image, k in zip(parts, modality, strict=True) if k == m for part in image]
+        for m in (0, 1)
+    }
     halves = []
     for own, other in ((sets[0], sets[1]), (sets[1], sets[0])):
         across = [neighbour(q, other, temperature) for q in own]

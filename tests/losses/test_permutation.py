@@ -102,9 +102,7 @@ def test_a_uniform_guess_costs_what_the_two_reductions_say():
 
 def test_temperature_sharpens_and_noise_disturbs_training_alone():
     logits, orders = torch.randn(4, 6, 6), random_orders(4, 6)
-    sharp, plain, noisy = (
-        PermutationRecoveryLoss(**o) for o in ({"temperature": 0.1}, {}, {"noise": 1.0})
-    )
+    sharp, plain, noisy = (PermutationRecoveryLoss(**o) for o in ({"temperature": 0.1}, {}, {"noise": 1.0}))
     torch.testing.assert_close(sharp.recover(logits), sinkhorn(logits * 10))
     torch.testing.assert_close(noisy.recover(logits), plain.recover(logits))
     assert noisy(logits, orders) != noisy(logits, orders)

@@ -10,7 +10,9 @@ from torchreid_vi.models.mmgl import PartHead, PermutationHead
 
 
 @pytest.mark.parametrize("streams", [1, 2])
-@pytest.mark.parametrize(("backbone", "last_stride"), [("resnet18", 1), ("osnet_x0_25", 2), ("mobilenetv2_x1_0", 2)])
+@pytest.mark.parametrize(
+    ("backbone", "last_stride"), [("resnet18", 1), ("osnet_x0_25", 2), ("mobilenetv2_x1_0", 2)]
+)
 def test_any_backbone_with_maps_gives_scores_and_parts(backbone, last_stride, streams):
     height = 192 if backbone.startswith("mobile") else 96
     model = MMGLModel(backbone, height, 32, streams, last_stride, part_dim=8)
@@ -28,7 +30,9 @@ def test_the_part_head_is_a_convolution_of_its_own_for_each_stripe():
     for k in range(3):
         stripe = maps[:, :, 2 * k : 2 * k + 2].mean((2, 3))
         projected = stripe @ convolution.weight[4 * k : 4 * k + 4, :, 0].T
-        expected.append((projected - projected.mean(0)) / (projected.var(0, unbiased=False) + normalisation.eps).sqrt())
+        expected.append(
+            (projected - projected.mean(0)) / (projected.var(0, unbiased=False) + normalisation.eps).sqrt()
+        )
     expected = F.normalize(torch.stack(expected, 1).relu(), dim=2)
     torch.testing.assert_close(head(maps), expected, rtol=1e-4, atol=1e-5)
 

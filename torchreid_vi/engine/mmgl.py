@@ -51,7 +51,8 @@ class MMGLEngine(PretrainingEngine):
             outputs = self.model(shuffle_stripes(images, orders), modality)
         targets = {"permutation": orders, "parts": modality}
         values = {
-            name: loss(getattr(outputs, read_by(loss)), targets[read_by(loss)]) for name, (loss, _) in self.losses.items()
+            name: loss(getattr(outputs, read_by(loss)), targets[read_by(loss)])
+            for name, (loss, _) in self.losses.items()
         }
         guess = self.recover(outputs.permutation.detach())
         return self.step(values) | {"stripes": torch.tensor(stripe_accuracy(guess, orders))}

@@ -55,7 +55,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path).expanduser()
     if not path.is_file():
         raise InputError(
-            f"weights {path} not found: check model.load_weights or model.resume; pre-training leaves a backbone.pth"
+            f"weights {path} not found: check model.load_weights or model.resume; pre-training leaves backbone.pth"
         )
     try:
         with torch.serialization.safe_globals(_NUMPY_SCALARS):

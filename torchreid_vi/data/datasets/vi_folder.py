@@ -21,7 +21,12 @@ class VIFolder(VIDataset):
 
     def find(self, root: str) -> Path:
         above = Path(root).expanduser()
-        return above if all(path.is_dir() for path in _halves(above)) else super().find(root)
+        for folder in (above, above / self.folders[0]):
+            if any(half.is_dir() for half in _halves(folder)):
+                return folder
+        raise InputError(
+            f"{above} holds neither visible/ nor infrared/: name the folder that holds both with --root"
+        )
 
     def read(self, folder: Path, split_id: int) -> Splits:
         train: list[Record] = []
