@@ -1,0 +1,121 @@
+"""The study of MMGL: its plan, one chain of runs on a tiny tree, and the report on what is there."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+TOOLS = Path(__file__).parents[2] / "tools"
+sys.path.insert(0, str(TOOLS))
+
+import mmgl_report  # noqa: E402
+import mmgl_study  # noqa: E402
+import simclr  # noqa: E402
+
+from torchreid_vi import ENGINES, LOSSES, build, load_config  # noqa: E402
+from torchreid_vi.data.transforms import TRANSFORMS  # noqa: E402
+
+CHAINS = mmgl_study.plan(list(mmgl_study.PARTS), seeds=2)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def leave_the_tables_as_they_were():
+    """SimCLR is the study's own: other tests look at every entry of the package's tables."""
+    yield
+    for table, name in ((ENGINES, "simclr"), (LOSSES, "ntxent"), (TRANSFORMS, "simclr")):
+        table.pop(name, None)
+    build.MODELS.pop(simclr.SimCLREngine, None)
+
+
+def test_every_run_has_a_name_of_its_own_and_starts_from_one_before_it():
+    names = [run.name for chain in CHAINS for run in chain]
+    assert len(names) == len(set(names)) == 72
+    for chain in CHAINS:
+        for i, run in enumerate(chain):
+            assert run.start in {"", *(before.name for before in chain[:i])}
+
+
+@pytest.mark.parametrize("part", mmgl_study.PARTS)
+def test_a_part_alone_is_a_share_of_the_whole(part):
+    whole = {run for chain in CHAINS for run in map(repr, chain)}
+    alone = {run for chain in mmgl_study.plan([part], seeds=2) for run in map(repr, chain)}
+    assert alone < whole
+
+
+def test_every_run_has_settings_that_load():
+    for run in (run for chain in CHAINS for run in chain):
+        cfg = load_config(
+            str(mmgl_study.HERE / "configs" / f"{run.config}.yaml"), mmgl_study.COMMON | run.settings
+        )
+        assert cfg.loss.name in ENGINES
+        assert all(term in LOSSES for term in cfg.loss.terms)
+
+
+def test_pretrainings_of_a_backbone_have_the_same_number_of_steps():
+    """To within one epoch: what changes is what they learn from."""
+    larger = {"mmgl": 2736, "simclr": 2736 * 2, "visible": 1440, "mmgl_25": 684, "mmgl_50": 1368}
+    for chain in CHAINS:
+        _, backbone, variant = chain[0].name.split("/")[:3]
+        if variant in larger:
+            steps = chain[0].settings["train.max_epoch"] * (larger[variant] // 32)
+            assert steps == pytest.approx(mmgl_study.STEPS["pretraining"][backbone], rel=0.15)
+
+
+@pytest.fixture(scope="module")
+def studied(roots, tmp_path_factory):
+    """A study of three chains, on tiny data, of OSNet with one epoch each."""
+    out = tmp_path_factory.mktemp("study")
+    for name in ("full", "other", "regdb"):
+        (out / "data" / name).mkdir(parents=True)
+        tree = "regdb" if name == "regdb" else "vi_synthetic"
+        (out / "data" / name / tree).symlink_to(roots / tree)
+    common = dict(mmgl_study.COMMON)
+    steps = dict(mmgl_study.STEPS)
+    mmgl_study.COMMON |= {"train.batch_size": 16, "train.precision": "fp32"}
+    mmgl_study.STEPS |= {"pretraining": {mmgl_study.OSNET: 1}, "fine-tuning": 1}
+    try:
+        for chain in mmgl_study.plan(["transfer"], seeds=1):
+            mmgl_study.execute(chain, out, threads=1)
+    finally:
+        mmgl_study.COMMON, mmgl_study.STEPS = common, steps
+    return out
+
+
+def test_a_chain_leaves_results_and_a_backbone_and_no_checkpoint(studied):
+    for start in ("mmgl", "visible", "simclr"):
+        folder = studied / "1" / "osnet_x0_25" / start
+        about = json.loads((folder / "run" / "backbone.json").read_text())
+        assert (about["backbone"], about["streams"]) == ("osnet_x0_25", 1)
+        tuned = folder / "base_regdb" / "run"
+        log = (tuned / "train.log").read_text()
+        assert f"tensors from {folder / 'run' / 'backbone.pth'}" in log
+    assert not list(studied.glob("**/last.pth"))
+    assert (studied / "1" / "osnet_x0_25" / "random" / "base_regdb" / "run" / "results.json").is_file()
+
+
+def test_what_is_finished_is_not_run_again(studied):
+    before = {path: path.stat().st_mtime_ns for path in studied.glob("**/results.json")}
+    for chain in mmgl_study.plan(["transfer"], seeds=1):
+        mmgl_study.execute(chain, studied, threads=1)
+    assert {path: path.stat().st_mtime_ns for path in studied.glob("**/results.json")} == before
+
+
+def test_the_report_shows_what_is_there(studied):
+    mmgl_report.write(studied)
+    text = (studied / "report.md").read_text()
+    stripes = json.loads((studied / "1/osnet_x0_25/mmgl/run/results.json").read_text())
+    accuracy = stripes["results"][0]["pretext"]["stripe_accuracy"]
+    assert f"| OSNet ×0.25, one stream | {accuracy:.2f} | {accuracy:.2f} ± 0.00 |" in text
+    regdb = json.loads((studied / "1/osnet_x0_25/mmgl/base_regdb/run/results.json").read_text())["results"]
+    figures = [regdb[i]["mean"][f] for i in (0, 1) for f in ("R1", "mAP")]
+    assert f"| MMGL | {' | '.join(f'{value:.2f} ± 0.00' for value in figures)} |" in text
+    assert "| ResNet-18 | Base | MMGL | – | – | – |" in text
+    with Image.open(studied / "figure.png") as image:
+        assert image.size[0] > 1000
+
+
+def test_a_mean_and_a_deviation_by_hand():
+    assert mmgl_report.spread([1.0, 2.0, 3.0]) == "2.00 ± 1.00"
+    assert mmgl_report.spread([]) == "–"
