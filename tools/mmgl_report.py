@@ -24,10 +24,10 @@ PRETEXTS = {
     "ResNet-18, one stream": "*/resnet18/mmgl",
     "ResNet-18, two streams": "*/resnet18/mmgl_two_streams",
     "OSNet ×0.25, one stream": "*/osnet_x0_25/mmgl",
-    "OSNet ×0.25, permutation alone": "*/osnet_x0_25/mmgl_permutation",
-    "OSNet ×0.25, cycle contrast alone": "*/osnet_x0_25/mmgl_cycle",
-    "OSNet ×0.25, 50% of the identities": "*/osnet_x0_25/mmgl_50",
-    "OSNet ×0.25, 25% of the identities": "*/osnet_x0_25/mmgl_25",
+    "ResNet-18, permutation alone": "*/resnet18/mmgl_permutation",
+    "ResNet-18, cycle contrast alone": "*/resnet18/mmgl_cycle",
+    "ResNet-18, 50% of the identities": "*/resnet18/mmgl_50",
+    "ResNet-18, 25% of the identities": "*/resnet18/mmgl_25",
 }
 STREAMS = {"one": "mmgl", "two": "mmgl_two_streams"}
 SHARES = {"none": "random", "25%": "mmgl_25", "50%": "mmgl_50", "100%": "mmgl"}
@@ -110,12 +110,13 @@ def report(out: Path) -> str:
             ["pre-trained with", *head],
             [[n, *figures(f"*/resnet18/{run}/base")] for n, run in STREAMS.items()],
         ),
-        "Data efficiency: OSNet ×0.25, Base": table(
+        "Data efficiency: ResNet-18, Base": table(
             ["identities pre-trained on", *head],
-            [[n, *figures(f"{osnet}/{run}/base")] for n, run in SHARES.items()],
+            [[n, *figures(f"*/resnet18/{run}/base")] for n, run in SHARES.items()],
         ),
-        "Ablation: OSNet ×0.25, Base": table(
-            ["pre-trained by", *head], [[n, *figures(f"{osnet}/{run}/base")] for n, run in ABLATION.items()]
+        "Ablation: ResNet-18, Base": table(
+            ["pre-trained by", *head],
+            [[n, *figures(f"*/resnet18/{run}/base")] for n, run in ABLATION.items()],
         ),
         "Transfer to RegDB's layout, other people and cameras: OSNet ×0.25, Base": table(
             ["start", *(f"{way} {f}" for way in ("V→T", "T→V") for f in ("R1", "mAP"))], regdb
@@ -149,10 +150,10 @@ def draw(out: Path, path: Path) -> None:
     bars.set(title="Fine-tuned from MMGL and from rivals", ylabel="Rank-1, %")
     bars.legend(fontsize=8)
     for axis, title, runs in (
-        (shares, "Share of the identities pre-trained on (OSNet ×0.25, Base)", SHARES),
-        (ablation, "Pre-trained by (OSNet ×0.25, Base)", ABLATION),
+        (shares, "Share of the identities pre-trained on (ResNet-18, Base)", SHARES),
+        (ablation, "Pre-trained by (ResNet-18, Base)", ABLATION),
     ):
-        values = [r1(f"*/osnet_x0_25/{run}/base") for run in runs.values()]
+        values = [r1(f"*/resnet18/{run}/base") for run in runs.values()]
         _bars(axis, list(range(len(runs))), values, None, 0.6)
         axis.set_xticks(range(len(runs)), [name.replace(" ", "\n") for name in runs])
         axis.set(title=title, ylabel="Rank-1, %")

@@ -43,7 +43,7 @@ COMMON = {
 STEPS = {"pretraining": {RESNET: 510, OSNET: 680}, "fine-tuning": 180}
 #: Weights of permutation recovery and cycle contrast in the ablation; the study's own are in configs/.
 ABLATION = {"permutation": [1.0, 0.0], "cycle": [0.0, 1.0]}
-#: Learning rates of every pre-training.
+#: Learning rates of every pre-training and fine-tuning.
 RATES = {RESNET: 0.001, OSNET: 0.005}
 
 
@@ -130,6 +130,7 @@ def fine_tuning(method: str, start: Run | str, dataset: str = "vi_synthetic") ->
     settings = {
         "model.name": backbone,
         "train.seed": int(seed),
+        "train.lr": RATES[backbone],
         "train.max_epoch": epochs(STEPS["fine-tuning"], 2880 if here else 600),
         "data.root": "full" if here else "regdb",
         "data.sources": [dataset],
@@ -161,21 +162,20 @@ def plan(parts: list[str], seeds: int) -> list[list[Run]]:
         add(mmgl(seed, RESNET))
         start = mmgl(seed, RESNET, "mmgl_two_streams", **{"model.streams": 2})
         add(start, fine_tuning("base", start))
-    for seed, backbone in product(everyone, (RESNET, OSNET)) if "rivals" in parts else ():
+    for backbone, seed in product((RESNET, OSNET), everyone) if "rivals" in parts else ():
         for start in starts(seed, backbone):
             add(start, *(fine_tuning(method, start) for method in ("base", "mcja")))
+    for seed in everyone if {"data", "ablation"} & set(parts) else ():
+        for start in starts(seed, RESNET)[:2]:
+            add(start, fine_tuning("base", start))
+    for seed, variant in product(everyone, ABLATION) if "ablation" in parts else ():
+        start = mmgl(seed, RESNET, f"mmgl_{variant}", **{"loss.weights": ABLATION[variant]})
+        add(start, fine_tuning("base", start))
+    for seed, share in product(everyone, (25, 50)) if "data" in parts else ():
+        add(start := mmgl(seed, RESNET, f"mmgl_{share}", share=share), fine_tuning("base", start))
     for seed in everyone if "transfer" in parts else ():
         for start in starts(seed, OSNET):
             add(start, fine_tuning("base", start, "regdb"))
-    for seed in everyone if "ablation" in parts else ():
-        for variant, weights in ABLATION.items():
-            start = mmgl(seed, OSNET, f"mmgl_{variant}", **{"loss.weights": weights})
-            add(start, fine_tuning("base", start))
-    for seed, share in product(everyone, (25, 50)) if "data" in parts else ():
-        add(start := mmgl(seed, OSNET, f"mmgl_{share}", share=share), fine_tuning("base", start))
-    for seed in everyone if {"data", "ablation"} & set(parts) else ():
-        for start in starts(seed, OSNET)[:2]:
-            add(start, fine_tuning("base", start))
     return list(chains.values())
 
 

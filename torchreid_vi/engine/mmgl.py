@@ -7,7 +7,7 @@ Reference:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from torchreid_vi.engine.pretraining import PretrainingEngine
 from torchreid_vi.engine.step import read_by
 from torchreid_vi.errors import unknown_name
 from torchreid_vi.losses import PermutationRecoveryLoss, exact_match, residual, stripe_accuracy
-from torchreid_vi.models import MMGLOutput
+from torchreid_vi.models import MMGLModel, MMGLOutput
 
 ORDERS = ("pair", "batch")
 _DEFAULT = PermutationRecoveryLoss()
@@ -34,6 +34,7 @@ class MMGLEngine(PretrainingEngine):
     """
 
     outputs = MMGLOutput._fields
+    model: MMGLModel
 
     def __init__(self, *args: Any, orders: str = "pair", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -60,7 +61,7 @@ class MMGLEngine(PretrainingEngine):
     def recover(self, logits: Tensor) -> Tensor:
         """The doubly stochastic guess (B, S, S), also when the permutation is not among the losses."""
         loss, _ = self.losses.get("permutation", (_DEFAULT, 0))
-        return loss.recover(logits)
+        return cast(PermutationRecoveryLoss, loss).recover(logits)
 
     def judge(self, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, float]:
         guesses, truth = [], []

@@ -52,6 +52,8 @@ class PretrainingEngine(StepEngine):
         InputError: when no image is held out.
     """
 
+    results: list[Any]
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if not self.datamanager.val_loader:

@@ -48,6 +48,8 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
     cameras: tuple[Camera, ...] = ()
     folders: tuple[str, ...] = ()  # names that the dataset's folder goes by
     protocols: str = "cross_modality"  # the family of protocols that evaluates it
+    query: list[Item]
+    gallery: list[Item]
     labelled: bool = True  # whether it knows identities; one that does not has training images alone
 
     def __init__(self, root: str = "", split_id: int = 0, **kwargs: Any) -> None:
