@@ -71,10 +71,14 @@ def test_a_file_changes_the_settings_of_its_base(tmp_path):
 
 @pytest.mark.parametrize(
     ("base", "said"),
-    [("c.yaml", "is its own _BASE_"), ("gone.yaml", r"gone.yaml cannot be read .* _BASE_ of")],
+    [
+        ("../{0}/c.yaml", "is its own _BASE_"),
+        ("c.yaml", "is its own _BASE_"),
+        ("gone.yaml", r"gone.yaml cannot be read .* _BASE_ of"),
+    ],
 )
 def test_a_base_that_cannot_be_read_is_named(tmp_path, base, said):
-    (tmp_path / "c.yaml").write_text(f"_BASE_: {base}\n")
+    (tmp_path / "c.yaml").write_text(f"_BASE_: {base.format(tmp_path.name)}\n")
     with pytest.raises(InputError, match=said):
         load_config(str(tmp_path / "c.yaml"))
 

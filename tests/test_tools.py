@@ -181,6 +181,20 @@ BAD = {
     "torchreid's dataset": (["-t", "cuhk03"], "a dataset cannot be loaded"),
     "views for torchreid": (["loss.name", "softmax", "data.k_tfm", "2"], "data.k_tfm is 2"),
     "rerank": (["test.rerank", "True"], "test.rerank"),
+    "stripes that do not divide": (
+        "loss.name mmgl loss.terms [permutation] loss.weights [1.0] data.validation 0.1".split(),  # noqa: SIM905
+        "data.height 32 is not a multiple of mmgl.stripes 6",
+    ),
+    "no unlabelled images": (["-s", "vi_folder"], "holds neither visible/ nor infrared/"),
+    "a loss of another engine": (
+        ["loss.terms", "[identity, permutation]"],
+        "loss.terms permutation is no loss of this engine",
+    ),
+    "pictures of a pretext": (
+        "loss.name mmgl loss.terms [permutation] loss.weights [1.0] data.validation 0.1 data.height 96 "  # noqa: SIM905
+        "sampler.train_sampler ModalityPairSampler test.visrank True".split(),
+        "test.rerank and test.visrank are for torchreid's own datasets",
+    ),
     "save_dir in a file": (["data.save_dir", "taken/x"], "data.save_dir"),
 }
 

@@ -44,6 +44,7 @@ def mmgl(args: argparse.Namespace) -> dict[str, dict[str, float]]:
         IdentityLoss,
         PartCycleContrastLoss,
         PermutationRecoveryLoss,
+        stripe_accuracy,
     )
     from torchreid_vi.models import Backbone, MMGLModel, VIModel
 
@@ -65,6 +66,8 @@ def mmgl(args: argparse.Namespace) -> dict[str, dict[str, float]]:
     def mmgl_loss() -> torch.Tensor:
         orders = paired_orders(modality, pretext.stripes)
         scores, parts = pretext(shuffle_stripes(images, orders), modality)
+        with torch.no_grad():  # the engine's log
+            stripe_accuracy(permutation.recover(scores.float()), orders)
         return permutation(scores, orders) + 0.5 * cycle(parts, modality)
 
     def base_loss() -> torch.Tensor:
@@ -78,21 +81,19 @@ def mmgl(args: argparse.Namespace) -> dict[str, dict[str, float]]:
     }
     optimizers = {name: torch.optim.SGD(m.parameters(), 1e-3, momentum=0.9) for name, (m, _) in steps.items()}
     times: dict[str, list[float]] = {name: [] for name in steps}
-    peak: dict[str, float] = {}
+    half = torch.autocast(device.type, torch.bfloat16, enabled=args.precision == "bf16")
     for turn in range(args.rounds + 3):
         for name, (_, loss) in steps.items():
             if device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats()
                 torch.cuda.synchronize()
             start = time.perf_counter()
-            with torch.autocast(device.type, torch.bfloat16, enabled=args.precision == "bf16"):
+            with half:
                 value = loss()
             optimizers[name].zero_grad()
             value.backward()
             optimizers[name].step()
             if device.type == "cuda":
                 torch.cuda.synchronize()
-                peak[name] = torch.cuda.max_memory_allocated() / 2**20
             if turn >= 3:
                 times[name].append(time.perf_counter() - start)
     table = {}
@@ -100,14 +101,14 @@ def mmgl(args: argparse.Namespace) -> dict[str, dict[str, float]]:
         # The ratio of neighbours in time, so that a machine that slows down slows both.
         ratio = statistics.median(a / b for a, b in zip(seconds, times["bare backbone"], strict=True))
         middle = statistics.median(seconds)
+        with half:
+            kept = kept_for_backward(steps[name][1])
         table[name] = {
             "step_s": middle,
             "images_per_s": args.batch_size / middle,
             "to_bare": ratio,
-            "kept_mib": kept_for_backward(steps[name][1]),
+            "kept_mib": kept,
         }
-        if name in peak:
-            table[name]["peak_mib"] = peak[name]
     return table
 
 

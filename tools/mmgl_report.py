@@ -59,8 +59,8 @@ def spread(values: list[float]) -> str:
     """``mean ± standard deviation``, or a dash for nothing."""
     if not values:
         return "–"
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.mean(values):.2f} ± {deviation:.2f}"
+    mean = f"{statistics.mean(values):.2f}"
+    return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
 
 
 def each(values: list[float]) -> str:

@@ -55,13 +55,15 @@ class Run:
         name: its folder under the study's.
         config: file in configs/.
         settings: what differs from it.
-        start: the name of the run whose backbone it starts from.
+        start: the name of the run whose backbone it starts from, "" for random values.
+        tuned: whether it is a fine-tuning, from which nothing starts.
     """
 
     name: str
     config: str
     settings: dict[str, Any] = field(default_factory=dict)
     start: str = ""
+    tuned: bool = False
 
 
 def epochs(steps: int, images: int) -> int:
@@ -84,13 +86,16 @@ def mmgl(seed: int, backbone: str, variant: str = "mmgl", **settings: Any) -> Ru
 
 
 def supervised_on_visible(seed: int, backbone: str) -> Run:
-    """A classifier of other people in visible images: what ImageNet's weights stand for here."""
+    """A classifier of other people in visible images, which stands for ImageNet's weights."""
     steps = STEPS["pretraining"][backbone]
     settings = {
         "model.name": backbone,
         "model.streams": 1,
+        "model.last_stride": 1,
         "train.seed": seed,
-        "train.max_epoch": epochs(steps, 1440),
+        "train.max_epoch": epochs(steps, 44 * 32),  # the sampler draws about 44 batches of 64
+        "train.weight_decay": 0.0,
+        "train.warmup": 2,
         "train.lr": RATES[backbone],
         "data.root": "other",
         "data.modalities": ["visible"],
@@ -137,7 +142,9 @@ def fine_tuning(method: str, start: Run | str, dataset: str = "vi_synthetic") ->
         "test.protocols": ["all/1-shot/official"] if here else [],
     }
     into = method if here else f"{method}_{dataset}"
-    return Run(f"{name}/{into}", f"{method}_synthetic", settings, "" if isinstance(start, str) else name)
+    return Run(
+        f"{name}/{into}", f"{method}_synthetic", settings, "" if isinstance(start, str) else name, tuned=True
+    )
 
 
 def starts(seed: int, backbone: str) -> list[Run | str]:
@@ -189,14 +196,16 @@ def draw(root: Path) -> None:
     full = root / "full" / "vi_synthetic"
     if not full.exists():
         draw_dataset(root / "full", folder="vi_synthetic")
-    if not (root / "other").exists():
+    if not (root / "other" / "vi_synthetic").exists():
         draw_dataset(root / "other", folder="vi_synthetic", seed=100)
-    if not (root / "regdb").exists():
+    if not (root / "regdb" / "regdb").exists():
         draw_dataset(root / "regdb", "regdb", ids=120, images=10, seed=200)
     for share in (25, 50):
         part = root / f"share{share}" / "vi_synthetic"
         if part.exists():
             continue
+        final, part = part, part.with_name(".partial")
+        shutil.rmtree(part, ignore_errors=True)
         shutil.copytree(full / "exp", part / "exp")
         shutil.copy(full / "synthetic.json", part)
         for camera in full.glob("cam*"):
@@ -205,6 +214,7 @@ def draw(root: Path) -> None:
             file = part / "exp" / f"{name}_id.txt"
             ids = file.read_text().strip().split(",")
             file.write_text(",".join(ids[: round(len(ids) * share / 100)]))
+        part.rename(final)
 
 
 def execute(chain: list[Run], out: Path, threads: int) -> list[str]:
@@ -217,7 +227,8 @@ def execute(chain: list[Run], out: Path, threads: int) -> list[str]:
     torch.set_num_threads(threads)
     for run in chain:
         folder = out / run.name / "run"
-        if (folder / "results.json").is_file():
+        needed = ["results.json"] if run.tuned else ["results.json", "backbone.pth"]
+        if all((folder / name).is_file() for name in needed):
             continue
         last = folder / "checkpoints" / "last.pth"
         if not last.is_file():
@@ -231,7 +242,7 @@ def execute(chain: list[Run], out: Path, threads: int) -> list[str]:
         cfg = torchreid_vi.load_config(str(HERE / "configs" / f"{run.config}.yaml"), settings)
         with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
             torchreid_vi.run(cfg)
-        if run is chain[0] and not run.start and not (folder / "backbone.pth").is_file():
+        if not all((folder / name).is_file() for name in needed):
             leave_backbone(cfg, last, folder / "backbone.pth")
         last.unlink()  # tens of megabytes a run, and never asked for again
     return [run.name for run in chain]

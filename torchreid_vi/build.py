@@ -84,7 +84,7 @@ def _supervised(cfg: CfgNode, num_classes: int, pretrained: bool) -> nn.Module:
 
 
 def _mmgl(cfg: CfgNode, num_classes: int, pretrained: bool) -> nn.Module:
-    names = ("stripes", "part_dim", "parts")
+    names = ("stripes", "part_dim", "parts", "shared_projection")
     return MMGLModel(
         cfg.model.name,
         cfg.data.height,

@@ -47,9 +47,7 @@ def default_config() -> CN:
     cfg.data.norm_std = [0.229, 0.224, 0.225]  # of the channels, ImageNet's
     cfg.data.save_dir = "log"  # run folder; a taken one gets a number
     cfg.data.load_train_targets = False  # torchreid's key for domain adaptation, which is not supported
-    cfg.data.validation = (
-        0.0  # share held out: identities to choose best.pth by; for mmgl, images to judge on
-    )
+    cfg.data.validation = 0.0  # share of identities held out to choose best.pth; for mmgl, of images to judge
     cfg.data.on_bad_image = "error"  # unreadable images: error, or skip with a count
 
     cfg.market1501 = CN()
@@ -107,12 +105,12 @@ def default_config() -> CN:
     cfg.loss.hard_triplet.margin = 0.3  # distance by which a negative should be farther
     cfg.loss.cmr = CN()
     cfg.loss.cmr.epsilon = 0.5  # regularisation of the soft ranks
-    cfg.loss.permutation = CN()  # MMGL; inferred and ours: the paper's public record is silent
+    cfg.loss.permutation = CN()  # MMGL's; "inferred" and "ours" mark where the public record is silent
     cfg.loss.permutation.rounds = 20  # of Sinkhorn
     cfg.loss.permutation.temperature = 1.0  # of Sinkhorn (inferred)
     cfg.loss.permutation.noise = 0.0  # scale of Gumbel noise on the scores (inferred: none)
     cfg.loss.permutation.reduction = "sum"  # of squared errors: sum, or mean (ours: the mean hardly learns)
-    cfg.loss.part_cycle = CN()  # MMGL
+    cfg.loss.part_cycle = CN()  # MMGL's
     cfg.loss.part_cycle.temperature = 0.07  # τ
     cfg.loss.part_cycle.mask_self = False  # leave a part out of its own neighbours (inferred)
     cfg.loss.part_cycle.detach = False  # no gradient through what is compared with (inferred)
@@ -128,6 +126,7 @@ def default_config() -> CN:
     cfg.mmgl.stripes = 6  # S, of the images and of the feature maps
     cfg.mmgl.part_dim = 256  # width of the part embeddings
     cfg.mmgl.parts = True  # embed each stripe; False embeds the whole image
+    cfg.mmgl.shared_projection = False  # one projection for all stripes (inferred: one of its own for each)
     cfg.mmgl.orders = "pair"  # a fresh order for each pair of images, or for each batch (inferred)
 
     cfg.test = CN()
@@ -184,10 +183,10 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     base = content.pop("_BASE_", None)
     if base is None:
         return _flat(content)
-    under = path.parent / str(base)
-    if under in above:
+    under = (path.parent / str(base)).resolve()
+    if under in (*above, path.resolve()):
         raise InputError(f"config file {path} is its own _BASE_: name the file that it changes")
-    return _read(under, (*above, path)) | _flat(content)
+    return _read(under, (*above, path.resolve())) | _flat(content)
 
 
 def _parsed(value: str) -> Any:

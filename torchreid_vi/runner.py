@@ -17,7 +17,7 @@ from tqdm import tqdm
 from yacs.config import CfgNode
 
 from torchreid_vi import build, config
-from torchreid_vi.engine import CHECKPOINTS, PretextResult, StepEngine, seed_everything
+from torchreid_vi.engine import CHECKPOINTS, PretextResult, PretrainingEngine, StepEngine, seed_everything
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import Result
 from torchreid_vi.models import load_weights, read_checkpoint
@@ -51,6 +51,7 @@ def run(cfg: CfgNode) -> list[Result] | list[PretextResult]:
             print(
                 f"=> Loaded {loaded.matched} of the model's {loaded.total} tensors from "
                 f"{cfg.model.load_weights}"
+                + ("" if loaded.epoch is None else f", saved after epoch {loaded.epoch}")
             )
             for what, names in (("Not in the file", loaded.fresh), ("Not for this model", loaded.unused)):
                 if names:
@@ -58,7 +59,8 @@ def run(cfg: CfgNode) -> list[Result] | list[PretextResult]:
         if use_gpu:
             model = model.cuda()
         engine = build.build_engine(cfg, datamanager, model, use_gpu)
-        if engine.check_targets() and (cfg.test.rerank or cfg.test.visrank):
+        ours = engine.check_targets() or isinstance(engine, PretrainingEngine)
+        if ours and (cfg.test.rerank or cfg.test.visrank):
             raise InputError(
                 "test.rerank and test.visrank are for torchreid's own datasets: leave them False"
             )

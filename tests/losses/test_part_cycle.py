@@ -115,7 +115,7 @@ def test_one_modality_alone_gives_a_zero_with_a_gradient(kind):
 
 def test_one_pair_and_identical_images_stay_finite():
     same = parts_of(1).expand(6, 3, 5).clone().requires_grad_()
-    for parts in (same, parts_of(2).requires_grad_()):
+    for parts in (same, parts_of(2).requires_grad_(), parts_of(2, stripes=1).requires_grad_()):
         modality = torch.arange(len(parts)) % 2
         loss = PartCycleContrastLoss(mask_self=True)(parts, modality)
         loss.backward()

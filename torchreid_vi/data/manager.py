@@ -28,7 +28,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         modalities: which modalities to train on, ``visible`` and ``infrared``.
         train_sampler: a name from :data:`torchreid_vi.data.samplers.SAMPLERS`.
         identities: whether training needs identities; without them no dataset has to have any, and
-            nothing that is drawn depends on them.
+            all images count as one identity's.
         validation: share of the training identities, or without them of the images, that is held out,
             from 0 to below 1.
         on_bad_image: ``error`` stops at the first unreadable image; ``skip`` decodes every image once
@@ -100,6 +100,8 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         dataset.transform = train_transform
         if identities:
             self._require_identities()
+        else:
+            dataset.set_train([(path, 0, camid, dsetid) for path, _, camid, dsetid in dataset.train])
         loaders = [loader for split in self.test_loader.values() for loader in split.values()]
         if on_bad_image == "skip":
             for each in (dataset, *(loader.dataset for loader in loaders)):

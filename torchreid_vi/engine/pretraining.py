@@ -84,6 +84,7 @@ class PretrainingEngine(StepEngine):
 
     def _validate(self) -> None:
         result = self._measure()
+        self.results = [result]
         print(f"=> Epoch {self.epoch + 1}: {result}")
         for name, value in result.scores.items():
             if self.writer is not None:
@@ -113,6 +114,5 @@ class PretrainingEngine(StepEngine):
             "seed": self.seed,
             "losses": {name: weight for name, (_, weight) in self.losses.items()},
         }
-        if self.results:
-            about |= self.results[-1].as_dict()
+        about |= self.results[-1].as_dict()
         save_backbone(self.model, self.save_dir / BACKBONE, about)

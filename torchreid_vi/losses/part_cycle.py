@@ -91,7 +91,7 @@ class PartCycleContrastLoss(nn.Module):
 
     def _neighbours(self, queries: Tensor, others: Tensor) -> Tensor:
         similarity = queries @ others.T / self.temperature
-        if self.mask_self and others is queries:
+        if self.mask_self and others is queries and len(queries) > 1:
             similarity = similarity.masked_fill(
                 torch.eye(len(queries), dtype=torch.bool, device=queries.device), float("-inf")
             )

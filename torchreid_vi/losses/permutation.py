@@ -125,7 +125,7 @@ def exact_match(recovered: Tensor, orders: Tensor) -> float:
         (linear_sum_assignment(matrix, maximize=True)[1] == order).all()
         for matrix, order in zip(matrices, truth, strict=True)
     ]
-    return 100 * sum(hits) / len(hits)
+    return 100 * float(sum(hits)) / len(hits)
 
 
 def residual(recovered: Tensor) -> float:

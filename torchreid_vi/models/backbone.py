@@ -58,7 +58,7 @@ class Backbone(nn.Module):
             self.stems.extend(_split_stem(self.trunk, name))
         elif streams != 1:
             raise InputError(f"model.streams is {streams}: it is 1 or 2")
-        self.channels = self._probe(name)
+        self.channels = self.maps_of(256, 128).shape[1]
 
     def forward(self, images: Tensor, modality: Tensor | None = None) -> Tensor:
         """Feature maps (B, C, H′, W′) of images (B, 3, H, W); two streams need their modality (B,)."""
@@ -76,17 +76,25 @@ class Backbone(nn.Module):
         return torch.cat(parts)[order.argsort()]
 
     @torch.no_grad()
-    def _probe(self, name: str) -> int:
-        """The number of channels, by trying the model on one blank image."""
+    def maps_of(self, height: int, width: int) -> Tensor:
+        """The maps (1, C, H′, W′) of one blank image of that size.
+
+        Raises:
+            InputError: when the model cannot take it, or returns no maps.
+        """
         training = self.training
         try:
-            maps = self.eval()(torch.zeros(1, 3, 256, 128), torch.zeros(1, dtype=torch.long))
+            maps = self.eval()(torch.zeros(1, 3, height, width), torch.zeros(1, dtype=torch.long))
         except RuntimeError as error:
-            raise InputError(f"model.name {name} does not take images of people: {error}") from error
+            raise InputError(
+                f"model.name {self.name} does not take images of {height} × {width}: {error}"
+            ) from error
         self.train(training)
         if not isinstance(maps, Tensor) or maps.ndim != 4:
-            raise InputError(f"model.name {name} has no single spatial feature map: choose another backbone")
-        return maps.shape[1]
+            raise InputError(
+                f"model.name {self.name} has no single spatial feature map: choose another backbone"
+            )
+        return maps
 
 
 def torchreid_model(name: str, num_classes: int = 1, pretrained: bool = False, **options: Any) -> nn.Module:

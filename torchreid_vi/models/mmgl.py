@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -44,22 +43,28 @@ class PermutationHead(nn.Module):
 class PartHead(nn.Module):
     """The mean of each stripe of the maps (B, C, H, W), projected and normalised: (B, S, D).
 
-    The projection is a 1×1 convolution, batch normalisation and ReLU, of its own for each stripe.
+    The projection is a 1×1 convolution, batch normalisation and ReLU, of its own for each stripe or one
+    for all.
     """
 
-    def __init__(self, channels: int, parts: int, dim: int) -> None:
+    def __init__(self, channels: int, parts: int, dim: int, shared: bool = False) -> None:
         super().__init__()
         self.parts = parts
+        self.projections = 1 if shared else parts
         # The 1×1 convolutions of all stripes, as one that keeps the stripes apart.
         self.project = nn.Sequential(
-            nn.Conv1d(parts * channels, parts * dim, 1, groups=parts, bias=False),
-            nn.BatchNorm1d(parts * dim),
+            nn.Conv1d(
+                self.projections * channels, self.projections * dim, 1, groups=self.projections, bias=False
+            ),
+            nn.BatchNorm1d(self.projections * dim),
             nn.ReLU(inplace=True),
         )
 
     def forward(self, maps: Tensor) -> Tensor:
-        pooled = maps.unflatten(2, (self.parts, -1)).mean((3, 4)).transpose(1, 2)
-        projected = self.project(pooled.flatten(1)[..., None]).unflatten(1, (self.parts, -1))[..., 0]
+        pooled = maps.unflatten(2, (self.parts, -1)).mean((3, 4)).transpose(1, 2)  # (B, S, C)
+        # (B, projections · C, stripes of each) and back
+        grouped = pooled.unflatten(1, (self.projections, -1)).transpose(2, 3).flatten(1, 2)
+        projected = self.project(grouped).unflatten(1, (self.projections, -1)).transpose(2, 3).flatten(1, 2)
         return F.normalize(projected.float(), dim=2)
 
 
@@ -76,6 +81,7 @@ class MMGLModel(nn.Module):
         stripes: S.
         part_dim: D of the part embeddings.
         parts: False gives one embedding of the whole image instead of one for each stripe.
+        shared_projection: one projection for the parts of all stripes.
 
     Raises:
         InputError: when the stripes divide neither the images' height nor that of the feature maps.
@@ -92,6 +98,7 @@ class MMGLModel(nn.Module):
         stripes: int = 6,
         part_dim: int = 256,
         parts: bool = True,
+        shared_projection: bool = False,
     ) -> None:
         super().__init__()
         if height % stripes:
@@ -99,23 +106,18 @@ class MMGLModel(nn.Module):
                 f"data.height {height} is not a multiple of mmgl.stripes {stripes}: change either"
             )
         self.backbone = Backbone(backbone, streams, last_stride, pretrained)
-        rows = self._rows(height, width)
+        rows = self.backbone.maps_of(height, width).shape[2]
         if rows % stripes:
             raise InputError(
                 f"{backbone}'s feature maps have {rows} rows at data.height {height}, which "
                 f"{stripes} stripes do not divide: set model.last_stride 1, another data.height or mmgl.stripes"
             )
         self.permutation_head = PermutationHead(self.backbone.channels, stripes)
-        self.part_head = PartHead(self.backbone.channels, stripes if parts else 1, part_dim)
+        self.part_head = PartHead(
+            self.backbone.channels, stripes if parts else 1, part_dim, shared_projection
+        )
         self.stripes = stripes
 
     def forward(self, images: Tensor, modality: Tensor | None = None) -> MMGLOutput:
         maps = self.backbone(images, modality)
         return MMGLOutput(self.permutation_head(maps), self.part_head(maps))
-
-    @torch.no_grad()
-    def _rows(self, height: int, width: int) -> int:
-        training = self.backbone.training
-        maps = self.backbone.eval()(torch.zeros(1, 3, height, width), torch.zeros(1, dtype=torch.long))
-        self.backbone.train(training)
-        return maps.shape[2]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -108,18 +108,22 @@ def load_weights(model: nn.Module, path: str | Path, stem: str = "average") -> L
     fitting = {
         name: value for name, value in found.items() if value is not None and value.shape == own[name].shape
     }
+    unused = source.unused({_shared_name(name)[0] for name in fitting})
+    surplus = [name for name in unused if not _is_head(name, source.names.values())]
     lacking = [name for name in own if name not in fitting and not name.startswith("classifier.")]
     head = [name for name in own if _is_head(name, own) and not name.startswith("classifier.")]
-    if lacking and (any(name in fitting for name in head) or any(name not in head for name in lacking)):
+    if not any(name in fitting for name in head):  # a backbone for a head that stays as it is
+        lacking = [name for name in lacking if name not in head]
+    if odd := lacking or surplus:
         raise InputError(
             f"{path}{_described(content)} does not fit the model: {len(fitting)} of {len(own)} tensors match; "
-            f"missing or of another shape: {', '.join(lacking[:3])}{', …' if len(lacking) > 3 else ''}; "
-            "set model.name and model.streams to those the weights were made with"
+            f"{'missing or of another shape' if lacking else 'not in the model'}: "
+            f"{', '.join(odd[:3])}{', …' if len(odd) > 3 else ''}; "
+            "set model.name and the settings of the head to those the weights were made with"
         )
     model.load_state_dict(fitting, strict=False)
-    unused = source.unused({_shared_name(name)[0] for name in fitting})
     fresh = [name for name in own if name not in fitting]
-    return Loaded(len(fitting), len(own), fresh, unused, content.get("epoch"))
+    return Loaded(len(fitting), len(own), fresh, unused, _epoch(content))
 
 
 def save_backbone(model: nn.Module, path: Path, about: dict[str, Any]) -> None:
@@ -137,6 +141,7 @@ def save_backbone(model: nn.Module, path: Path, about: dict[str, Any]) -> None:
         "torchreid_vi": version("torchreid_vi"),
         **about,
     }
+    about = json.loads(json.dumps(about))  # plain data alone, which every reader opens
     state = {f"backbone.{name}": value.cpu() for name, value in backbone.state_dict().items()}
     partial = path.with_name(f".{path.name}.partial")
     torch.save({"state_dict": state, "about": about}, partial)
@@ -184,11 +189,17 @@ def _shared_name(name: str) -> tuple[str, str | None]:
     return name.removeprefix("backbone.trunk."), None
 
 
-def _is_head(name: str, own: Mapping[str, Tensor]) -> bool:
-    """Whether a model's tensor comes after its feature maps."""
+def _is_head(name: str, own: Iterable[str]) -> bool:
+    """Whether a tensor comes after the feature maps of the model whose tensors have the names ``own``."""
     if any(other.startswith("backbone.") for other in own):
         return not name.startswith("backbone.")
     return name.startswith(tuple(f"{head}." for head in HEADS))
+
+
+def _epoch(content: dict[str, Any]) -> int | None:
+    about = content.get("about")
+    epoch = content.get("epoch", about.get("epochs") if isinstance(about, dict) else None)
+    return epoch if isinstance(epoch, int) else None
 
 
 def _described(content: dict[str, Any]) -> str:

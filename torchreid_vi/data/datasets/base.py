@@ -63,10 +63,11 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
             super().__init__(relabelled(splits.train), splits.query, splits.gallery, **kwargs)
         else:  # torchreid looks at the first item of each part
             some = splits.train[:1]
-            super().__init__(splits.train, some, some, **kwargs | {"verbose": False})
+            super().__init__(splits.train, some, some, **kwargs | {"verbose": False, "combineall": False})
             self.query, self.gallery = [], []
             self.data = self.train if self.mode == "train" else []
-            print(f"=> {len(self.train)} training images without identities in {self.root}")
+            if self.mode == "train":
+                print(f"=> {len(self.train)} training images without identities in {self.root}")
 
     def find(self, root: str) -> Path:
         """The dataset's folder under ``root``."""

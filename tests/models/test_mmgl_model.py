@@ -15,10 +15,10 @@ from torchreid_vi.models.mmgl import PartHead, PermutationHead
 )
 def test_any_backbone_with_maps_gives_scores_and_parts(backbone, last_stride, streams):
     height = 192 if backbone.startswith("mobile") else 96
-    model = MMGLModel(backbone, height, 32, streams, last_stride, part_dim=8)
+    model = MMGLModel(backbone, height, 32, streams, last_stride, part_dim=64)
     scores, parts = model(torch.randn(4, 3, height, 32), torch.tensor([0, 1, 0, 1]))
     assert scores.shape == (4, 6, 6)
-    assert parts.shape == (4, 6, 8)
+    assert parts.shape == (4, 6, 64)
     torch.testing.assert_close(parts.norm(dim=2), torch.ones(4, 6))
 
 
@@ -35,6 +35,15 @@ def test_the_part_head_is_a_convolution_of_its_own_for_each_stripe():
         )
     expected = F.normalize(torch.stack(expected, 1).relu(), dim=2)
     torch.testing.assert_close(head(maps), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_shared_projection_is_one_convolution_for_all_stripes():
+    head = PartHead(channels=5, parts=3, dim=4, shared=True).eval()
+    maps = torch.randn(7, 5, 6, 2)
+    stripes = [maps[:, :, 2 * k : 2 * k + 2].mean((2, 3)) for k in range(3)]
+    weight, normalisation = head.project[0].weight[..., 0], head.project[1]
+    expected = torch.stack([(stripe @ weight.T) / (1 + normalisation.eps) ** 0.5 for stripe in stripes], 1)
+    torch.testing.assert_close(head(maps), F.normalize(expected.relu(), dim=2), rtol=1e-4, atol=1e-5)
 
 
 def test_a_stripe_of_the_maps_reaches_its_own_part_alone():
@@ -66,6 +75,7 @@ def test_the_permutation_head_is_a_mean_and_a_linear_layer():
         ("hacnn", 96, {}, "computes no feature maps"),
         ("shufflenet", 96, {}, "no feature maps|no single spatial feature map"),
         ("resnet18", 96, {"streams": 3}, "it is 1 or 2"),
+        ("inceptionv4", 48, {}, "does not take images of 48 × 48"),
     ],
 )
 def test_what_stripes_cannot_be_cut_from_is_refused(backbone, height, options, said):

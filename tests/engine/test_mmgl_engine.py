@@ -9,6 +9,7 @@ from engine_helpers import assert_identical, run, weights
 
 from torchreid_vi import InputError, load_config
 from torchreid_vi import run as run_config
+from torchreid_vi.data.datasets import VISynthetic
 from torchreid_vi.data.stripes import paired_orders, shuffle_stripes
 from torchreid_vi.engine import seed_everything
 from torchreid_vi.losses import PartCycleContrastLoss, PermutationRecoveryLoss
@@ -33,14 +34,20 @@ def pretrain(make):
     return lambda **changes: make(**(MMGL | changes))
 
 
-def shuffle_pids(datamanager):
-    """Gives every training image the identity of another one, and identities that were not there."""
-    dataset = datamanager.train_loader.dataset.dataset
-    pids = [item[1] for item in dataset.data]
-    random.Random(1).shuffle(pids)
-    dataset.data[:] = [
-        (path, pid + 1000, *rest) for (path, _, *rest), pid in zip(dataset.data, pids, strict=True)
-    ]
+@pytest.fixture
+def other_pids(monkeypatch):
+    """Call it, and every training image has another one's identity from then on."""
+    read = VISynthetic.read
+
+    def renamed(self, folder, split_id):
+        splits = read(self, folder, split_id)
+        pids = [pid for _, pid, _ in splits.train]
+        random.Random(2).shuffle(pids)
+        train = [(path, pid, camid) for (path, _, camid), pid in zip(splits.train, pids, strict=True)]
+        assert train != splits.train
+        return splits._replace(train=train)
+
+    return lambda: monkeypatch.setattr(VISynthetic, "read", renamed)
 
 
 def ten_steps(engine):
@@ -54,36 +61,40 @@ def ten_steps(engine):
     return batches[:10]
 
 
-def test_no_identity_is_read(pretrain):
+def test_no_identity_is_read(pretrain, other_pids):
     plain, _ = pretrain()
+    other_pids()
     renamed, _ = pretrain()
-    shuffle_pids(renamed.datamanager)
-    own = [item[1] for item in plain.train_loader.dataset.dataset.data]
-    assert own != [item[1] for item in renamed.train_loader.dataset.dataset.data]
     for (images, paths), (others, theirs) in zip(ten_steps(plain), ten_steps(renamed), strict=True):
         assert torch.equal(images, others)
         assert paths == theirs
     assert_identical(weights(plain), weights(renamed))
 
 
-def test_what_is_held_out_depends_on_no_identity_either(pretrain, monkeypatch):
-    from torchreid_vi.data.datasets import VISynthetic
+def test_with_identities_the_stream_would_change(make, other_pids):
+    """What the test above would see, were a supervised sampler let in."""
+    streams = []
+    for _ in range(2):
+        engine, _ = make()
+        seed_everything(1, 0)
+        streams.append([batch["impath"] for batch in engine.train_loader])
+        other_pids()
+    assert streams[0] != streams[1]
 
+
+@pytest.mark.parametrize("sampler", ["CrossModalitySampler", "RandomIdentitySampler"])
+def test_a_sampler_that_reads_identities_finds_none(pretrain, sampler):
+    with pytest.raises(InputError, match=r"identities .*and the training set has [01]"):
+        pretrain(sampler__train_sampler=sampler)
+
+
+def test_what_is_held_out_depends_on_no_identity_either(pretrain, other_pids):
     def held_out(engine):
         loaders = engine.datamanager.val_loader
         return {name: [item[0] for item in loader.dataset.data] for name, loader in loaders.items()}
 
     plain, _ = pretrain()
-    read = VISynthetic.read
-
-    def renamed(self, folder, split_id):
-        splits = read(self, folder, split_id)
-        pids = [pid for _, pid, _ in splits.train]
-        random.Random(2).shuffle(pids)
-        train = [(path, pid, camid) for (path, _, camid), pid in zip(splits.train, pids, strict=True)]
-        return splits._replace(train=train)
-
-    monkeypatch.setattr(VISynthetic, "read", renamed)
+    other_pids()
     assert held_out(pretrain()[0]) == held_out(plain)
     assert len(held_out(plain)["query"]) == 5  # a tenth of 48 infrared images
     training = {item[0] for item in plain.train_loader.dataset.dataset.data}
@@ -130,7 +141,9 @@ def test_a_resumed_run_ends_as_the_unbroken_one_bit_for_bit(pretrain, tmp_path):
     broken.train = train_until_killed
     with pytest.raises(KeyboardInterrupt):
         run(broken, cfg, save_dir=str(tmp_path / "broken"))
-    assert json.loads((tmp_path / "broken" / "backbone.json").read_text())["epochs"] == 1
+    about = json.loads((tmp_path / "broken" / "backbone.json").read_text())
+    assert about["epochs"] == 1
+    assert set(about["pretext"]) == {"stripe_accuracy", "exact_match", "residual"}
     torch.rand(17)
     resumed, cfg = pretrain(train__max_epoch=2)
     start = resumed.resume(read_checkpoint(tmp_path / "broken" / "checkpoints" / "last.pth"))
@@ -164,8 +177,9 @@ def test_a_run_leaves_a_backbone_and_says_what_it_is(roots, tmp_path):
     saved = json.loads((tmp_path / "run" / "results.json").read_text())
     assert saved["results"][0]["pretext"] == scores
     trained = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.pth")["state_dict"]
+    torch.load(tmp_path / "run" / "backbone.pth", weights_only=True)  # plain data, which any reader takes
     model = VIModel("osnet_x0_25", 3, streams=2)
-    load_weights(model, tmp_path / "run" / "backbone.pth")
+    assert load_weights(model, tmp_path / "run" / "backbone.pth").epoch == 2
     for name, value in model.backbone.state_dict().items():
         assert torch.equal(value, trained[f"backbone.{name}"]), name
 
