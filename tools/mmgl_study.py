@@ -91,11 +91,8 @@ def supervised_on_visible(seed: int, backbone: str) -> Run:
     settings = {
         "model.name": backbone,
         "model.streams": 1,
-        "model.last_stride": 1,
         "train.seed": seed,
-        "train.max_epoch": epochs(steps, 44 * 32),  # the sampler draws about 44 batches of 64
-        "train.weight_decay": 0.0,
-        "train.warmup": 2,
+        "train.max_epoch": epochs(steps, 1440),
         "train.lr": RATES[backbone],
         "data.root": "other",
         "data.modalities": ["visible"],
