@@ -182,7 +182,8 @@ BAD = {
     "views for torchreid": (["loss.name", "softmax", "data.k_tfm", "2"], "data.k_tfm is 2"),
     "rerank": (["test.rerank", "True"], "test.rerank"),
     "stripes that do not divide": (
-        "loss.name mmgl loss.terms [permutation] loss.weights [1.0] data.validation 0.1".split(),  # noqa: SIM905
+        "loss.name mmgl loss.terms [permutation] loss.weights [1.0] data.validation 0.1 "  # noqa: SIM905
+        "sampler.train_sampler ModalityPairSampler".split(),
         "data.height 32 is not a multiple of mmgl.stripes 6",
     ),
     "no unlabelled images": (["-s", "vi_folder"], "holds neither visible/ nor infrared/"),

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from torchreid_vi import host
 from torchreid_vi.data.datasets.base import Item, VIDataset, read_image
-from torchreid_vi.data.samplers import SeededDataset, SeededSampler, build_sampler
+from torchreid_vi.data.samplers import READ_IDENTITIES, SeededDataset, SeededSampler, build_sampler
 from torchreid_vi.data.transforms import MAA, Settings, build_train_transform
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.modality import Modality
@@ -101,6 +101,11 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         if identities:
             self._require_identities()
         else:
+            if train_sampler in READ_IDENTITIES:
+                raise InputError(
+                    f"sampler.train_sampler {train_sampler} reads identities, which pre-training does not: "
+                    "set it to ModalityPairSampler"
+                )
             dataset.set_train([(path, 0, camid, dsetid) for path, _, camid, dsetid in dataset.train])
         loaders = [loader for split in self.test_loader.values() for loader in split.values()]
         if on_bad_image == "skip":

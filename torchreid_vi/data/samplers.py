@@ -169,6 +169,7 @@ def _torchreids(name: str) -> SamplerFactory:
 
 
 SAMPLERS: dict[str, SamplerFactory] = {name: _torchreids(name) for name in host.samplers.AVAI_SAMPLERS}
+READ_IDENTITIES = {"RandomIdentitySampler", "CrossModalitySampler"}
 SAMPLERS |= {"CrossModalitySampler": _cross_modality, "ModalityPairSampler": _modality_pair}
 
 
