@@ -67,7 +67,7 @@ class Run:
 
 
 def epochs(steps: int, images: int) -> int:
-    """How many epochs over so many images of the larger modality make at least so many steps."""
+    """How many epochs over so many images of the larger modality make about so many steps."""
     return max(1, round(steps / (images // 32)))
 
 
