@@ -37,6 +37,14 @@ ABLATION = {
     "cycle contrast": "mmgl_cycle",
     "both": "mmgl",
 }
+LOOKS = {
+    "as above": "mmgl",
+    "contrast weighed 0.5, the paper's": "mmgl_weight",
+    "positives are the queries, own stripe masked, contrast weighed 0.1": "mmgl_query",
+    "3 stripes": "mmgl_stripes",
+    "twice as many steps": "mmgl_long",
+    "MAA and erasing": "mmgl_augmented",
+}
 BACKBONES = {"resnet18": "ResNet-18", "osnet_x0_25": "OSNet ×0.25"}
 METHODS = {"base": "Base", "mcja": "MCJA"}
 Figures = Callable[[str], list[float]]  # of every seed that ran, for a run's name with * as its seed
@@ -95,6 +103,11 @@ def report(out: Path) -> str:
             best = max(means.keys() - {"mmgl"}, key=lambda start: means[start])
             gain = f"{means['mmgl'] - means[best]:+.2f}"
             rivals.append([called, titled, f"MMGL over {STARTS[best]}", "", gain, ""])
+    looks = [
+        [n, each(stripes(run)), each(r1(f"{run}/base")), each(mean_ap(f"{run}/base"))]
+        for n, run in ((n, f"1/resnet18/{run}") for n, run in LOOKS.items())
+    ]
+    wide = {STARTS[start]: f"1/resnet18/{start}_w48/base" for start in STARTS}
     regdb = [
         [STARTS[start]]
         + [spread(reader(out, f, p)(f"{osnet}/{start}/base_regdb")) for p in (0, 1) for f in ("R1", "mAP")]
@@ -117,6 +130,12 @@ def report(out: Path) -> str:
         "Ablation: ResNet-18, Base": table(
             ["pre-trained by", *head],
             [[n, *figures(f"*/resnet18/{run}/base")] for n, run in ABLATION.items()],
+        ),
+        "Other settings of the pre-training, one seed: ResNet-18, Base": table(
+            ["pre-trained", "stripes", "R1", "mAP"], looks
+        ),
+        "Images of 96 × 48, one seed: ResNet-18, Base": table(
+            ["start", "R1", "mAP"], [[n, each(r1(run)), each(mean_ap(run))] for n, run in wide.items()]
         ),
         "Transfer to RegDB's layout, other people and cameras: OSNet ×0.25, Base": table(
             ["start", *(f"{way} {f}" for way in ("V→T", "T→V") for f in ("R1", "mAP"))], regdb

@@ -10,6 +10,7 @@ Runs that are finished are kept, interrupted ones are continued. Every part comp
   data       pre-training on 25, 50 and 100% of the identities
   transfer   pre-training on one dataset, fine-tuning on another one
   ablation   permutation alone, cycle contrast alone, both
+  looks      other settings of the pre-training and a larger image, with one seed: where to look, not what is so
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ import shutil
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-PARTS = ("accuracy", "rivals", "data", "transfer", "ablation")
+PARTS = ("accuracy", "rivals", "data", "transfer", "ablation", "looks")
 HERE = Path(__file__).resolve().parents[1]
 RESNET, OSNET = "resnet18", "osnet_x0_25"
 
@@ -40,9 +41,21 @@ COMMON = {
     "train.print_freq": 10,
 }
 #: Optimiser steps of a pre-training and of a fine-tuning, of 64 images each.
-STEPS = {"pretraining": {RESNET: 510, OSNET: 680}, "fine-tuning": 180}
+STEPS = {"pretraining": {RESNET: 510, OSNET: 680}, "fine-tuning": 360}
 #: Weights of permutation recovery and cycle contrast in the ablation; the study's own are in configs/.
 ABLATION = {"permutation": [1.0, 0.0], "cycle": [0.0, 1.0]}
+#: What is changed in MMGL's pre-training, one at a time, in the looks.
+LOOKS: dict[str, dict[str, Any]] = {
+    "weight": {"loss.weights": [1.0, 0.5]},
+    "query": {
+        "loss.weights": [1.0, 0.1],
+        "loss.part_cycle.positives": "query",
+        "loss.part_cycle.mask_self": True,
+    },
+    "stripes": {"mmgl.stripes": 3},
+    "augmented": {"data.transforms": ["maa", "random_flip", "random_crop", "random_erase"]},
+    "long": {"train.max_epoch": 12},
+}
 #: Learning rates of every pre-training and fine-tuning.
 RATES = {RESNET: 0.001, OSNET: 0.005}
 
@@ -152,6 +165,16 @@ def starts(seed: int, backbone: str) -> list[Run | str]:
     ]
 
 
+def at_width_48(start: Run | str) -> list[Run | str]:
+    """The same pre-training, and Base from it, on images half as wide again."""
+    if isinstance(start, Run):
+        start = replace(start, name=f"{start.name}_w48", settings=start.settings | {"data.width": 48})
+    else:
+        start = f"{start}_w48"
+    tuned = fine_tuning("base", start)
+    return [start, replace(tuned, settings=tuned.settings | {"data.width": 48})]
+
+
 def plan(parts: list[str], seeds: int) -> list[list[Run]]:
     """The runs, in chains: each begins with a pre-training, which those after it start from."""
     chains: dict[str, list[Run]] = {}
@@ -177,6 +200,10 @@ def plan(parts: list[str], seeds: int) -> list[list[Run]]:
         add(start, fine_tuning("base", start))
     for seed, share in product(everyone, (25, 50)) if "data" in parts else ():
         add(start := mmgl(seed, RESNET, f"mmgl_{share}", share=share), fine_tuning("base", start))
+    for look, settings in LOOKS.items() if "looks" in parts else ():
+        add(start := mmgl(1, RESNET, f"mmgl_{look}", **settings), fine_tuning("base", start))
+    for start in starts(1, RESNET) if "looks" in parts else ():
+        add(*at_width_48(start))
     for seed in everyone if "transfer" in parts else ():
         for start in starts(seed, OSNET):
             add(start, fine_tuning("base", start, "regdb"))
