@@ -41,6 +41,19 @@ def test_published_hyper_parameters():
     base = load_config("configs/base_sysu.yaml")
     assert (base.train.lr, base.train.base_lr_mult, base.train.warmup) == (0.1, 0.1, 10)
     assert (base.data.height, base.data.width, base.model.streams, base.model.last_stride) == (288, 144, 2, 1)
+    agw = load_config("configs/agw_sysu.yaml")
+    assert (agw.model.blocks, agw.model.non_local.width, agw.model.pooling) == ("non_local", 1, "gem")
+    assert (agw.loss.terms, agw.loss.weighted_triplet.squared) == (["identity", "weighted_triplet"], False)
+    caj = load_config("configs/caj_sysu.yaml")
+    assert (caj.model.blocks, caj.loss.weighted_triplet.squared) == ("non_local", True)
+    assert caj.data.second_view == ["random_flip", "pad_crop", "channel_erase", "channel_exchange"]
+    ddag = load_config("configs/ddag_sysu.yaml")
+    assert (ddag.model.ddag.parts, ddag.loss.name, ddag.model.pooling) == (3, "ddag", "avg")
+    assert ddag.train.new_layers == ["neck", "classifier", "parts", "graph"]
+    for method in (agw, caj, ddag):
+        assert (method.train.lr, method.train.max_epoch, method.model.streams) == (0.1, 81, 2)
+    journal = [load_config(f"configs/mcja_journal_{name}.yaml") for name in ("sysu", "regdb")]
+    assert [(c.model.blocks, c.model.mda.contexts) for c in journal] == [("mda", 2), ("mda", 12)]
     mmgl = load_config("configs/mmgl_sysu.yaml")
     assert (mmgl.train.lr, mmgl.train.weight_decay, mmgl.train.batch_size) == (0.1, 5e-4, 64)
     assert (mmgl.train.optim, mmgl.sgd.momentum, mmgl.sgd.nesterov) == ("sgd", 0.9, True)
@@ -52,7 +65,7 @@ def test_published_hyper_parameters():
 
 @pytest.mark.parametrize("path", [p for p in CONFIGS if p.stem.endswith("_mmgl")], ids=lambda p: p.stem)
 def test_fine_tuning_differs_from_its_method_in_the_start_alone(path):
-    method, dataset, _ = path.stem.split("_")
+    method, dataset, _ = path.stem.rsplit("_", 2)
     tuned, plain = load_config(str(path)), load_config(f"configs/{method}_{dataset}.yaml")
     pretrained = load_config(f"configs/mmgl_{dataset}.yaml")
     assert tuned.model.load_weights == f"{pretrained.data.save_dir}/backbone.pth"
@@ -119,6 +132,7 @@ def test_later_settings_win(tmp_path):
         (["train.batch_size", "0"], "at least 1"),
         (["data.type", "video"], "only image"),
         (["data.workers", "-1"], "at least 0"),
+        (["model.mda.contexts", "0"], "model.mda.contexts is 0: it must be at least 1"),
         (["train.lr", "-1"], "train.lr is -1.0: it must be above 0"),
         (["train.stepsize", "[a]"], "'train.stepsize' is 'a': expected int"),
         (["train.stepsize", "[]"], "a list of epochs"),
@@ -167,6 +181,7 @@ def test_a_missing_file_is_named():
         (["model.name", "resnet51"], "did you mean 'resnet50"),
         (["model.pooling", "gemm"], "did you mean 'gem'"),
         (["model.streams", "3"], "it is 1 or 2"),
+        (["model.blocks", "nonlocal"], "did you mean 'non_local'"),
         (["train.optim", "addam"], "did you mean 'adam'"),
         (["train.lr_scheduler", "cosinus"], "did you mean 'cosine'"),
         (["train.staged_lr", "True", "train.new_layers", "[clasifier]"], "did you mean 'classifier'"),

@@ -14,6 +14,7 @@ from yacs.config import CfgNode
 from torchreid_vi import config, host
 from torchreid_vi.data import DATASETS, VIDataManager
 from torchreid_vi.engine import (
+    DDAGEngine,
     EngineMixin,
     MMGLEngine,
     PretrainingEngine,
@@ -25,18 +26,24 @@ from torchreid_vi.engine import (
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.losses import (
     CrossModalityRetrievalLoss,
+    GraphIdentityLoss,
     HardTripletLoss,
     IdentityLoss,
     PartCycleContrastLoss,
+    PartIdentityLoss,
     PermutationRecoveryLoss,
+    WeightedTripletLoss,
 )
-from torchreid_vi.models import MMGLModel, VIModel, torchreid_model
+from torchreid_vi.models import DDAGModel, MMGLModel, VIModel, torchreid_model
 
 #: Losses by the names that ``loss.terms`` uses; each is called with its settings ``loss.<name>.*``, if any.
 LOSSES: dict[str, Callable[..., nn.Module]] = {
     "identity": IdentityLoss,
     "hard_triplet": HardTripletLoss,
+    "weighted_triplet": WeightedTripletLoss,
     "cmr": CrossModalityRetrievalLoss,
+    "part_identity": PartIdentityLoss,
+    "graph_identity": GraphIdentityLoss,
     "permutation": PermutationRecoveryLoss,
     "part_cycle": PartCycleContrastLoss,
 }
@@ -45,6 +52,7 @@ LOSSES: dict[str, Callable[..., nn.Module]] = {
 #: ``loss.terms``.
 ENGINES: dict[str, type[Any]] = {
     "vi": VIEngine,
+    "ddag": DDAGEngine,
     "mmgl": MMGLEngine,
     "softmax": SoftmaxEngine,
     "triplet": TripletEngine,
@@ -78,9 +86,12 @@ def build_model(cfg: CfgNode, num_classes: int) -> nn.Module:
 
 
 def _supervised(cfg: CfgNode, num_classes: int, pretrained: bool) -> nn.Module:
-    names = ("streams", "pooling", "last_stride")
-    options = {name: cfg.model[name] for name in names}
-    return VIModel(cfg.model.name, num_classes, pretrained=pretrained, **options)
+    return VIModel(cfg.model.name, num_classes, pretrained=pretrained, **config.model_kwargs(cfg))
+
+
+def _ddag(cfg: CfgNode, num_classes: int, pretrained: bool) -> nn.Module:
+    options = config.model_kwargs(cfg) | dict(cfg.model.ddag)
+    return DDAGModel(cfg.model.name, num_classes, pretrained=pretrained, **options)
 
 
 def _mmgl(cfg: CfgNode, num_classes: int, pretrained: bool) -> nn.Module:
@@ -105,6 +116,7 @@ def _torchreids(cfg: CfgNode, num_classes: int, pretrained: bool) -> nn.Module:
 #: a derived engine without an entry has that of the nearest base.
 MODELS: dict[type[Any], Callable[[CfgNode, int, bool], nn.Module]] = {
     VIEngine: _supervised,
+    DDAGEngine: _ddag,
     MMGLEngine: _mmgl,
     EngineMixin: _torchreids,
 }

@@ -29,6 +29,14 @@ def default_config() -> CN:
     cfg.model.pooling = "gem"  # of the feature maps: gem (p = 3) or avg
     cfg.model.last_stride = 2  # 1 keeps the resolution of the last stage, where the backbone has one
 
+    cfg.model.blocks = ""  # between the layers of a ResNet or OSNet: non_local, mda, or none
+    cfg.model.non_local = CN()
+    cfg.model.non_local.width = 1  # of its products
+    cfg.model.mda = CN()
+    cfg.model.mda.contexts = 2  # M, context vectors of an image
+    cfg.model.ddag = CN()
+    cfg.model.ddag.parts = 3  # horizontal parts that attend to each other
+
     cfg.data = CN()
     cfg.data.type = "image"  # kept for torchreid's files; video is not supported
     cfg.data.root = "reid-data"  # folder that holds the datasets' folders
@@ -40,6 +48,7 @@ def default_config() -> CN:
     cfg.data.width = 128  # of the images, in pixels
     cfg.data.combineall = False  # add query and gallery to the training images
     cfg.data.transforms = ["random_flip"]  # names of torchreid_vi.data.transforms.TRANSFORMS
+    cfg.data.second_view = []  # transforms of a second view of each visible image; no such view when empty
     cfg.data.maa = ["hue", "wg", "cc", "sj"]  # branches of Modality Alignment Augmentation that are on
     cfg.data.modalities = ["visible", "infrared"]  # modalities to train on
     cfg.data.k_tfm = 1  # independent views of each training image
@@ -96,13 +105,15 @@ def default_config() -> CN:
     cfg.adam.beta2 = 0.999  # decay of the second moment
 
     cfg.loss = CN()
-    cfg.loss.name = "vi"  # the engine: vi, mmgl (pre-training), or torchreid's softmax and triplet
+    cfg.loss.name = "vi"  # the engine: vi, ddag, mmgl (pre-training), or torchreid's softmax and triplet
     cfg.loss.terms = ["identity"]  # losses of vi and mmgl: names of torchreid_vi.build.LOSSES
     cfg.loss.weights = [1.0]  # one for each term
     cfg.loss.identity = CN()
     cfg.loss.identity.label_smoothing = 0.0  # share of the target spread over all identities
     cfg.loss.hard_triplet = CN()
     cfg.loss.hard_triplet.margin = 0.3  # distance by which a negative should be farther
+    cfg.loss.weighted_triplet = CN()
+    cfg.loss.weighted_triplet.squared = False  # compare by the squared difference, as CAJ does
     cfg.loss.cmr = CN()
     cfg.loss.cmr.epsilon = 0.5  # regularisation of the soft ranks
     cfg.loss.permutation = CN()  # MMGL's; "inferred" and "ours" mark where the public record is silent
@@ -269,6 +280,7 @@ def _at_least(least: int, *keys: str) -> dict[str, tuple[str, Callable[[Any], bo
 _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **_at_least(1, "train.batch_size", "test.batch_size", "sampler.num_instances", "data.k_tfm"),
     **_at_least(1, "train.print_freq", "mmgl.part_dim"),
+    **_at_least(1, "model.non_local.width", "model.mda.contexts", "model.ddag.parts"),
     **_at_least(2, "mmgl.stripes"),
     **_at_least(0, "data.workers", "train.max_epoch", "train.warmup", "train.seed", "train.clip_grad"),
     "train.lr": ("above 0", lambda value: value > 0),
@@ -287,7 +299,7 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 def data_kwargs(cfg: CN, use_gpu: bool) -> dict[str, Any]:
     """Arguments of :class:`~torchreid_vi.data.VIDataManager`."""
     names = (
-        "root sources targets height width transforms k_tfm norm_mean norm_std split_id combineall "
+        "root sources targets height width transforms second_view k_tfm norm_mean norm_std split_id combineall "
         "load_train_targets workers maa modalities validation on_bad_image"
     )
     return (
@@ -302,6 +314,14 @@ def data_kwargs(cfg: CN, use_gpu: bool) -> dict[str, Any]:
             "market1501_500k": cfg.market1501.use_500k_distractors,
         }
     )
+
+
+def model_kwargs(cfg: CN) -> dict[str, Any]:
+    """Arguments of :class:`~torchreid_vi.models.VIModel` but for its backbone, identities and weights."""
+    names = ("streams", "pooling", "last_stride", "blocks")
+    chosen = cfg.model.get(cfg.model.blocks)
+    options = dict(chosen) if isinstance(chosen, CN) else {}
+    return {name: cfg.model[name] for name in names} | {"block_options": options}
 
 
 def optimizer_kwargs(cfg: CN) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from torchreid_vi.losses import (
     HardTripletLoss,
     IdentityLoss,
     ReIDLoss,
+    WeightedTripletLoss,
     soft_rank,
 )
 
@@ -68,6 +69,23 @@ def triplet_by_loops(x, pids, modality, margin):
     return sum(terms) / len(terms)
 
 
+def weighted_triplet_by_loops(x, pids, modality, squared):
+    terms = []
+    for i in range(len(x)):
+        distance = [(x[i] - x[j]).pow(2).sum().clamp(min=1e-12).sqrt() for j in range(len(x))]
+        positives = [d for d, pid in zip(distance, pids, strict=True) if pid == pids[i]]
+        negatives = [d for d, pid in zip(distance, pids, strict=True) if pid != pids[i]]
+        positive = sum(d.exp() * d for d in positives) / sum(d.exp() for d in positives)
+        negative = sum((-d).exp() * d for d in negatives) / sum((-d).exp() for d in negatives)
+        if squared:
+            sign = 1 if negative >= positive else -1
+            square = (positive - negative).pow(2)
+            terms.append(torch.log(1 + torch.exp(-sign * (square if square < 88 else square * 0 + 88))))
+        else:
+            terms.append(torch.log(1 + torch.exp(-(negative - positive))))
+    return sum(terms) / len(terms)
+
+
 def identity_by_loops(x, pids, modality, smoothing):
     total = 0.0
     for row, pid in zip(x, pids, strict=True):
@@ -83,6 +101,8 @@ ORACLES = [
     (CrossModalityRetrievalLoss(0.1), lambda *b: cmr_by_loops(*b, 0.1)),
     (CrossModalityRetrievalLoss(0.01), lambda *b: cmr_by_loops(*b, 0.01)),
     (HardTripletLoss(0.3), lambda *b: triplet_by_loops(*b, 0.3)),
+    (WeightedTripletLoss(), lambda *b: weighted_triplet_by_loops(*b, False)),
+    (WeightedTripletLoss(squared=True), lambda *b: weighted_triplet_by_loops(*b, True)),
     (IdentityLoss(), lambda *b: identity_by_loops(*b, 0.0)),
     (IdentityLoss(0.1), lambda *b: identity_by_loops(*b, 0.1)),
 ]

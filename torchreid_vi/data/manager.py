@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 from tqdm import tqdm
 
 from torchreid_vi import host
@@ -24,6 +24,8 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         sources: names of the training datasets (or one name), a visible-infrared one first.
         targets: names of the test datasets; the sources when left out.
         transforms: names from :data:`torchreid_vi.data.transforms.TRANSFORMS`.
+        second_view: names of the transforms of a second view of each visible image, which joins the batch
+            as an image of its own; none when empty.
         maa: branches of Modality Alignment Augmentation that are on.
         modalities: which modalities to train on, ``visible`` and ``infrared``.
         train_sampler: a name from :data:`torchreid_vi.data.samplers.SAMPLERS`.
@@ -47,6 +49,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         sources: str | Sequence[str],
         targets: str | Sequence[str] = (),
         transforms: str | Sequence[str] = ("random_flip",),
+        second_view: Sequence[str] = (),
         maa: Sequence[str] = tuple(MAA),
         modalities: Sequence[str] = ("visible", "infrared"),
         train_sampler: str = "RandomSampler",
@@ -75,7 +78,11 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         if on_bad_image not in ("error", "skip"):
             raise unknown_name("value of data.on_bad_image", on_bad_image, ("error", "skip"))
         settings = Settings(height, width, norm_mean, norm_std, maa)
-        train_transform = build_train_transform(transforms, settings)
+        train_transform = build_train_transform(transforms, settings, second_view)
+        if second_view and kwargs.get("k_tfm", 1) > 1:
+            raise InputError(
+                f"data.k_tfm is {kwargs['k_tfm']} with a data.second_view: set it to 1, or leave the view out"
+            )
         try:
             super().__init__(
                 sources=sources,
@@ -134,6 +141,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
             num_workers=self.train_loader.num_workers,
             pin_memory=self.use_gpu,
             drop_last=True,
+            collate_fn=join_views if second_view else None,
         )
         if not len(self.train_loader):
             raise InputError(
@@ -171,6 +179,11 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         number = f"{len({item[1] for item in items})} training identities, " if identities else ""
         print(f"=> Holding out {number}{len(items)} images for validation")
         return loaders
+
+
+def join_views(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A batch of samples whose images are lists of views: every view becomes a sample of its own."""
+    return default_collate([sample | {"img": view} for sample in samples for view in sample["img"]])
 
 
 def _some_identities(dataset: VIDataset, share: float) -> list[bool]:

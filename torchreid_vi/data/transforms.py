@@ -1,7 +1,8 @@
 """Training transforms by name: torchreid's own, and what visible-infrared training adds to them.
 
 The order in which they apply is that of :data:`TRANSFORMS`, whatever the order they are named in, as in
-torchreid. Modality Alignment Augmentation is that of MCJA (arXiv 2307.08316), from its formulas.
+torchreid. Modality Alignment Augmentation is that of MCJA (arXiv 2307.08316) and the exchange of channels
+that of CAJ (ICCV 2021), from their formulas.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 from torchvision import transforms as tv
 
 from torchreid_vi import host
@@ -107,6 +109,24 @@ class ModalityAlignment:
         return f"ModalityAlignment({', '.join(self.branches)})"
 
 
+# Channel exchange: normalised tensor (3, H, W) → the same shape
+
+
+def channel_exchange(image: Tensor) -> Tensor:
+    """One of the three channels, drawn uniformly, in all three places."""
+    return image[random.randrange(3)].expand_as(image).clone()
+
+
+def channel_grey(image: Tensor) -> Tensor:
+    """With equal chances one of the three channels in all places, or, half of the time, their grey mix."""
+    case = random.randrange(4)
+    if case < 3:
+        return image[case].expand_as(image).clone()
+    if random.random() < 0.5:
+        return tv.functional.rgb_to_grayscale(image, num_output_channels=3).clone()
+    return image
+
+
 # The chain
 
 
@@ -143,29 +163,53 @@ TRANSFORMS: dict[str, Step] = {
     # torchreid's erasing: area 0.02–0.4, aspect 0.3–1/0.3, filled with the mean colour's values.
     "random_erase": Step(lambda s: host.transforms.RandomErasing(mean=s.norm_mean), on_tensor=True),
     # MCJA's erasing: area 0.02–0.3, aspect 0.3–3.3, filled with zero after normalisation.
+    # CAJ's erasing: torchreid's, filled with the mean colour of CIFAR-10 after normalisation.
+    "channel_erase": Step(
+        lambda s: host.transforms.RandomErasing(mean=[0.4914, 0.4822, 0.4465]), on_tensor=True
+    ),
+    "channel_exchange": Step(lambda s: channel_exchange, on_tensor=True, modalities=(Modality.VISIBLE,)),
+    "channel_grey": Step(lambda s: channel_grey, on_tensor=True, modalities=(Modality.INFRARED,)),
     "random_erase_zero": Step(lambda s: tv.RandomErasing(scale=(0.02, 0.3), value=0), on_tensor=True),
 }
 
 
-def build_train_transform(names: Sequence[str], settings: Settings) -> ModalityTransform:
+class Views:
+    """Several views of an image, each by a transform of its own, as a list."""
+
+    def __init__(self, *transforms: Transform) -> None:
+        self.transforms = transforms
+
+    def __call__(self, image: Image.Image) -> list[Any]:
+        return [transform(image) for transform in self.transforms]
+
+    def __repr__(self) -> str:
+        return f"Views({', '.join(map(repr, self.transforms))})"
+
+
+def build_train_transform(
+    names: Sequence[str], settings: Settings, second: Sequence[str] = ()
+) -> ModalityTransform:
     """The training transform of each modality.
 
     Args:
         names: keys of :data:`TRANSFORMS`.
         settings: image size, normalisation and MAA's branches.
+        second: those of a second view of each visible image. With any, the transforms return lists of
+            views: two of a visible image and one of an infrared one.
 
     Raises:
         InputError: for an unknown name.
     """
-    names = [name.lower() for name in names]
-    for name in names:
-        if name not in TRANSFORMS:
-            raise unknown_name("transform in data.transforms", name, TRANSFORMS)
+    names, second = [name.lower() for name in names], [name.lower() for name in second]
+    for key, chosen in (("transforms", names), ("second_view", second)):
+        for name in chosen:
+            if name not in TRANSFORMS:
+                raise unknown_name(f"transform in data.{key}", name, TRANSFORMS)
 
     if settings.height < 1 or settings.width < 1:
         raise InputError(f"data.height {settings.height} and data.width {settings.width} must be at least 1")
 
-    def chain(modality: Modality) -> Transform:
+    def chain(modality: Modality, names: Sequence[str]) -> Transform:
         chosen = [s for n, s in TRANSFORMS.items() if n in names and modality in s.modalities]
         on_image = [step.build(settings) for step in chosen if not step.on_tensor]
         on_tensor = [step.build(settings) for step in chosen if step.on_tensor]
@@ -173,4 +217,7 @@ def build_train_transform(names: Sequence[str], settings: Settings) -> ModalityT
         normalise = tv.Normalize(settings.norm_mean, settings.norm_std)
         return tv.Compose([resize, *on_image, tv.ToTensor(), normalise, *on_tensor])
 
-    return ModalityTransform(chain(Modality.VISIBLE), chain(Modality.INFRARED))
+    visible, infrared = (chain(modality, names) for modality in Modality)
+    if second:
+        return ModalityTransform(Views(visible, chain(Modality.VISIBLE, second)), Views(infrared))
+    return ModalityTransform(visible, infrared)

@@ -1,6 +1,7 @@
 """Engines on torchreid's training loop."""
 
 from torchreid_vi.engine.base import CHECKPOINTS, EngineMixin, seed_everything
+from torchreid_vi.engine.ddag import DDAGEngine
 from torchreid_vi.engine.host import SoftmaxEngine, TripletEngine
 from torchreid_vi.engine.mmgl import MMGLEngine
 from torchreid_vi.engine.pretraining import BACKBONE, PretextResult, PretrainingEngine
@@ -10,6 +11,7 @@ from torchreid_vi.engine.vi import VIEngine
 __all__ = [
     "BACKBONE",
     "CHECKPOINTS",
+    "DDAGEngine",
     "EngineMixin",
     "MMGLEngine",
     "PretextResult",

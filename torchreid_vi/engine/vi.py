@@ -19,19 +19,23 @@ class VIEngine(StepEngine):
     :class:`~torchreid_vi.engine.step.StepEngine`'s.
     """
 
-    outputs = VIOutput._fields
+    outputs: tuple[str, ...] = VIOutput._fields
 
     def forward_backward(self, data: dict[str, Any]) -> dict[str, Any]:
         """One step on a batch; returns each loss and the accuracy of the classifier in percent."""
         images, pids, modality = self.parse_data_for_train(data)
         with self.autocast():
-            outputs = self.model(images, modality)
+            outputs = self.predict(images, modality, pids)
         values = {
             name: loss(getattr(outputs, read_by(loss)), pids, modality)
             for name, (loss, _) in self.losses.items()
         }
         accuracy = 100 * (outputs.logits.argmax(1) == pids).float().mean()
         return self.step(values) | {"acc": accuracy}
+
+    def predict(self, images: Tensor, modality: Tensor, pids: Tensor) -> Any:
+        """What the model returns in training for images (B, 3, H, W), their modality and identity (B,)."""
+        return self.model(images, modality)
 
     def embed(self, images: Tensor, modality: Tensor) -> Tensor:
         return self.model(images, modality)

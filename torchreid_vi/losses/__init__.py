@@ -1,7 +1,7 @@
 """Losses on a batch: ``loss(inputs (B, …), targets …)`` → a scalar tensor."""
 
 from torchreid_vi.losses.base import ReIDLoss
-from torchreid_vi.losses.identity import IdentityLoss
+from torchreid_vi.losses.identity import GraphIdentityLoss, IdentityLoss, PartIdentityLoss
 from torchreid_vi.losses.part_cycle import PartCycleContrastLoss
 from torchreid_vi.losses.permutation import (
     PermutationRecoveryLoss,
@@ -12,15 +12,18 @@ from torchreid_vi.losses.permutation import (
 )
 from torchreid_vi.losses.retrieval import CrossModalityRetrievalLoss
 from torchreid_vi.losses.soft_rank import soft_rank
-from torchreid_vi.losses.triplet import HardTripletLoss
+from torchreid_vi.losses.triplet import HardTripletLoss, WeightedTripletLoss
 
 __all__ = [
     "CrossModalityRetrievalLoss",
+    "GraphIdentityLoss",
     "HardTripletLoss",
     "IdentityLoss",
     "PartCycleContrastLoss",
+    "PartIdentityLoss",
     "PermutationRecoveryLoss",
     "ReIDLoss",
+    "WeightedTripletLoss",
     "exact_match",
     "residual",
     "sinkhorn",

@@ -1,15 +1,24 @@
 """Models: torchreid's backbones with visible-infrared heads, and their weights."""
 
 from torchreid_vi.models.backbone import Backbone, torchreid_model
+from torchreid_vi.models.blocks import BLOCKS, ModalityDistributionAdapter, NonLocal
+from torchreid_vi.models.ddag import DDAGModel, DDAGOutput, GraphAttention, PartAttention
 from torchreid_vi.models.mmgl import MMGLModel, MMGLOutput
 from torchreid_vi.models.vi import POOLING, VIModel, VIOutput
 from torchreid_vi.models.weights import load_weights, read_checkpoint, save_backbone
 
 __all__ = [
+    "BLOCKS",
     "POOLING",
     "Backbone",
+    "DDAGModel",
+    "DDAGOutput",
+    "GraphAttention",
     "MMGLModel",
     "MMGLOutput",
+    "ModalityDistributionAdapter",
+    "NonLocal",
+    "PartAttention",
     "VIModel",
     "VIOutput",
     "load_weights",

@@ -14,8 +14,11 @@ from torch.nn import functional as F
 from torchreid_vi import host
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.modality import Modality
+from torchreid_vi.models.blocks import BLOCKS
 
 HEADS = ("classifier", "fc")  # what torchreid's models call what follows their feature maps
+INSERTED = "_inserted"  # how the names of blocks between layers end
+_STAGES = (("layer2", "layer3"), ("conv3", "conv4"))  # what ResNets and OSNets call the stages that get them
 _STEM = ("conv1", "bn1", "layer0")  # what they call their first layers
 
 
@@ -59,6 +62,51 @@ class Backbone(nn.Module):
         elif streams != 1:
             raise InputError(f"model.streams is {streams}: it is 1 or 2")
         self.channels = self.maps_of(256, 128).shape[1]
+
+    def insert(self, name: str, **options: Any) -> None:
+        """Puts blocks where AGW and MCJA have them in a ResNet: after the last two layers of its second
+        stage and the last three of its third, or as many as there are.
+
+        The layers keep their names, so weights from without the blocks still fit.
+
+        Args:
+            name: from :data:`~torchreid_vi.models.blocks.BLOCKS`.
+            **options: of the block.
+
+        Raises:
+            InputError: for an unknown name, an option the block refuses, or a model without such stages.
+        """
+        if name not in BLOCKS:
+            raise unknown_name("blocks in model.blocks", name, BLOCKS)
+        stages = next((names for names in _STAGES if all(_is_stage(self.trunk, n) for n in names)), None)
+        if stages is None:
+            raise InputError(
+                f"model.name {self.name} has neither layer2 and layer3 nor conv3 and conv4 to put model.blocks "
+                "into: choose a ResNet or an OSNet, or leave model.blocks empty"
+            )
+        for stage, number in zip(stages, (2, 3), strict=True):
+            layers = list(getattr(self.trunk, stage).named_children())
+            widths = self._widths([layer for _, layer in layers])
+            longer: OrderedDict[str, nn.Module] = OrderedDict()
+            for i, (called, layer) in enumerate(layers):
+                longer[called] = layer
+                if i >= len(layers) - number:
+                    try:
+                        longer[f"{called}{INSERTED}"] = BLOCKS[name](widths[i], **options)
+                    except (TypeError, ValueError, RuntimeError) as error:
+                        raise InputError(f"model.{name}: {error}") from error
+            setattr(self.trunk, stage, nn.Sequential(longer))
+
+    def _widths(self, layers: list[nn.Module]) -> list[int]:
+        """How many channels the maps have after each layer."""
+        widths: list[int] = []
+        hooks = [
+            layer.register_forward_hook(lambda _, __, out: widths.append(out.shape[1])) for layer in layers
+        ]
+        self.maps_of(256, 128)
+        for hook in hooks:
+            hook.remove()
+        return widths
 
     def forward(self, images: Tensor, modality: Tensor | None = None) -> Tensor:
         """Feature maps (B, C, H′, W′) of images (B, 3, H, W); two streams need their modality (B,)."""
@@ -124,6 +172,10 @@ def _maps(trunk: nn.Module) -> Callable[[Tensor], Tensor] | None:
         return cast(Callable[[Tensor], Tensor], trunk.featuremaps)
     features = getattr(trunk, "features", None)
     return (lambda images: F.relu(features(images))) if callable(features) else None
+
+
+def _is_stage(trunk: nn.Module, name: str) -> bool:
+    return isinstance(getattr(trunk, name, None), nn.Sequential)
 
 
 def _keep_resolution(trunk: nn.Module, name: str) -> None:

@@ -25,6 +25,11 @@ class VIOutput(NamedTuple):
     logits: Tensor
 
 
+def full_precision(values: Tensor) -> Tensor:
+    """The values, in float32 where they come in half precision."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
 class GeM(nn.Module):
     """Generalised mean pooling, (mean xᵖ)^(1/p), of maps (B, C, H, W) to (B, C), in float32.
 
@@ -40,8 +45,7 @@ class GeM(nn.Module):
         self.p = p
 
     def forward(self, maps: Tensor) -> Tensor:
-        maps = maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
-        return (maps.clamp(min=0) ** self.p).mean((2, 3)).add(1e-12) ** (1 / self.p)
+        return (full_precision(maps).clamp(min=0) ** self.p).mean((2, 3)).add(1e-12) ** (1 / self.p)
 
 
 class AveragePooling(nn.Module):
@@ -52,6 +56,14 @@ class AveragePooling(nn.Module):
 
 
 POOLING: dict[str, type[nn.Module]] = {"gem": GeM, "avg": AveragePooling}
+
+
+def neck(channels: int) -> nn.BatchNorm1d:
+    """A batch normalisation without a shift, of features (B, C)."""
+    norm = nn.BatchNorm1d(channels)
+    # A bias frozen at zero is no bias: torchreid unfreezes every parameter at each epoch.
+    norm.register_parameter("bias", None)
+    return norm
 
 
 class VIModel(nn.Module):
@@ -68,6 +80,9 @@ class VIModel(nn.Module):
         pooling: ``gem`` or ``avg``.
         last_stride: 1 keeps the last stage's resolution, where the backbone has one.
         pretrained: start from torchreid's ImageNet weights.
+        blocks: between the layers of the backbone, a name from
+            :data:`~torchreid_vi.models.blocks.BLOCKS`, or "" for none.
+        block_options: their settings.
         loss: ``softmax`` or ``triplet``, for torchreid's engines alone.
     """
 
@@ -79,17 +94,19 @@ class VIModel(nn.Module):
         pooling: str = "gem",
         last_stride: int = 2,
         pretrained: bool = False,
+        blocks: str = "",
+        block_options: dict[str, Any] | None = None,
         loss: str = "softmax",
     ) -> None:
         super().__init__()
         if pooling not in POOLING:
             raise unknown_name("pooling in model.pooling", pooling, POOLING)
         self.backbone = Backbone(backbone, streams, last_stride, pretrained)
+        if blocks:
+            self.backbone.insert(blocks, **(block_options or {}))
         self.pooling = POOLING[pooling]()
         self.feature_dim = self.backbone.channels
-        self.neck = nn.BatchNorm1d(self.feature_dim)
-        # A bias frozen at zero is no bias: torchreid unfreezes every parameter at each epoch.
-        self.neck.register_parameter("bias", None)
+        self.neck = neck(self.feature_dim)
         self.classifier = nn.Linear(self.feature_dim, num_classes, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.001)
         self.loss = loss

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.modality import Modality
-from torchreid_vi.models.backbone import HEADS, Backbone
+from torchreid_vi.models.backbone import HEADS, INSERTED, Backbone
 
 STEMS = ("average", "visible", "infrared")  # what a one-stream model can take of two stems
 
@@ -190,7 +190,14 @@ def _shared_name(name: str) -> tuple[str, str | None]:
 
 
 def _is_head(name: str, own: Iterable[str]) -> bool:
-    """Whether a tensor comes after the feature maps of the model whose tensors have the names ``own``."""
+    """Whether a tensor is none of torchreid's backbone: a block between its layers, or after its maps.
+
+    Args:
+        name: of the tensor.
+        own: the names of all tensors of its model.
+    """
+    if f"{INSERTED}." in name:
+        return True
     if any(other.startswith("backbone.") for other in own):
         return not name.startswith("backbone.")
     return name.startswith(tuple(f"{head}." for head in HEADS))
