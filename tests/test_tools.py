@@ -180,7 +180,7 @@ BAD = {
     ),
     "torchreid's dataset": (["-t", "cuhk03"], "a dataset cannot be loaded"),
     "views for torchreid": (["loss.name", "softmax", "data.k_tfm", "2"], "data.k_tfm is 2"),
-    "rerank": (["test.rerank", "True"], "test.rerank"),
+    "visrank": (["test.visrank", "True"], "test.visrank"),
     "stripes that do not divide": (
         "loss.name mmgl loss.terms [permutation] loss.weights [1.0] data.validation 0.1 "  # noqa: SIM905
         "sampler.train_sampler ModalityPairSampler".split(),
@@ -194,8 +194,14 @@ BAD = {
     "pictures of a pretext": (
         "loss.name mmgl loss.terms [permutation] loss.weights [1.0] data.validation 0.1 data.height 96 "  # noqa: SIM905
         "sampler.train_sampler ModalityPairSampler test.visrank True".split(),
-        "test.rerank and test.visrank are for torchreid's own datasets",
+        "test.visrank is for torchreid's own datasets",
     ),
+    "re-ranking of a pretext": (
+        "loss.name mmgl loss.terms [permutation] loss.weights [1.0] data.validation 0.1 data.height 96 "  # noqa: SIM905
+        "sampler.train_sampler ModalityPairSampler test.mser True".split(),
+        "pre-training retrieves nothing",
+    ),
+    "a re-ranking out of range": (["test.mser", "True", "mser.weight", "2"], "the weight lies in [0, 1]"),
     "save_dir in a file": (["data.save_dir", "taken/x"], "data.save_dir"),
 }
 

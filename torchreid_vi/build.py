@@ -24,6 +24,7 @@ from torchreid_vi.engine import (
     VIEngine,
 )
 from torchreid_vi.errors import InputError, unknown_name
+from torchreid_vi.evaluation import Reranking
 from torchreid_vi.losses import (
     CrossModalityRetrievalLoss,
     GraphIdentityLoss,
@@ -167,6 +168,7 @@ def build_engine(cfg: CfgNode, datamanager: Any, model: nn.Module, use_gpu: bool
     cls = _engine(cfg)
     optimizer = build_optimizer(cfg, model)
     options = config.engine_kwargs(cfg) | {"scheduler": build_scheduler(cfg, optimizer), "use_gpu": use_gpu}
+    options |= {"rerankings": build_rerankings(cfg)}
     if issubclass(cls, StepEngine):
         options |= {
             "losses": build_losses(cfg),
@@ -182,6 +184,16 @@ def build_engine(cfg: CfgNode, datamanager: Any, model: nn.Module, use_gpu: bool
         options |= {"orders": cfg.mmgl.orders}
     with _said(f"the {cfg.loss.name} engine's settings"):
         return cls(datamanager, model, optimizer, **options)
+
+
+def build_rerankings(cfg: CfgNode) -> list[Reranking]:
+    """What ``test.rerank`` and ``test.mser`` report beside the plain figures."""
+    chosen = []
+    if cfg.test.rerank:
+        chosen.append(Reranking("k-reciprocal", **cfg.rerank))
+    if cfg.test.mser:
+        chosen.append(Reranking("MSER", expand=False, spectra=True, **cfg.mser))
+    return chosen
 
 
 def _say_what_is_ignored(cfg: CfgNode) -> None:

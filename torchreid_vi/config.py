@@ -150,9 +150,19 @@ def default_config() -> CN:
     cfg.test.evaluate = False  # evaluate only
     cfg.test.eval_freq = -1  # epochs between tests; -1 tests after the last epoch alone
     cfg.test.start_eval = 0  # epoch from which eval_freq counts
-    cfg.test.rerank = False  # torchreid's datasets alone
+    cfg.test.rerank = False  # also report k-reciprocal re-ranking; it uses all queries at once
+    cfg.test.mser = False  # also report MSER (MCJA's journal version); it uses all queries at once
     cfg.test.visrank = False  # torchreid's datasets alone
     cfg.test.visrank_topk = 10  # see visrank
+    cfg.rerank = CN()  # k-reciprocal re-ranking of our datasets; torchreid's have these numbers fixed
+    cfg.rerank.k1 = 20  # neighbours that have to find each other
+    cfg.rerank.k2 = 6  # neighbours whose encodings are averaged
+    cfg.rerank.weight = 0.3  # λ of the plain distance
+    cfg.mser = CN()  # published for SYSU-MM01; RegDB's are in its file
+    cfg.mser.k1 = 40  # as above
+    cfg.mser.k2 = 20  # as above
+    cfg.mser.weight = 0.3  # as above
+    cfg.mser.among_queries = True  # look for neighbours among the queries alone
     return cfg
 
 
@@ -360,7 +370,9 @@ def resumable(cfg: CN) -> dict[str, Any]:
     if cfg.train.lr_scheduler != "cosine":  # the only schedule that depends on the last epoch
         free.add("train.max_epoch")
     return {
-        key: value for key, value in _flat(cfg).items() if key not in free and not key.startswith("test.")
+        key: value
+        for key, value in _flat(cfg).items()
+        if key not in free and not key.startswith(("test.", "rerank.", "mser."))
     }
 
 

@@ -60,10 +60,13 @@ def run(cfg: CfgNode) -> list[Result] | list[PretextResult]:
             model = model.cuda()
         engine = build.build_engine(cfg, datamanager, model, use_gpu)
         ours = engine.check_targets() or isinstance(engine, PretrainingEngine)
-        if ours and (cfg.test.rerank or cfg.test.visrank):
+        if isinstance(engine, PretrainingEngine) and (cfg.test.rerank or cfg.test.mser):
             raise InputError(
-                "test.rerank and test.visrank are for torchreid's own datasets: leave them False"
+                "test.rerank and test.mser re-rank what is retrieved, and pre-training retrieves nothing: "
+                "leave them False"
             )
+        if ours and cfg.test.visrank:
+            raise InputError("test.visrank is for torchreid's own datasets: leave it False")
         if cfg.model.resume:
             cfg.train.start_epoch = engine.resume(read_checkpoint(cfg.model.resume))
             print(f"=> Resumed after epoch {cfg.train.start_epoch} from {cfg.model.resume}")

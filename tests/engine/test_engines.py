@@ -2,12 +2,15 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from engine_helpers import assert_identical, run, weights
+from PIL import Image
 from torch import nn
 
 from torchreid_vi import ENGINES, InputError, build
+from torchreid_vi.data.datasets.base import read_image
 from torchreid_vi.engine import VIEngine
 from torchreid_vi.models import VIOutput, read_checkpoint
 
@@ -274,3 +277,25 @@ def test_a_step_on_a_gpu(make, precision):
     )
     gpu.model.train()
     assert math.isfinite(gpu.forward_backward(next(iter(gpu.train_loader)))["loss"].item())
+
+
+def test_reranking_reports_beside_every_protocol_with_the_features_of_each_channel(make):
+    engine, cfg = make(test__rerank=True, test__mser=True)
+    run(engine, cfg, test_only=True)
+    said = [(result.name, result.settings["reranking"].split(" (")[0]) for result in engine.results]
+    assert said == [
+        (name, how)
+        for name in ("all/1-shot/official", "indoor/1-shot/official")
+        for how in ("none", "k-reciprocal", "MSER")
+    ]
+    loaders = list(engine.test_loader["vi_synthetic"].values())
+    engine.model.eval()
+    green, _ = engine.extract(loaders, channel=1)
+    dataset = loaders[1].dataset
+    plain = dataset.transform
+    pixels = np.asarray(read_image(dataset.data[0][0]))
+    copied = Image.fromarray(np.repeat(pixels[..., 1:2], 3, axis=2))
+    with torch.no_grad():
+        expected = engine.model(plain(copied)[None], torch.zeros(1, dtype=torch.long))[0]
+    torch.testing.assert_close(torch.from_numpy(green[0]), expected, atol=1e-4, rtol=1e-3)
+    assert len(green) == len(dataset)

@@ -6,6 +6,8 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 from tqdm import tqdm
 
@@ -101,6 +103,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
                 f"a dataset cannot be loaded ({error}): check --root, or prepare it by hand"
             ) from error
         self.transform_tr = train_transform
+        self.norm_mean, self.norm_std = (torch.tensor(norm)[:, None, None] for norm in (norm_mean, norm_std))
         dataset: Any = self.train_loader.dataset
         if not isinstance(dataset, VIDataset):
             raise InputError(f"data.sources begins with {sources[0]}: name a visible-infrared dataset first")
@@ -153,6 +156,11 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
             print(
                 "=> random_patch keeps patches in each loading process: repeat with the same data.workers ≥ 1"
             )
+
+    def one_channel(self, images: Tensor, channel: int) -> Tensor:
+        """Normalised images (B, 3, H, W) as they were had one of their channels been in all three places."""
+        grey = images[:, channel, None] * self.norm_std[channel] + self.norm_mean[channel]
+        return (grey - self.norm_mean) / self.norm_std
 
     def _require_identities(self) -> None:
         for name in (*self.sources, *self.targets):

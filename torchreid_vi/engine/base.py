@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from torchreid_vi.engine.evaluating import EvaluationMixin
 from torchreid_vi.errors import InputError
-from torchreid_vi.evaluation import PROTOCOLS, evaluate
+from torchreid_vi.evaluation import PROTOCOLS, Reranking, evaluate
 
 CHECKPOINTS = "checkpoints"
 
@@ -34,6 +34,7 @@ class EngineMixin(EvaluationMixin):
         protocols: names of the protocols to evaluate, of those the target's family has; its default
             ones when empty.
         flip: average each feature with that of the mirrored image.
+        rerankings: each adds a result to that of every protocol.
         settings: what a run that continues this one has to share; kept in its checkpoints.
     """
 
@@ -43,12 +44,14 @@ class EngineMixin(EvaluationMixin):
         seed: int = 1,
         protocols: Sequence[str] = (),
         flip: bool = False,
+        rerankings: Sequence[Reranking] = (),
         settings: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.settings = settings or {}
         self.seed, self.protocols, self.flip = seed, list(protocols), flip
+        self.rerankings = list(rerankings)
         self.save_dir = Path("log")
         self.results = []
         self.best = -1.0  # mAP of the best epoch on the validation split

@@ -19,6 +19,7 @@ from torchreid_vi.evaluation import (
     PROTOCOLS,
     RANKS,
     Protocol,
+    Reranking,
     Result,
     TestSet,
     choose,
@@ -26,6 +27,7 @@ from torchreid_vi.evaluation import (
     format_table,
     trials,
 )
+from torchreid_vi.modality import Modality
 
 
 class EvaluationMixin:
@@ -37,6 +39,7 @@ class EvaluationMixin:
     results: list[Result]  # of the last test
     protocols: list[str]
     flip: bool
+    rerankings: list[Reranking]
 
     def check_targets(self: Any) -> set[str]:
         """Finds out before training whether every target can be evaluated after it.
@@ -99,17 +102,43 @@ class EvaluationMixin:
         features, test_set = self.extract([query_loader, gallery_loader])
         protocols = self._choose(dataset, test_set)
         about = {"name": dataset_name, "synthetic": dataset.synthetic, "split": dataset.split_id}
-        results = evaluate(features, test_set, protocols, about, dist_metric, normalize_feature, self.flip)
+        spectra = None
+        if any(how.spectra for how in self.rerankings):
+            spectra = np.stack(
+                [self.extract([query_loader, gallery_loader], channel)[0] for channel in range(3)]
+            )
+        results = evaluate(
+            features,
+            test_set,
+            protocols,
+            about,
+            dist_metric,
+            normalize_feature,
+            self.flip,
+            self.rerankings,
+            spectra,
+        )
         self.results += results
         return results[0].mean("R1") / 100, results[0].mean("mAP") / 100
 
     @torch.inference_mode()
-    def extract(self: Any, loaders: Sequence[DataLoader]) -> tuple[np.ndarray, TestSet]:
-        """Features (N, D) of every image of the loaders, and what the images are."""
+    def extract(
+        self: Any, loaders: Sequence[DataLoader], channel: int | None = None
+    ) -> tuple[np.ndarray, TestSet]:
+        """Features (N, D) of every image of the loaders, and what the images are.
+
+        With a ``channel``, the features of the visible images alone, with that channel in all places.
+        """
         parts = []
         for loader in loaders:
             for batch in tqdm(loader, desc="extracting features", unit="batch", leave=False):
                 images, modality = batch["img"], batch["modality"]
+                if channel is not None:
+                    visible = modality == Modality.VISIBLE
+                    images, modality = images[visible], modality[visible]
+                    if not len(images):
+                        continue
+                    images = self.datamanager.one_channel(images, channel)
                 if self.use_gpu:
                     images, modality = images.cuda(), modality.cuda()
                 features = self.embed(images, modality)

@@ -3,6 +3,7 @@
 from torchreid_vi.evaluation.evaluate import RANKS, Result, distance_matrix, evaluate
 from torchreid_vi.evaluation.protocols import PROTOCOLS, Protocol, TestSet, choose, trials
 from torchreid_vi.evaluation.ranking import Ranking, cmc, rank
+from torchreid_vi.evaluation.rerank import Reranking
 from torchreid_vi.evaluation.table import format_table
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "RANKS",
     "Protocol",
     "Ranking",
+    "Reranking",
     "Result",
     "TestSet",
     "choose",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.evaluation.protocols import Protocol, TestSet, Trial, excluded, trials
 from torchreid_vi.evaluation.ranking import cmc, rank
+from torchreid_vi.evaluation.rerank import Reranking
+from torchreid_vi.modality import Modality
 
 RANKS = (1, 5, 10, 20)
 
@@ -64,6 +67,8 @@ def evaluate(
     metric: str = "cosine",
     normalise: bool = True,
     flip: bool = False,
+    rerankings: Sequence[Reranking] = (),
+    spectra: np.ndarray | None = None,
 ) -> list[Result]:
     """Evaluates every protocol on the features of a test set.
 
@@ -75,13 +80,16 @@ def evaluate(
         metric: ``cosine`` or ``euclidean``.
         normalise: L2-normalise the features first; the cosine always does.
         flip: whether the features are averaged over an image and its mirror image; only stated.
+        rerankings: each adds a result to that of every protocol.
+        spectra: (3, V, D) features of the V visible images, in order, with one channel in all places; for a
+            re-ranking that asks for them.
 
     Raises:
         InputError: for an unknown metric, or a protocol the test set has no images for.
     """
     normalise = normalise or metric == "cosine"
-    if normalise:
-        features = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    unit = _unit(features)
+    features = unit if normalise else features
     stated = {"metric": metric, "normalised": normalise, "flip": flip, "reranking": "none"}
     cache: dict[tuple[int, int], _Distances] = {}
     results = []
@@ -90,10 +98,41 @@ def evaluate(
         if sides not in cache:
             cache[sides] = _Distances(features, test_set.of("modality"), sides, metric)
         result = Result(dataset, name, protocol, stated)
+        reranked = [
+            Result(
+                dataset,
+                name,
+                protocol,
+                stated | {"metric": "re-ranked", "normalised": True, "reranking": str(how)},
+            )
+            for how in rerankings
+        ]
         for trial in trials(protocol, test_set):
             result.trials.append(_evaluate_trial(cache[sides].between(trial), trial, protocol, test_set))
-        results.append(result)
+            for how, other in zip(rerankings, reranked, strict=True):
+                versions = (_versions(unit, spectra, test_set, side, how) for side in trial)
+                other.trials.append(_evaluate_trial(how(*versions), trial, protocol, test_set))
+        results += [result, *reranked]
     return results
+
+
+def _unit(features: np.ndarray) -> np.ndarray:
+    """The features, L2-normalised."""
+    return features / np.maximum(np.linalg.norm(features, axis=-1, keepdims=True), 1e-12)
+
+
+def _versions(
+    features: np.ndarray, spectra: np.ndarray | None, test_set: TestSet, side: np.ndarray, how: Reranking
+) -> list[np.ndarray]:
+    """Features of one side of a trial, in all versions if it is visible and they are asked for."""
+    versions = [features[side]]
+    visible = test_set.of("modality") == Modality.VISIBLE
+    if how.spectra and visible[side].all():
+        if spectra is None:
+            raise ValueError(f"{how.name} needs the features of visible images in each spectrum")
+        place = np.cumsum(visible) - 1
+        versions += [_unit(spectrum[place[side]]) for spectrum in spectra]
+    return versions
 
 
 def _evaluate_trial(

@@ -12,7 +12,7 @@ _FIGURES = (*(f"R{k}" for k in RANKS), "mAP", "mINP")
 def format_table(results: Sequence[Result]) -> str:
     """A table of results in percent, mean ± standard deviation over the trials, with what it shows."""
     lines = []
-    width = max(len(result.name) for result in results)
+    width = max(len(_name(result)) for result in results)
     for dataset in {str(result.dataset): result.dataset for result in results}.values():
         shown = [result for result in results if result.dataset == dataset]
         kind = "synthetic, " if dataset.get("synthetic") else ""
@@ -22,9 +22,15 @@ def format_table(results: Sequence[Result]) -> str:
         )
         for result in shown:
             cells = "".join(f"{f'{result.mean(f):.2f} ±{result.std(f):5.2f}':>15}" for f in _FIGURES)
-            lines.append(f"{result.name:<{width}}  {cells}  {len(result.trials):>6}")
-        lines += [f"  {result.name}: {_explain(result)}" for result in shown]
+            lines.append(f"{_name(result):<{width}}  {cells}  {len(result.trials):>6}")
+        lines += [f"  {_name(result)}: {_explain(result)}" for result in shown]
     return "\n".join(lines)
+
+
+def _name(result: Result) -> str:
+    """The protocol, and the re-ranking if there is one."""
+    reranking = result.settings["reranking"]
+    return result.name if reranking == "none" else f"{result.name} + {reranking.split(' (')[0]}"
 
 
 def _settings(result: Result) -> str:
@@ -35,6 +41,9 @@ def _settings(result: Result) -> str:
 
 
 def _explain(result: Result) -> str:
+    if result.settings["reranking"] != "none":
+        how = result.settings["reranking"]
+        return f"{how}: every query draws on all the others, so not to be compared with plain figures"
     protocol, trial = result.protocol, result.trials[0]
     drawn = {"everything": "every image", "official": "official draw", "seeded": "seeded draw"}[protocol.draw]
     if protocol.draw != "everything":
