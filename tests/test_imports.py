@@ -20,6 +20,7 @@ LAYERS = [
     {"engine"},
     {"build"},
     {"runner"},
+    {"series"},
     {"__init__"},
 ]
 

@@ -202,8 +202,33 @@ BAD = {
         "pre-training retrieves nothing",
     ),
     "a re-ranking out of range": (["test.mser", "True", "mser.weight", "2"], "the weight lies in [0, 1]"),
+    "a trial that is none": (["--trials", "0-3"], "they count from 1"),
+    "seeds in words": (["--seeds", "all"], "write them as in 1-10"),
+    "a series to resume": (["--seeds", "1-2", "model.resume", "x.pth"], "leave model.resume empty"),
     "save_dir in a file": (["data.save_dir", "taken/x"], "data.save_dir"),
 }
+
+
+def test_trials_and_seeds_are_run_in_turn_and_go_on_where_they_were_interrupted(roots, tmp_path):
+    config = ROOT / "configs" / "base_regdb.yaml"
+    series = ["--trials", "1-2", "--seeds", "3,5", "model.pretrained", "False", "train.staged_lr", "False"]
+    first = train(roots, tmp_path, *series, config=config)
+    assert first.returncode == 0, first.stderr
+    folder = tmp_path / "log" / "base_regdb"
+    runs = ["trial1-seed3", "trial1-seed5", "trial2-seed3", "trial2-seed5"]
+    assert sorted(path.name for path in folder.iterdir()) == ["summary.json", *runs]
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["runs"] == runs
+    results = [json.loads((folder / run / "results.json").read_text())["results"][0] for run in runs]
+    each = [result["mean"]["mAP"] for result in results]
+    assert summary["results"][0]["each"]["mAP"] == each
+    assert [result["dataset"]["split"] for result in results] == [0, 0, 1, 1]
+    table = first.stdout[first.stdout.rindex("mean ± sample deviation over 4 runs") :]
+    assert f"{sum(each) / 4:.2f} ±" in table and "visible-to-infrared" in table
+    (folder / runs[3] / "results.json").unlink()  # as if killed before its test
+    again = train(roots, tmp_path, *series, config=config)
+    assert again.stdout[again.stdout.rindex("mean ± sample") :] == table
+    assert again.stdout.count("=> Resumed after epoch 2") == 1 and "training:" not in again.stderr
 
 
 @pytest.mark.parametrize("case", BAD)

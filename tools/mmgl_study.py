@@ -246,29 +246,22 @@ def execute(chain: list[Run], out: Path, threads: int) -> list[str]:
     import simclr  # noqa: F401
     import torch
 
-    import torchreid_vi
+    from torchreid_vi import load_config, series
 
     torch.set_num_threads(threads)
     for run in chain:
         folder = out / run.name / "run"
-        needed = ["results.json"] if run.tuned else ["results.json", "backbone.pth"]
-        if all((folder / name).is_file() for name in needed):
-            continue
-        last = folder / "checkpoints" / "last.pth"
-        if not last.is_file():
-            shutil.rmtree(folder, ignore_errors=True)
         settings = COMMON | run.settings | {"data.save_dir": str(folder)}
         settings["data.root"] = str(out / "data" / settings["data.root"])
-        if last.is_file():
-            settings["model.resume"] = str(last)
-        elif run.start:
+        if run.start:
             settings["model.load_weights"] = str(out / run.start / "run" / "backbone.pth")
-        cfg = torchreid_vi.load_config(str(HERE / "configs" / f"{run.config}.yaml"), settings)
+        cfg = load_config(str(HERE / "configs" / f"{run.config}.yaml"), settings)
         with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-            torchreid_vi.run(cfg)
-        if not all((folder / name).is_file() for name in needed):
-            leave_backbone(cfg, last, folder / "backbone.pth")
-        last.unlink()  # tens of megabytes a run, and never asked for again
+            series.complete(cfg)
+        last, backbone = folder / "checkpoints" / "last.pth", folder / "backbone.pth"
+        if not run.tuned and not backbone.is_file():
+            leave_backbone(cfg, last, backbone)
+        last.unlink(missing_ok=True)  # tens of megabytes a run, and never asked for again
     return [run.name for run in chain]
 
 

@@ -2,17 +2,33 @@
 
 python tools/train.py --config-file configs/mcja_synthetic.yaml
 python tools/train.py --config-file configs/mcja_sysu.yaml --root /data train.max_epoch 60
+python tools/train.py --config-file configs/mcja_regdb.yaml --root /data --trials 1-10
+
+With --trials or --seeds each run has a folder of its own under data.save_dir, and the mean over them is printed
+at the end. The same command goes on where it was interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 
-def parse(arguments: list[str] | None = None) -> tuple[str, dict[str, Any], list[str]]:
-    """The config file, the settings that options name, and the KEY VALUE pairs."""
+class Command(NamedTuple):
+    """What a command line asks for: a file, the settings that options name, KEY VALUE pairs, and a series."""
+
+    file: str
+    overrides: dict[str, Any]
+    options: list[str]
+    trials: str
+    seeds: str
+
+
+def parse(arguments: list[str] | None = None) -> Command:
+    """Reads the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -21,6 +37,8 @@ def parse(arguments: list[str] | None = None) -> tuple[str, dict[str, Any], list
     parser.add_argument("-s", "--sources", nargs="+", help="training datasets (data.sources)")
     parser.add_argument("-t", "--targets", nargs="+", help="test datasets (data.targets)")
     parser.add_argument("--transforms", nargs="+", help="training transforms (data.transforms)")
+    parser.add_argument("--trials", default="", help="splits to run, such as 1-10 (data.split_id 0 to 9)")
+    parser.add_argument("--seeds", default="", help="seeds to run with, such as 1-3 (train.seed)")
     parser.add_argument(
         "options", nargs="*", metavar="KEY VALUE", help="any setting of torchreid_vi/config.py"
     )
@@ -33,7 +51,7 @@ def parse(arguments: list[str] | None = None) -> tuple[str, dict[str, Any], list
             options += pairs
         if value:
             overrides[f"data.{name}"] = value
-    return args.config_file, overrides, options
+    return Command(args.config_file, overrides, options, args.trials, args.seeds)
 
 
 def _split(values: list[str]) -> tuple[list[str], list[str]]:
@@ -42,19 +60,47 @@ def _split(values: list[str]) -> tuple[list[str], list[str]]:
     return values[:end], values[end:]
 
 
+def run_series(cfg: Any, trials: str, seeds: str) -> None:
+    """Completes every run of a series and prints and saves the mean over them."""
+    from torchreid_vi import InputError, series
+
+    if cfg.test.evaluate or cfg.model.resume:
+        raise InputError("--trials and --seeds train, and resume by themselves: leave model.resume empty")
+    runs = series.members(
+        cfg,
+        series.numbers(trials) if trials else (),
+        series.numbers(seeds) if seeds else (),
+    )
+    contents = []
+    for number, (name, one) in enumerate(runs.items(), 1):
+        print(f"=> {name}, run {number} of {len(runs)}")
+        contents.append(series.complete(one))
+    rows = series.summarise(contents)
+    summary = Path(cfg.data.save_dir).expanduser() / "summary.json"
+    summary.write_text(json.dumps({"runs": list(runs), "results": rows}, indent=1) + "\n")
+    print(f"{cfg.data.save_dir}: mean ± sample deviation over {len(runs)} runs\n{series.format_series(rows)}")
+    print(f"=> Written: {summary}")
+
+
 def main(evaluate: bool = False) -> int:
     """Runs the command line; returns the exit status."""
-    file, overrides, options = parse()
+    command = parse()
     from torchreid_vi import InputError, load_config, run
 
+    overrides = command.overrides | ({"test.evaluate": True} if evaluate else {})
     try:
-        run(load_config(file, overrides | ({"test.evaluate": True} if evaluate else {}), options))
+        cfg = load_config(command.file, overrides, command.options)
+        if command.trials or command.seeds:
+            run_series(cfg, command.trials, command.seeds)
+        else:
+            run(cfg)
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(
-            "interrupted: if the run has a checkpoints/last.pth, model.resume continues from it",
+            "interrupted: with --trials or --seeds the same command goes on; else, if the run has a "
+            "checkpoints/last.pth, model.resume continues from it",
             file=sys.stderr,
         )
         return 130

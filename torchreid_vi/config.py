@@ -376,6 +376,13 @@ def resumable(cfg: CN) -> dict[str, Any]:
     }
 
 
+def comparable(cfg: CN) -> dict[str, Any]:
+    """The settings that two runs with the same figures share: all but places, and what only costs time."""
+    free = {"model.resume", "data.root", "data.workers", "data.save_dir", "train.print_freq"}
+    free |= {"train.start_epoch", "test.batch_size"}
+    return {key: value for key, value in _flat(cfg).items() if key not in free}
+
+
 def run_kwargs(cfg: CN) -> dict[str, Any]:
     """Arguments of an engine's ``run``."""
     train = ("max_epoch", "start_epoch", "fixbase_epoch", "open_layers", "print_freq")

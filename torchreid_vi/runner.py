@@ -90,6 +90,8 @@ def _open_folder(cfg: CfgNode) -> Path:
         wanted = wanted.with_name(f"{wanted.name}-test")
     settings = cfg.clone()
     settings.model.resume, settings.train.start_epoch = "", 0  # the file starts the whole run again
+    if resumed and (wanted / "config.yaml").is_file():
+        settings.model.load_weights = config.load_config(str(wanted / "config.yaml")).model.load_weights
     folder, number, environment = wanted, 1, _environment()
     try:
         while not resumed and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -202,7 +202,7 @@ def test_every_protocol_names_itself_in_table_and_json(family):
     for result in results:
         assert text.count(result.name) >= 2
         said = result.as_dict()
-        assert set(said) == {"dataset", "protocol", "settings", "mean", "std", "trials"}
+        assert set(said) == {"label", "dataset", "protocol", "settings", "mean", "std", "trials"}
         wanted = {"name", "mode", "direction", "draw", "shots", "trials", "cmc_counts", "not_shown"}
         assert wanted <= set(said["protocol"])
         assert set(said["settings"]) == {"metric", "normalised", "flip", "reranking"}

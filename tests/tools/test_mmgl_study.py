@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,24 @@ def test_pretrainings_of_a_backbone_have_the_same_number_of_steps():
             assert steps == pytest.approx(mmgl_study.STEPS["pretraining"][backbone], rel=0.15)
 
 
+@contextmanager
+def small():
+    """Runs of one epoch on 16 images a batch."""
+    common, steps = dict(mmgl_study.COMMON), dict(mmgl_study.STEPS)
+    mmgl_study.COMMON |= {"train.batch_size": 16, "train.precision": "fp32"}
+    mmgl_study.STEPS |= {"pretraining": {mmgl_study.OSNET: 1}, "fine-tuning": 1}
+    try:
+        yield
+    finally:
+        mmgl_study.COMMON, mmgl_study.STEPS = common, steps
+
+
+def run_transfer(out):
+    with small():
+        for chain in mmgl_study.plan(["transfer"], seeds=1):
+            mmgl_study.execute(chain, out, threads=1)
+
+
 @pytest.fixture(scope="module")
 def studied(roots, tmp_path_factory):
     """A study of three chains, on tiny data, of OSNet with one epoch each."""
@@ -71,15 +90,7 @@ def studied(roots, tmp_path_factory):
         (out / "data" / name).mkdir(parents=True)
         tree = "regdb" if name == "regdb" else "vi_synthetic"
         (out / "data" / name / tree).symlink_to(roots / tree)
-    common = dict(mmgl_study.COMMON)
-    steps = dict(mmgl_study.STEPS)
-    mmgl_study.COMMON |= {"train.batch_size": 16, "train.precision": "fp32"}
-    mmgl_study.STEPS |= {"pretraining": {mmgl_study.OSNET: 1}, "fine-tuning": 1}
-    try:
-        for chain in mmgl_study.plan(["transfer"], seeds=1):
-            mmgl_study.execute(chain, out, threads=1)
-    finally:
-        mmgl_study.COMMON, mmgl_study.STEPS = common, steps
+    run_transfer(out)
     return out
 
 
@@ -97,8 +108,7 @@ def test_a_chain_leaves_results_and_a_backbone_and_no_checkpoint(studied):
 
 def test_what_is_finished_is_not_run_again(studied):
     before = {path: path.stat().st_mtime_ns for path in studied.glob("**/results.json")}
-    for chain in mmgl_study.plan(["transfer"], seeds=1):
-        mmgl_study.execute(chain, studied, threads=1)
+    run_transfer(studied)
     assert {path: path.stat().st_mtime_ns for path in studied.glob("**/results.json")} == before
 
 

@@ -35,6 +35,12 @@ class Result:
     settings: dict[str, Any]
     trials: list[dict[str, float]] = field(default_factory=list)
 
+    @property
+    def label(self) -> str:
+        """The protocol's name, and the re-ranking's if there is one."""
+        how = self.settings["reranking"]
+        return self.name if how == "none" else f"{self.name} + {how.split(' (')[0]}"
+
     def mean(self, figure: str) -> float:
         """Mean of a figure (``R1``, ``mAP``, …) over the trials, in percent."""
         return float(np.mean([trial[figure] for trial in self.trials]))
@@ -50,6 +56,7 @@ class Result:
         what |= {"cmc_counts": "identities" if self.protocol.unique_ids else "images"}
         what |= {"not_shown": self.protocol.exclude, "trials": len(self.trials)}
         return {
+            "label": self.label,
             "dataset": self.dataset,
             "protocol": {"name": self.name} | what,
             "settings": self.settings,

@@ -12,7 +12,7 @@ _FIGURES = (*(f"R{k}" for k in RANKS), "mAP", "mINP")
 def format_table(results: Sequence[Result]) -> str:
     """A table of results in percent, mean ± standard deviation over the trials, with what it shows."""
     lines = []
-    width = max(len(_name(result)) for result in results)
+    width = max(len(result.label) for result in results)
     for dataset in {str(result.dataset): result.dataset for result in results}.values():
         shown = [result for result in results if result.dataset == dataset]
         kind = "synthetic, " if dataset.get("synthetic") else ""
@@ -22,15 +22,9 @@ def format_table(results: Sequence[Result]) -> str:
         )
         for result in shown:
             cells = "".join(f"{f'{result.mean(f):.2f} ±{result.std(f):5.2f}':>15}" for f in _FIGURES)
-            lines.append(f"{_name(result):<{width}}  {cells}  {len(result.trials):>6}")
-        lines += [f"  {_name(result)}: {_explain(result)}" for result in shown]
+            lines.append(f"{result.label:<{width}}  {cells}  {len(result.trials):>6}")
+        lines += [f"  {result.label}: {_explain(result)}" for result in shown]
     return "\n".join(lines)
-
-
-def _name(result: Result) -> str:
-    """The protocol, and the re-ranking if there is one."""
-    reranking = result.settings["reranking"]
-    return result.name if reranking == "none" else f"{result.name} + {reranking.split(' (')[0]}"
 
 
 def _settings(result: Result) -> str:

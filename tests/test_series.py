@@ -1,0 +1,146 @@
+"""Series of runs: what is finished is kept, what was cut off goes on, and the mean is over the runs."""
+
+import json
+import re
+import shutil
+
+import pytest
+import torch
+
+from torchreid_vi import InputError, load_config, series
+from torchreid_vi.engine import VIEngine
+from torchreid_vi.models import read_checkpoint
+
+TINY = {
+    "model.name": "osnet_x0_25",
+    "model.pretrained": False,
+    "data.sources": ["regdb"],
+    "data.height": 32,
+    "data.width": 16,
+    "data.workers": 0,
+    "sampler.train_sampler": "CrossModalitySampler",
+    "sampler.num_instances": 2,
+    "train.batch_size": 16,
+    "train.max_epoch": 2,
+}
+
+
+@pytest.fixture
+def settings(roots, tmp_path):
+    def make(**changes):
+        cfg = TINY | {"data.root": str(roots), "data.save_dir": str(tmp_path / "run")}
+        return load_config(overrides=cfg | {key.replace("__", "."): value for key, value in changes.items()})
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("1-10", list(range(1, 11))), ("3", [3]), ("1,4-5", [1, 4, 5])]
+)
+def test_numbers(text, expected):
+    assert series.numbers(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "a", "1-", "1,,2", "-1", "1,1", "3-1", "1.5"])
+def test_what_is_no_number_is_one_sentence(text):
+    with pytest.raises(InputError, match="write them as in 1-10"):
+        series.numbers(text)
+
+
+def test_every_member_has_a_folder_and_what_it_differs_in(settings):
+    cfg = settings(data__split_id=4, train__seed=9)
+    runs = series.members(cfg, [1, 10], [1, 2])
+    assert list(runs) == ["trial1-seed1", "trial1-seed2", "trial10-seed1", "trial10-seed2"]
+    assert [(one.data.split_id, one.train.seed) for one in runs.values()] == [(0, 1), (0, 2), (9, 1), (9, 2)]
+    assert all(one.data.save_dir == f"{cfg.data.save_dir}/{name}" for name, one in runs.items())
+    assert [(c.data.split_id, c.train.seed) for c in series.members(cfg, seeds=[3]).values()] == [(4, 3)]
+    with pytest.raises(InputError, match="count from 1"):
+        series.members(cfg, [0])
+
+
+def die_after(monkeypatch, epochs):
+    original = VIEngine.train
+
+    def train(self, *args, **kwargs):
+        if self.epoch == epochs:
+            raise KeyboardInterrupt
+        original(self, *args, **kwargs)
+
+    monkeypatch.setattr(VIEngine, "train", train)
+
+
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_a_run_that_was_cut_off_goes_on_and_one_that_is_finished_stays(
+    settings, tmp_path, monkeypatch, epochs
+):
+    whole = series.complete(settings(data__save_dir=str(tmp_path / "whole")))
+    cfg = settings()
+    with monkeypatch.context() as patch:
+        die_after(patch, epochs)
+        with pytest.raises(KeyboardInterrupt):
+            series.complete(cfg)
+    again = series.complete(cfg)
+    assert again == whole
+    folder = tmp_path / "run"
+    log = (folder / "train.log").read_text()
+    assert ("=> Resumed after epoch 1" in log) == (epochs == 1)
+    weights = [
+        read_checkpoint(tmp_path / name / "checkpoints" / "last.pth")["state_dict"]
+        for name in ("run", "whole")
+    ]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+    before = (folder / "results.json").stat().st_mtime_ns
+    assert series.complete(cfg) == whole and (folder / "results.json").stat().st_mtime_ns == before
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()].count("run-2") == 0
+
+
+def test_a_resumed_run_still_says_what_it_started_from(settings, tmp_path, monkeypatch):
+    series.complete(settings(data__save_dir=str(tmp_path / "first"), train__max_epoch=1))
+    weights = str(tmp_path / "first" / "checkpoints" / "last.pth")
+    with monkeypatch.context() as patch:
+        die_after(patch, 1)
+        with pytest.raises(KeyboardInterrupt):
+            series.complete(settings(model__load_weights=weights))
+    series.complete(settings(model__load_weights=weights))
+    assert load_config(str(tmp_path / "run" / "config.yaml")).model.load_weights == weights
+
+
+def test_a_folder_with_another_run_is_refused_and_left(settings, tmp_path):
+    series.complete(settings(train__max_epoch=1))
+    said = re.escape("holds a run with train.max_epoch 1, not 2: choose another data.save_dir")
+    with pytest.raises(InputError, match=said):
+        series.complete(settings())
+    assert (tmp_path / "run" / "results.json").is_file()
+    shutil.rmtree(tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("chapter")
+    with pytest.raises(InputError, match="something else than a run"):
+        series.complete(settings())
+    assert (tmp_path / "run" / "thesis.tex").is_file()
+
+
+def test_places_and_workers_do_not_make_another_run(settings, roots, tmp_path):
+    first = series.complete(settings(train__max_epoch=1))
+    (tmp_path / "elsewhere").symlink_to(roots)
+    changes = {"data__root": str(tmp_path / "elsewhere"), "data__workers": 1, "train__print_freq": 1}
+    assert series.complete(settings(train__max_epoch=1, **changes)) == first
+
+
+def test_mean_and_deviation_are_over_runs_by_hand():
+    def content(*values):
+        return {
+            "results": [{"label": "V", "mean": {"R1": values[0]}}, {"label": "T", "mean": {"R1": values[1]}}]
+        }
+
+    first, second = series.summarise([content(10.0, 1.0), content(20.0, 2.0), content(60.0, 3.0)])
+    assert first["each"] == {"R1": [10.0, 20.0, 60.0]} and second["name"] == "T"
+    assert first["mean"]["R1"] == pytest.approx(30) and first["std"]["R1"] == pytest.approx(700**0.5)
+    text = series.format_series([first, second])
+    assert "30.00 ± 26.46" in text and "2.00 ± 1.00" in text and text.count("R1") == 1
+    assert series.summarise([content(1.0, 2.0)])[0]["std"] == {"R1": 0.0}
+
+
+def test_pretexts_are_summarised_too():
+    rows = series.summarise([{"results": [{"pretext": {"stripe_accuracy": v}}]} for v in (90.0, 92.0)])
+    assert rows[0]["name"] == "pretext" and rows[0]["mean"] == {"stripe_accuracy": 91.0}
+    assert json.dumps(rows)

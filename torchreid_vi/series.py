@@ -1,0 +1,142 @@
+"""Several runs of one kind: the trials of a dataset, seeds, or whatever is to be compared.
+
+A run that is finished is recognised by its folder's settings and left as it is, one that was cut off goes on
+from its last epoch, so the same call continues whatever was interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from yacs.config import CfgNode
+
+from torchreid_vi import config
+from torchreid_vi.engine import CHECKPOINTS
+from torchreid_vi.errors import InputError
+from torchreid_vi.runner import run
+
+Content = dict[str, Any]  # of a run's results.json
+
+
+def numbers(text: str) -> list[int]:
+    """The whole numbers that a text such as ``1-3,7`` names, in its order.
+
+    Raises:
+        InputError: when it names none.
+
+    >>> numbers("1-3,7")
+    [1, 2, 3, 7]
+    """
+    named: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise InputError(f"'{text}' names no whole numbers: write them as in 1-10 or 1,4,7")
+        named += range(int(first), int(last or first) + 1)
+    if not named or len(set(named)) < len(named):
+        raise InputError(f"'{text}' names no number, or one twice: write them as in 1-10 or 1,4,7")
+    return named
+
+
+def members(cfg: CfgNode, trials: Sequence[int] = (), seeds: Sequence[int] = ()) -> dict[str, CfgNode]:
+    """The settings of each run of a series, by its name, which is its folder's under ``data.save_dir``.
+
+    Args:
+        cfg: what the runs share.
+        trials: numbers of splits, from 1.
+        seeds: of ``train.seed``.
+    """
+    if 0 in trials:
+        raise InputError("trial 0 does not exist: they count from 1")
+    found = {}
+    for trial, seed in product(trials or [cfg.data.split_id + 1], seeds or [cfg.train.seed]):
+        one = cfg.clone()
+        one.data.split_id, one.train.seed = trial - 1, seed
+        name = "-".join([f"trial{trial}"] * bool(trials) + [f"seed{seed}"] * bool(seeds))
+        one.data.save_dir = str(Path(cfg.data.save_dir) / name)
+        found[name] = one
+    return found
+
+
+def complete(cfg: CfgNode) -> Content:
+    """Runs what is missing of a run in ``data.save_dir``; returns the content of its ``results.json``.
+
+    Raises:
+        InputError: when the folder holds a run of other settings, or for anything that
+            :func:`~torchreid_vi.runner.run` refuses.
+    """
+    folder = Path(cfg.data.save_dir).expanduser().absolute()
+    cfg = cfg.clone()
+    if folder.exists() and any(folder.iterdir()):
+        _require_same(cfg, folder)
+        results = folder / "results.json"
+        if results.is_file():
+            content: Content = json.loads(results.read_text())
+            return content
+        last = folder / CHECKPOINTS / "last.pth"
+        if last.is_file():
+            cfg.model.resume, cfg.model.load_weights = str(last), ""
+        else:
+            shutil.rmtree(folder)  # cut off before its first epoch was over
+    run(cfg)
+    content = json.loads((folder / "results.json").read_text())
+    return content
+
+
+def _require_same(cfg: CfgNode, folder: Path) -> None:
+    file = folder / "config.yaml"
+    if not file.is_file():
+        raise InputError(f"{folder} holds something else than a run: choose another data.save_dir")
+    before, now = config.comparable(config.load_config(str(file))), config.comparable(cfg)
+    for key, value in now.items():
+        if before[key] != value:
+            raise InputError(
+                f"{folder} holds a run with {key} {before[key]}, not {value}: choose another data.save_dir"
+            )
+
+
+def summarise(contents: Sequence[Content]) -> list[dict[str, Any]]:
+    """Mean and sample deviation over runs of every figure of every result.
+
+    Args:
+        contents: of the runs, each with the same results in the same order.
+
+    Returns:
+        For each result its ``name``, and for each figure of ``each``, ``mean`` and ``std`` the values.
+    """
+    rows = []
+    for parts in zip(*(content["results"] for content in contents), strict=True):
+        each = [part.get("mean") or part["pretext"] for part in parts]
+        figures = {figure: [values[figure] for values in each] for figure in each[0]}
+        rows.append(
+            {
+                "name": parts[0].get("label", "pretext"),
+                "each": figures,
+                "mean": {figure: statistics.mean(values) for figure, values in figures.items()},
+                "std": {figure: _deviation(values) for figure, values in figures.items()},
+            }
+        )
+    return rows
+
+
+def _deviation(values: Sequence[float]) -> float:
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def format_series(rows: Sequence[dict[str, Any]]) -> str:
+    """A table of what :func:`summarise` returns: mean ± deviation over the runs."""
+    width = max(len(row["name"]) for row in rows)
+    lines = []
+    for i, row in enumerate(rows):
+        if not i or row["mean"].keys() != rows[i - 1]["mean"].keys():
+            lines.append(" " * width + "".join(f"{figure:>17}" for figure in row["mean"]) + "  runs")
+        cells = [f"{mean:.2f} ± {row['std'][figure]:.2f}" for figure, mean in row["mean"].items()]
+        runs = len(next(iter(row["each"].values())))
+        lines.append(f"{row['name']:<{width}}" + "".join(f"{cell:>17}" for cell in cells) + f"  {runs:>4}")
+    return "\n".join(lines)
