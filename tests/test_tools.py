@@ -1,6 +1,7 @@
 """The command lines as people call them: runs, run folders, resuming, and bad input in one sentence."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -56,6 +58,13 @@ def test_a_run_folder_holds_all_of_a_run(finished):
     results = json.loads((folder / "results.json").read_text())
     assert results["epoch"] == 2
     assert results["results"][0]["dataset"] == {"name": "vi_synthetic", "synthetic": True, "split": 0}
+    assert results["training"].keys() == {"seconds", "images", "parameters"}
+    assert results["training"]["images"] == 16 * 2 * math.ceil(96 / 8) and results["training"]["seconds"] > 0
+    rankings = np.load(folder / "rankings.npz")
+    for trial, figures in enumerate(results["results"][1]["trials"]):
+        assert len(set(rankings[f"1/{trial}/query"])) == figures["queries"]
+        assert 100 * np.mean(rankings[f"1/{trial}/first"] <= 1) == pytest.approx(figures["R1"])
+        assert 100 * np.mean(rankings[f"1/{trial}/ap"]) == pytest.approx(figures["mAP"], abs=1e-3)
     log = (folder / "train.log").read_text()
     assert "=> Training transforms, visible" in log and "all/1-shot/official" in log
 

@@ -9,7 +9,7 @@ from torchreid_vi.evaluation import cmc, rank
 
 
 def by_loops(distances, query_ids, gallery_ids, excluded, unique_ids):
-    first, ap, inp = [], [], []
+    query, first, ap, inp = [], [], [], []
     for i, row in enumerate(distances):
         order = [j for j in np.argsort(row, kind="stable") if not excluded[i, j]]
         ids = [gallery_ids[j] for j in order]
@@ -17,10 +17,11 @@ def by_loops(distances, query_ids, gallery_ids, excluded, unique_ids):
         if not hits:
             continue
         seen = list(dict.fromkeys(ids)) if unique_ids else ids
+        query.append(i)
         first.append(seen.index(query_ids[i]) + 1)
         ap.append(sum(k / position for k, position in enumerate(hits, 1)) / len(hits))
         inp.append(len(hits) / hits[-1])
-    return first, ap, inp
+    return query, first, ap, inp
 
 
 @settings(max_examples=80, deadline=None)
@@ -34,8 +35,8 @@ def test_a_plain_loop_agrees_also_with_ties_and_exclusions(seed, unique_ids, tie
     query_ids, gallery_ids = rng.integers(0, ids, q), rng.integers(0, ids, g)
     excluded = rng.uniform(size=(q, g)) < 0.3
     found = rank(distances, query_ids, gallery_ids, excluded, unique_ids)
-    first, ap, inp = by_loops(distances, query_ids, gallery_ids, excluded, unique_ids)
-    assert found.first.tolist() == first
+    query, first, ap, inp = by_loops(distances, query_ids, gallery_ids, excluded, unique_ids)
+    assert (found.query.tolist(), found.first.tolist()) == (query, first)
     np.testing.assert_allclose(found.ap, ap, atol=1e-12)
     np.testing.assert_allclose(found.inp, inp, atol=1e-12)
 
@@ -47,6 +48,7 @@ def test_more_queries_than_a_block_are_all_ranked():
     found = rank(distances, query_ids, ids)
     expected = (distances < distances[np.arange(1100), query_ids][:, None]).sum(1) + 1
     np.testing.assert_array_equal(found.first, expected)
+    np.testing.assert_array_equal(found.query, np.arange(1100))
 
 
 def test_distances_that_are_not_numbers_are_refused():

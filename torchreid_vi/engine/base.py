@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,8 @@ class EngineMixin(EvaluationMixin):
         self.save_dir = Path("log")
         self.results = []
         self.best = -1.0  # mAP of the best epoch on the validation split
-        self.progress: _Progress | None = None
+        self.cost = {"seconds": 0.0, "images": 0}  # of training so far, before a break too
+        self.progress = _Progress(self.train_loader, 0)
 
     # Training
 
@@ -74,11 +76,14 @@ class EngineMixin(EvaluationMixin):
 
     def train(self: Any, *args: Any, **kwargs: Any) -> None:
         seed_everything(self.seed, self.epoch)
-        loader, self.train_loader = self.train_loader, self.progress or self.train_loader
+        loader, self.train_loader = self.train_loader, self.progress
+        begun, seen = time.perf_counter(), self.progress.images
         try:
             super().train(*args, **kwargs)  # type: ignore[misc]
         finally:
             self.train_loader = loader
+        self.cost["seconds"] += time.perf_counter() - begun
+        self.cost["images"] += self.progress.images - seen
         if getattr(self.datamanager, "val_loader", None):
             self._validate()
         self.save_model(self.epoch, None, self.save_dir)
@@ -115,6 +120,7 @@ class EngineMixin(EvaluationMixin):
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict() if self.scheduler else None,
             "best": self.best,
+            "cost": self.cost,
             "settings": self.settings,
         }
         return state | self.extra_state() | ({} if rank1 is None else {"rank1": float(rank1)})
@@ -156,6 +162,7 @@ class EngineMixin(EvaluationMixin):
                 self.scheduler.load_state_dict(state["scheduler"])
             self.load_extra_state(state)
             self.best = state.get("best", self.best)
+            self.cost = state.get("cost", self.cost)
             return int(state["epoch"])
         except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())[:200]
@@ -173,10 +180,10 @@ def seed_everything(seed: int, epoch: int) -> None:
 
 
 class _Progress:
-    """A loader that moves one bar over all epochs as its batches are taken."""
+    """A loader that moves one bar over all epochs as its batches are taken, and counts images."""
 
     def __init__(self, loader: DataLoader, epochs: int) -> None:
-        self.loader, self.epochs = loader, epochs
+        self.loader, self.epochs, self.images = loader, epochs, 0
         self.bar = tqdm(
             total=max(epochs, 0) * len(loader), desc="training", unit="batch", disable=epochs <= 0
         )
@@ -188,6 +195,7 @@ class _Progress:
         before = self.bar.n
         for batch in self.loader:
             yield batch
+            self.images += len(batch["pid"])
             self.bar.update()
         self.epochs -= 1
         # Some samplers promise more batches than they draw.

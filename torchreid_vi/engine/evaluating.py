@@ -29,6 +29,8 @@ from torchreid_vi.evaluation import (
 )
 from torchreid_vi.modality import Modality
 
+RANKINGS = "rankings.npz"
+
 
 class EvaluationMixin:
     """The evaluation of :class:`~torchreid_vi.engine.base.EngineMixin`, in place of torchreid's.
@@ -155,14 +157,27 @@ class EvaluationMixin:
         return self.model(images)
 
     def write_results(self: Any, path: Path, source: dict[str, Any]) -> None:
-        """Writes the results of the last test as JSON, whole or not at all.
+        """Writes the results of the last test as JSON, whole or not at all, and before them ``rankings.npz``:
+        for result r and trial t the arrays ``r/t/query``, ``first`` and ``ap`` of what every query found.
 
         Args:
-            path: of the file.
+            path: of the JSON file.
             source: what else to say of where the weights came from.
         """
+        rankings = {
+            f"{number}/{trial}/{name}": getattr(ranking, name).astype(kind)
+            for number, result in enumerate(self.results)
+            for trial, ranking in enumerate(getattr(result, "rankings", ()))
+            for name, kind in (("query", np.int32), ("first", np.int32), ("ap", np.float32))
+        }
+        if rankings:
+            partial = path.with_name(".rankings.npz.partial")
+            with partial.open("wb") as file:
+                np.savez_compressed(file, **rankings)
+            partial.replace(path.with_name(RANKINGS))
         content = source | {
             "epoch": self.epoch + 1,  # of this run; 0 when it evaluated only
+            "training": self.cost | {"parameters": sum(p.numel() for p in self.model.parameters())},
             "results": [result.as_dict() for result in self.results],
         }
         partial = path.with_name(f".{path.name}.partial")

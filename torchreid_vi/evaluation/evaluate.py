@@ -10,7 +10,7 @@ import numpy as np
 
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.evaluation.protocols import Protocol, TestSet, Trial, excluded, trials
-from torchreid_vi.evaluation.ranking import cmc, rank
+from torchreid_vi.evaluation.ranking import Ranking, cmc, rank
 from torchreid_vi.evaluation.rerank import Reranking
 from torchreid_vi.modality import Modality
 
@@ -27,6 +27,7 @@ class Result:
         protocol: what was compared with what.
         settings: metric, normalisation, flip averaging and re-ranking.
         trials: for each trial its figures in percent, and its numbers of queries and gallery images.
+        rankings: for each trial what every query found; queries are numbered as in the test set.
     """
 
     dataset: dict[str, Any]
@@ -34,6 +35,7 @@ class Result:
     protocol: Protocol
     settings: dict[str, Any]
     trials: list[dict[str, float]] = field(default_factory=list)
+    rankings: list[Ranking] = field(default_factory=list, repr=False)
 
     @property
     def label(self) -> str:
@@ -115,10 +117,10 @@ def evaluate(
             for how in rerankings
         ]
         for trial in trials(protocol, test_set):
-            result.trials.append(_evaluate_trial(cache[sides].between(trial), trial, protocol, test_set))
+            _add_trial(result, cache[sides].between(trial), trial, test_set)
             for how, other in zip(rerankings, reranked, strict=True):
                 versions = (_versions(unit, spectra, test_set, side, how) for side in trial)
-                other.trials.append(_evaluate_trial(how(*versions), trial, protocol, test_set))
+                _add_trial(other, how(*versions), trial, test_set)
         results += [result, *reranked]
     return results
 
@@ -142,9 +144,8 @@ def _versions(
     return versions
 
 
-def _evaluate_trial(
-    distances: np.ndarray, trial: Trial, protocol: Protocol, test_set: TestSet
-) -> dict[str, float]:
+def _add_trial(result: Result, distances: np.ndarray, trial: Trial, test_set: TestSet) -> None:
+    protocol = result.protocol
     hidden = excluded(protocol, test_set, *trial)
     pids = test_set.pids
     found = rank(distances, pids[trial.query], pids[trial.gallery], hidden, protocol.unique_ids)
@@ -156,7 +157,8 @@ def _evaluate_trial(
         )
     figures = {f"R{k}": 100 * share for k, share in cmc(found.first, RANKS).items()}
     figures |= {"mAP": 100 * float(np.mean(found.ap)), "mINP": 100 * float(np.mean(found.inp))}
-    return figures | {"queries": queries, "gallery": len(trial.gallery)}
+    result.trials.append(figures | {"queries": queries, "gallery": len(trial.gallery)})
+    result.rankings.append(found._replace(query=trial.query[found.query]))
 
 
 class _Distances:

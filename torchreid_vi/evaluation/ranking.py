@@ -18,11 +18,13 @@ class Ranking(NamedTuple):
     """What each valid query found; a query without a right answer in its gallery is left out.
 
     Attributes:
+        query: which queries these are (Q,), by their row in the distances.
         first: rank of the first right answer (Q,), from 1; among identities when those are counted.
         ap: average precision (Q,), in [0, 1].
         inp: inverse negative penalty (Q,): right answers over the rank of the last one, in [0, 1].
     """
 
+    query: np.ndarray
     first: np.ndarray
     ap: np.ndarray
     inp: np.ndarray
@@ -59,7 +61,8 @@ def rank(
         shown = distances[rows]
         if excluded is not None:
             shown = np.where(excluded[rows], np.inf, shown)
-        parts.append(_rank_block(shown, query_ids[rows], gallery_ids, unique_ids))
+        found = _rank_block(shown, query_ids[rows], gallery_ids, unique_ids)
+        parts.append(found._replace(query=found.query + start))
     return Ranking(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
@@ -76,7 +79,7 @@ def _rank_block(
     first = ranks[start]
     if unique:
         first = _identity_ranks(distances[valid], query_ids[valid], gallery_ids)
-    return Ranking(first, ap, count / ranks[start + count - 1])
+    return Ranking(valid, first, ap, count / ranks[start + count - 1])
 
 
 def _ranks(distances: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
