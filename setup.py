@@ -13,7 +13,7 @@ setup(
     license="MIT",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["torchreid_vi", "torchreid_vi.*"]),
-    package_data={"torchreid_vi": ["data/*.csv", "py.typed"]},
+    package_data={"torchreid_vi": ["data/*.csv", "report/*.css", "py.typed"]},
     install_requires=[
         "torch>=2.6",
         "torchvision>=0.21",
@@ -31,7 +31,9 @@ setup(
         "six>=1.16",
     ],
     extras_require={
-        # lightly and matplotlib are for tools/mmgl_study.py: its rival SimCLR and its figure.
+        # For the curves of tools/compare.py and the figures of tools/mmgl_report.py.
+        "report": ["matplotlib>=3.9"],
+        # lightly is for tools/mmgl_study.py: its rival SimCLR.
         "test": [
             "pytest>=8",
             "hypothesis>=6.100",

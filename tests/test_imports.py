@@ -20,7 +20,7 @@ LAYERS = [
     {"engine"},
     {"build"},
     {"runner"},
-    {"series"},
+    {"series", "report"},
     {"__init__"},
 ]
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from difflib import get_close_matches
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -381,6 +384,12 @@ def comparable(cfg: CN) -> dict[str, Any]:
     free = {"model.resume", "data.root", "data.workers", "data.save_dir", "train.print_freq"}
     free |= {"train.start_epoch", "test.batch_size"}
     return {key: value for key, value in _flat(cfg).items() if key not in free}
+
+
+def fingerprint(cfg: CN) -> str:
+    """Eight hexadecimal digits that tell settings and versions of this package apart, whatever the seed."""
+    settings = comparable(cfg) | {"train.seed": 0, "version": version("torchreid_vi")}
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def run_kwargs(cfg: CN) -> dict[str, Any]:

@@ -1,0 +1,173 @@
+"""Comparisons from run folders: who belongs together, the table, the page, and the command line."""
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from torchreid_vi import InputError, load_config
+from torchreid_vi.report import PUBLISHED, collect, published, write_comparison
+from torchreid_vi.report.comparison import differences, labels
+
+ROOT = Path(__file__).parents[2]
+LABEL = "visible-to-infrared"
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """Writes a run folder as a run leaves it, from the ranks that its queries found."""
+
+    def make(name, firsts, synthetic=True, label=LABEL, **settings):
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        changes = {key.replace("__", "."): value for key, value in settings.items()}
+        (folder / "config.yaml").write_text(load_config(overrides=changes).dump())
+        first = np.array(firsts)
+        mean = {"R1": 100 * np.mean(first <= 1), "mAP": 100 * np.mean(1 / first), "mINP": 1.0}
+        dataset = {"name": "regdb", "synthetic": synthetic, "split": 0}
+        result = {"label": label, "dataset": dataset, "mean": mean}
+        training = {"seconds": 120.0, "images": 6000, "parameters": 2_500_000}
+        (folder / "results.json").write_text(json.dumps({"training": training, "results": [result]}))
+        query = np.arange(len(first))
+        np.savez(folder / "rankings.npz", **{"0/0/query": query, "0/0/first": first, "0/0/ap": 1 / first})
+        return folder
+
+    return make
+
+
+def test_runs_that_differ_in_seed_or_trial_alone_are_one_method(make_run):
+    folders = [
+        make_run("base-0123abcd/seed1", [1, 2], train__seed=1),
+        make_run("base-0123abcd/seed2", [1, 1], train__seed=2),
+        make_run("log/mcja", [1, 1], loss__terms=["cmr"]),
+        make_run("ten/trial2", [1, 1], data__split_id=1, train__lr=0.5),
+    ]
+    methods = collect(folders)
+    assert [(method.name, len(method.folders)) for method in methods] == [
+        ("base", 2),
+        ("mcja", 1),
+        ("ten", 1),
+    ]
+    assert methods[0].figures(LABEL, "R1") == [50.0, 100.0]
+    assert methods[0].cost() == pytest.approx((2.5, 2.0, 50.0))
+
+
+def test_scores_and_curves_are_means_over_runs_by_hand(make_run):
+    (method,) = collect([make_run("a/seed1", [1, 2, 4]), make_run("a/seed2", [1, 1, 2], train__seed=2)])
+    scores = method.scores(LABEL)
+    assert {query: tuple(score) for query, score in scores.items()} == {
+        0: (1.0, 1.0),
+        1: (0.5, 0.75),
+        2: (0.0, 0.375),
+    }
+    np.testing.assert_allclose(method.cmc(LABEL, 4), [0.5, 5 / 6, 5 / 6, 1.0])
+
+
+def test_a_difference_is_of_the_queries_that_all_methods_have(make_run):
+    better, worse = [1] * 60, [1] * 20 + [3] * 40
+    methods = collect([make_run("a", better), make_run("b", worse, train__lr=0.5)])
+    (r1, mean_ap), (back, _) = (differences(methods, LABEL)[pair] for pair in ((0, 1), (1, 0)))
+    assert r1.mean == pytest.approx(100 * 40 / 60) and back.mean == pytest.approx(-r1.mean)
+    assert mean_ap.mean == pytest.approx(100 * 40 / 60 * (1 - 1 / 3))
+    assert r1.beyond_noise and r1.low > 50
+
+
+def test_tables_and_page_hold_the_figures_and_the_page_needs_nothing_else(make_run, tmp_path):
+    runs = [make_run("agw_regdb/seed1", [1, 2], synthetic=False), make_run("b<i>", [1, 1], train__lr=0.5)]
+    methods = collect([*runs, make_run("agw_regdb/seed2", [1, 1], synthetic=False, train__seed=2)])
+    paths = write_comparison(methods, tmp_path / "out")
+    assert [path.name for path in paths] == ["comparison.md", "comparison.csv", "comparison.html"]
+    markdown, table, page = (path.read_text() for path in paths)
+    rows = list(csv.DictReader(table.splitlines()))
+    assert rows[0]["R1"] == "75.00 ± 35.36" and rows[0]["runs"] == "2" and rows[1]["R1"] == "100.00"
+    assert rows[0]["published R1 / mAP"] == "70.05 / 66.37" and rows[1]["published R1 / mAP"] == ""
+    assert "| agw_regdb | visible-to-infrared | 75.00 ± 35.36 |" in markdown
+    assert "75.00 ± 35.36" in page and "Cross-Modal-Re-ID-baseline" in page
+    assert "b&lt;i&gt;" in page and "<i>" not in page.split("<svg")[0]
+    assert not re.search(r'(src|href)="(?!#)', page) and "@import" not in page
+    assert page.count("<svg") == 1
+    assert [path.read_text() for path in write_comparison(methods, tmp_path / "out")] == [
+        markdown,
+        table,
+        page,
+    ]
+
+
+def test_published_figures_stand_beside_the_same_protocol_alone(make_run):
+    assert published("agw", "sysu_mm01", "all/1-shot/seeded").map == 47.65
+    assert published("agw", "sysu_mm01", "all/10-shot/seeded") is None
+    assert published("mcja_journal", "sysu_mm01", "all/1-shot/official") is None  # published with MSER alone
+    assert published("mcja_journal", "sysu_mm01", "all/1-shot/official + MSER").r1 == 89.51
+    assert all(entry.source for entry in PUBLISHED)
+    from torchreid_vi.report.comparison import table
+
+    drawn = collect([make_run("agw_regdb", [1, 2], synthetic=True)])
+    assert table(drawn)[0][6] == ""
+
+
+def test_a_result_that_not_all_methods_have_has_rows_of_its_own(make_run):
+    methods = collect([make_run("a", [1]), make_run("b", [1], label="other", train__lr=0.5)])
+    assert labels(methods) == [LABEL, "other"]
+    assert differences(methods, "other") == {}
+
+
+def test_a_folder_without_a_finished_run_is_named(make_run, tmp_path):
+    folder = make_run("a", [1])
+    (folder / "results.json").unlink()
+    with pytest.raises(InputError, match=r"a has no results.json: name folders of finished"):
+        collect([folder])
+    others = [make_run("c/seed1", [1]), make_run("c/seed2", [1], label="other", train__seed=2)]
+    with pytest.raises(InputError, match="evaluate them alike"):
+        collect(others)
+
+
+def compare(cwd, *arguments):
+    command = [sys.executable, str(ROOT / "tools" / "compare.py"), *map(str, arguments)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment)
+
+
+TINY = """model.name osnet_x0_25 data.height 32 data.width 16 data.workers 0 sampler.num_instances 2
+train.batch_size 16 train.max_epoch 1""".split()  # noqa: SIM905
+
+
+def test_the_command_runs_what_is_missing_and_ends_with_the_same_table(roots, tmp_path):
+    configs = [ROOT / "configs" / f"{name}_synthetic.yaml" for name in ("torchreid_softmax", "caj")]
+    asked = ["--configs", *configs, "--seeds", "2", "--out", "out", "--root", roots, *TINY]
+    first = compare(tmp_path, *asked)
+    assert first.returncode == 0, first.stderr
+    table = (tmp_path / "out" / "comparison.md").read_text()
+    assert table.count("| torchreid_softmax_synthetic |") == 4 and "| caj_synthetic |" in table
+    runs = sorted((tmp_path / "out" / "runs").glob("*/seed*"))
+    assert len(runs) == 4
+    times = [(run / "results.json").stat().st_mtime_ns for run in runs]
+    (runs[3] / "results.json").unlink()  # as if killed before its test
+    assert compare(tmp_path, *asked).returncode == 0
+    again = (tmp_path / "out" / "comparison.md").read_text()
+    assert again == table
+    now = [(run / "results.json").stat().st_mtime_ns for run in runs]
+    assert now[:3] == times[:3] and now[3] != times[3]
+    shown = compare(tmp_path, "--runs", *runs, "--out", "shown")
+    assert shown.returncode == 0, shown.stderr
+    assert (tmp_path / "shown" / "comparison.md").read_text() == table
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--out", "x"], "name either --configs to run"),
+        (["--configs", "gone.yaml", "--out", "x"], "gone.yaml cannot be read"),
+        (["--runs", "gone", "--out", "x"], "gone has no config.yaml"),
+        (["--configs", "gone.yaml", "--seeds", "0", "--out", "x"], "--seeds at least 1"),
+    ],
+)
+def test_bad_input_is_one_sentence_with_status_2(tmp_path, arguments, said):
+    result = compare(tmp_path, *arguments)
+    assert result.returncode == 2 and said in result.stderr and "Traceback" not in result.stderr
+    assert not list(tmp_path.iterdir())

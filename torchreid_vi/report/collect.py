@@ -1,0 +1,125 @@
+"""From run folders to methods: runs that differ in seed or trial alone are one method."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from torchreid_vi import config
+from torchreid_vi.errors import InputError
+
+_OF_A_SERIES = re.compile(r"(trial\d+)?-?(seed\d+)?")
+
+
+@dataclass
+class Method:
+    """The finished runs of one method.
+
+    Attributes:
+        name: of its config file.
+        folders: of its runs.
+        contents: of their ``results.json``.
+    """
+
+    name: str
+    folders: list[Path] = field(default_factory=list)
+    contents: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def labels(self) -> list[str]:
+        """Of its results, in order."""
+        return [result["label"] for result in self.contents[0]["results"]]
+
+    def figures(self, label: str, figure: str) -> list[float]:
+        """A figure of one result, in each run."""
+        number = self.labels.index(label)
+        return [content["results"][number]["mean"][figure] for content in self.contents]
+
+    def scores(self, label: str) -> dict[int, np.ndarray]:
+        """What each query reached: hit at rank 1 and average precision (2,), means over trials and runs."""
+        totals: dict[int, list[tuple[float, float]]] = {}
+        for ranking in self._rankings:
+            for trial in _trials(ranking, self.labels.index(label)):
+                for query, first, ap in zip(trial["query"], trial["first"], trial["ap"], strict=True):
+                    totals.setdefault(int(query), []).append((first <= 1, ap))
+        return {query: np.mean(values, axis=0) for query, values in totals.items()}
+
+    def cmc(self, label: str, ranks: int = 20) -> np.ndarray:
+        """Share of queries (ranks,) whose first right answer stands at rank 1, 2, … or before."""
+        curves = [
+            np.mean(trial["first"][:, None] <= np.arange(1, ranks + 1), axis=0)
+            for ranking in self._rankings
+            for trial in _trials(ranking, self.labels.index(label))
+        ]
+        return np.mean(curves, axis=0)
+
+    @cached_property
+    def _rankings(self) -> list[dict[str, np.ndarray]]:
+        return [dict(np.load(folder / "rankings.npz")) for folder in self.folders]
+
+    def losses(self) -> list[np.ndarray]:
+        """The training loss at every logged batch (steps,), in each run that logged it."""
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        curves = []
+        for folder in self.folders:
+            events = EventAccumulator(str(folder))
+            events.Reload()
+            if "Train/loss" in events.Tags()["scalars"]:
+                curves.append(np.array([event.value for event in events.Scalars("Train/loss")]))
+        return curves
+
+    @property
+    def dataset(self) -> str:
+        return str(self.contents[0]["results"][0]["dataset"]["name"])
+
+    def cost(self) -> tuple[float, float, float]:
+        """Million parameters, and the means over runs of minutes of training and of images a second."""
+        training = [content["training"] for content in self.contents]
+        seconds = np.array([run["seconds"] for run in training])
+        rate = [run["images"] / run["seconds"] if run["seconds"] else np.nan for run in training]
+        return training[0]["parameters"] / 1e6, float(seconds.mean() / 60), float(np.mean(rate))
+
+
+def _trials(ranking: dict[str, np.ndarray], result: int) -> Iterable[dict[str, np.ndarray]]:
+    number = 0
+    while f"{result}/{number}/query" in ranking:
+        yield {name: ranking[f"{result}/{number}/{name}"] for name in ("query", "first", "ap")}
+        number += 1
+
+
+def collect(folders: Iterable[Path]) -> list[Method]:
+    """The methods that finished runs belong to, in the order of their first folder.
+
+    Args:
+        folders: of runs, with ``config.yaml``, ``results.json`` and ``rankings.npz``.
+
+    Raises:
+        InputError: for a folder that holds no finished run, or for two runs of one method that were
+            evaluated differently.
+    """
+    methods: dict[str, Method] = {}
+    for folder in folders:
+        for name in ("config.yaml", "results.json", "rankings.npz"):
+            if not (folder / name).is_file():
+                raise InputError(f"{folder} has no {name}: name folders of finished, supervised runs")
+        settings = config.comparable(config.load_config(str(folder / "config.yaml")))
+        for key in ("train.seed", "data.split_id"):
+            settings.pop(key)
+        called = (folder.parent if _OF_A_SERIES.fullmatch(folder.name) else folder).name
+        called = re.sub(r"-[0-9a-f]{8}$", "", called)  # the mark of its settings
+        method = methods.setdefault(json.dumps(settings, sort_keys=True), Method(called))
+        method.folders.append(folder)
+        method.contents.append(json.loads((folder / "results.json").read_text()))
+    for method in methods.values():
+        labels = [[result["label"] for result in content["results"]] for content in method.contents]
+        if any(other != labels[0] for other in labels):
+            raise InputError(f"the runs of {method.name} have different results: evaluate them alike")
+    return list(methods.values())

@@ -1,0 +1,206 @@
+"""Methods side by side: a Markdown table, a CSV file and one page that needs nothing else."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import re
+import statistics
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from torchreid_vi.report.bootstrap import Difference, paired_bootstrap
+from torchreid_vi.report.collect import Method
+from torchreid_vi.report.published import Published, published
+
+FIGURES = ("R1", "mAP", "mINP")
+HEAD = ["method", "protocol", *FIGURES, "runs", "published R1 / mAP", "M parameters", "min", "images/s"]
+_DATASET = re.compile(r"_(sysu|regdb|llcm|synthetic|folder)(?=_|$)")
+
+
+def write_comparison(methods: Sequence[Method], out: Path, title: str = "Methods side by side") -> list[Path]:
+    """Writes ``comparison.md``, ``comparison.csv`` and ``comparison.html``; returns their paths.
+
+    Args:
+        methods: from :func:`~torchreid_vi.report.collect.collect`.
+        out: folder, made when it is not there.
+        title: of the page.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    rows = table(methods)
+    text = {
+        "comparison.md": markdown(methods, rows),
+        "comparison.csv": _csv([HEAD, *rows]),
+        "comparison.html": page(methods, rows, title),
+    }
+    for name, content in text.items():
+        (out / name).write_text(content, encoding="utf-8")
+    return [out / name for name in text]
+
+
+# The table
+
+
+def labels(methods: Sequence[Method]) -> list[str]:
+    """Of all results of all methods, in order of appearance."""
+    return list(dict.fromkeys(label for method in methods for label in method.labels))
+
+
+def table(methods: Sequence[Method]) -> list[list[str]]:
+    """A row of :data:`HEAD` for each result of each method."""
+    rows = []
+    for label in labels(methods):
+        for method in methods:
+            if label not in method.labels:
+                continue
+            figures = [_spread(method.figures(label, figure)) for figure in FIGURES]
+            known = _published(method, label)
+            cited = f"{known.r1:.2f} / {known.map:.2f}" if known else ""
+            parameters, minutes, rate = method.cost()
+            cost = [f"{parameters:.2f}", f"{minutes:.1f}", f"{rate:.0f}"]
+            rows.append([method.name, label, *figures, str(len(method.folders)), cited, *cost])
+    return rows
+
+
+def differences(
+    methods: Sequence[Method], label: str
+) -> dict[tuple[int, int], tuple[Difference, Difference]]:
+    """For each two methods with that result: by how much the first is better, in points of R1 and mAP."""
+    having = [i for i, method in enumerate(methods) if label in method.labels]
+    scores = {i: methods[i].scores(label) for i in having}
+    common = sorted(set.intersection(*(set(found) for found in scores.values()))) if having else []
+    found = {}
+    for i in having:
+        for j in having:
+            if i != j and common:
+                one, other = (100 * np.array([scores[k][query] for query in common]) for k in (i, j))
+                r1, mean_ap = (paired_bootstrap(one[:, column], other[:, column]) for column in (0, 1))
+                found[i, j] = r1, mean_ap
+    return found
+
+
+def _published(method: Method, label: str) -> Published | None:
+    synthetic = method.contents[0]["results"][0]["dataset"].get("synthetic")
+    return None if synthetic else published(_DATASET.sub("", method.name), method.dataset, label)
+
+
+def _spread(values: Sequence[float]) -> str:
+    mean = f"{statistics.mean(values):.2f}"
+    return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
+
+
+def _csv(rows: Sequence[Sequence[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+# Markdown
+
+
+def _lines(rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in [rows[0], ["---"] * len(rows[0]), *rows[1:]]) + "\n"
+
+
+def matrix(methods: Sequence[Method], label: str) -> list[list[str]]:
+    """Row less column in points of Rank-1 with its interval; in bold what leaves zero out."""
+    found = differences(methods, label)
+    having = sorted({i for pair in found for i in pair})
+    rows = [["R1: row less column", *(methods[i].name for i in having)]]
+    for i in having:
+        cells = [_cell(found[i, j][0]) if i != j else "" for j in having]
+        rows.append([methods[i].name, *cells])
+    return rows
+
+
+def _cell(difference: Difference) -> str:
+    text = f"{difference.mean:+.2f} [{difference.low:+.2f}, {difference.high:+.2f}]"
+    return f"**{text}**" if difference.beyond_noise else text
+
+
+_MATRIX_NOTE = (
+    "Means over runs and trials of the same queries; in brackets the 95% interval of a paired bootstrap over "
+    "queries, in bold where it leaves zero out. It speaks of other queries of these people, not of other seeds: "
+    "for those see the deviations above."
+)
+
+
+def markdown(methods: Sequence[Method], rows: Sequence[Sequence[str]]) -> str:
+    """All tables as Markdown."""
+    first = labels(methods)[0]
+    return (
+        f"{_lines([HEAD, *rows])}\nMean ± sample deviation over runs, in percent.\n\n"
+        f"## Which differences are larger than noise: {first}\n\n{_lines(matrix(methods, first))}\n{_MATRIX_NOTE}\n"
+    )
+
+
+# The page
+
+
+def page(methods: Sequence[Method], rows: Sequence[Sequence[str]], title: str) -> str:
+    """The page: the same tables, CMC curves and loss curves, with everything inside."""
+    first = labels(methods)[0]
+    style = files("torchreid_vi.report").joinpath("page.css").read_text(encoding="utf-8")
+    sources = {known.source for m in methods for label in m.labels if (known := _published(m, label))}
+    parts = [
+        f"<h1>{html.escape(title)}</h1>",
+        _html([HEAD, *rows]),
+        "<p>Mean ± sample deviation over runs, in percent; min and images/s are of training, on the machine that "
+        "ran it.</p>",
+        f"<p>Published figures: {html.escape('; '.join(sorted(sources)))}.</p>" if sources else "",
+        f"<h2>Which differences are larger than noise: {html.escape(first)}</h2>",
+        _html(matrix(methods, first)),
+        f"<p>{html.escape(_MATRIX_NOTE)}</p>",
+        "<h2>Curves</h2>",
+        curves(methods, first),
+    ]
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{style}</style></head>\n'
+        f"<body><main>{''.join(parts)}</main></body></html>\n"
+    )
+
+
+def _html(rows: Sequence[Sequence[str]]) -> str:
+    def cell(tag: str, text: str) -> str:
+        bold = text.startswith("**")
+        inner = html.escape(text.strip("*"))
+        return f"<{tag}>{f'<b>{inner}</b>' if bold else inner}</{tag}>"
+
+    head = "".join(cell("th", text) for text in rows[0])
+    body = "".join(f"<tr>{''.join(cell('td', text) for text in row)}</tr>" for row in rows[1:])
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def curves(methods: Sequence[Method], label: str) -> str:
+    """CMC and training loss of every method as one SVG picture."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
+    for method in methods:
+        if label in method.labels:
+            axes[0].plot(range(1, 21), 100 * method.cmc(label), label=method.name)
+        found = method.losses()
+        if found:
+            steps = min(map(len, found))
+            axes[1].plot(_smooth(np.mean([loss[:steps] for loss in found], axis=0)), label=method.name)
+    axes[0].set(title=f"CMC, {label}", xlabel="rank", ylabel="%", xlim=(1, 20))
+    axes[1].set(title="training loss, running mean", xlabel="step", yscale="log")
+    axes[0].legend(fontsize=8)
+    text = io.StringIO()
+    with plt.rc_context({"svg.hashsalt": "torchreid_vi"}):  # the same picture from the same runs
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    plt.close(figure)
+    return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+def _smooth(values: np.ndarray, width: int = 20) -> np.ndarray:
+    width = min(width, len(values))
+    return np.convolve(values, np.full(width, 1 / width), mode="valid")
