@@ -148,12 +148,12 @@ def page(methods: Sequence[Method], rows: Sequence[Sequence[str]], title: str) -
     sources = {known.source for m in methods for label in m.labels if (known := _published(m, label))}
     parts = [
         f"<h1>{html.escape(title)}</h1>",
-        _html([HEAD, *rows]),
+        _html([HEAD, *rows], "results"),
         "<p>Mean ± sample deviation over runs, in percent; min and images/s are of training, on the machine that "
         "ran it.</p>",
         f"<p>Published figures: {html.escape('; '.join(sorted(sources)))}.</p>" if sources else "",
         f"<h2>Which differences are larger than noise: {html.escape(first)}</h2>",
-        _html(matrix(methods, first)),
+        _html(matrix(methods, first), "differences"),
         f"<p>{html.escape(_MATRIX_NOTE)}</p>",
         "<h2>Curves</h2>",
         curves(methods, first),
@@ -165,7 +165,7 @@ def page(methods: Sequence[Method], rows: Sequence[Sequence[str]], title: str) -
     )
 
 
-def _html(rows: Sequence[Sequence[str]]) -> str:
+def _html(rows: Sequence[Sequence[str]], kind: str) -> str:
     def cell(tag: str, text: str) -> str:
         bold = text.startswith("**")
         inner = html.escape(text.strip("*"))
@@ -173,7 +173,8 @@ def _html(rows: Sequence[Sequence[str]]) -> str:
 
     head = "".join(cell("th", text) for text in rows[0])
     body = "".join(f"<tr>{''.join(cell('td', text) for text in row)}</tr>" for row in rows[1:])
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    inner = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+    return f'<div class="wide"><table class="{kind}">{inner}</table></div>'
 
 
 def curves(methods: Sequence[Method], label: str) -> str:
