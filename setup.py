@@ -36,6 +36,7 @@ setup(
         # lightly is for tools/mmgl_study.py: its rival SimCLR.
         "test": [
             "pytest>=8",
+            "pytest-xdist>=3.6",
             "hypothesis>=6.100",
             "ruff>=0.9",
             "mypy>=1.13",

@@ -113,7 +113,10 @@ def test_a_killed_run_resumes_to_the_same_weights_and_figures(finished, roots, t
     assert result.returncode == 0, result.stderr
     unbroken = finished[0] / "log" / "mcja_synthetic"
     resumed = tmp_path / "log" / "mcja_synthetic"
-    assert (resumed / "results.json").read_text() == (unbroken / "results.json").read_text()
+    contents = [json.loads((folder / "results.json").read_text()) for folder in (resumed, unbroken)]
+    for content in contents:
+        assert content["training"].pop("seconds") > 0
+    assert contents[0] == contents[1]
     states = [
         torch.load(f / "checkpoints" / "last.pth", weights_only=True)["state_dict"]
         for f in (unbroken, resumed)
@@ -216,6 +219,15 @@ BAD = {
     "a series to resume": (["--seeds", "1-2", "model.resume", "x.pth"], "leave model.resume empty"),
     "save_dir in a file": (["data.save_dir", "taken/x"], "data.save_dir"),
 }
+
+
+def test_the_benchmark_measures_every_step_beside_the_bare_one(tmp_path):
+    small = "--backbone osnet_x0_25 --size 96 48 --batch-size 8 --rounds 1 --out bench.json".split()  # noqa: SIM905
+    result = call("bench.py", "mmgl", *small, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    table = json.loads((tmp_path / "bench.json").read_text())
+    assert list(table) == ["bare backbone", "Base", "MMGL"] and table["bare backbone"]["to_bare"] == 1
+    assert all(row["step_s"] > 0 and row["kept_mib"] > 0 for row in table.values())
 
 
 def test_trials_and_seeds_are_run_in_turn_and_go_on_where_they_were_interrupted(roots, tmp_path):

@@ -1,6 +1,7 @@
-"""What a training step costs: ratios inside one run on one machine.
+"""What a training step and re-ranking cost, on the machine at hand.
 
 python tools/bench.py mmgl
+python tools/bench.py rerank
 python tools/bench.py mmgl --backbone resnet50 --size 288 144 --precision bf16 --out bench.json
 """
 
@@ -112,7 +113,36 @@ def mmgl(args: argparse.Namespace) -> dict[str, dict[str, float]]:
     return table
 
 
-PARTS = {"mmgl": mmgl}
+def rerank(args: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Re-ranking of one trial of SYSU-MM01, 3,803 queries against 301 images, of random features.
+
+    The peak is of the whole process, after each.
+    """
+    import resource
+
+    import numpy as np
+
+    from torchreid_vi.evaluation import Reranking
+
+    rng = np.random.default_rng(0)
+    query, *versions = (
+        features / np.linalg.norm(features, axis=1, keepdims=True)
+        for features in (rng.normal(size=(n, 2048)).astype(np.float32) for n in (3803, 301, 301, 301, 301))
+    )
+    table = {}
+    for how, gallery in (
+        (Reranking("k-reciprocal", 20, 6, 0.3), versions[:1]),
+        (Reranking("MSER", 40, 20, 0.3, expand=False, among_queries=True, spectra=True), versions),
+    ):
+        start = time.perf_counter()
+        how([query], gallery)
+        seconds = time.perf_counter() - start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        table[how.name] = {"seconds": seconds, "peak_mib": peak}
+    return table
+
+
+PARTS = {"mmgl": mmgl, "rerank": rerank}
 
 
 def main() -> int:

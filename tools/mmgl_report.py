@@ -167,7 +167,8 @@ def draw(out: Path, path: Path) -> None:
         _bars(bars, [g + 0.2 * (i - 1.5) for g in range(len(groups))], values, described, 0.2)
     bars.set_xticks(range(len(groups)), [f"{BACKBONES[b]}\n{METHODS[m]}" for b, m in groups])
     bars.set(title="Fine-tuned from MMGL and from rivals", ylabel="Rank-1, %")
-    bars.legend(fontsize=8)
+    bars.legend(fontsize=8, ncols=2)
+    bars.margins(y=0.25)
     for axis, title, runs in (
         (shares, "Share of the identities pre-trained on (ResNet-18, Base)", SHARES),
         (ablation, "Pre-trained by (ResNet-18, Base)", ABLATION),
