@@ -10,7 +10,8 @@ Runs that are finished are kept, interrupted ones are continued. Every part comp
   data       pre-training on 25, 50 and 100% of the identities
   transfer   pre-training on one dataset, fine-tuning on another one
   ablation   permutation alone, cycle contrast alone, both
-  looks      other settings of the pre-training and a larger image, with one seed: where to look, not what is so
+  augmented  MCJA's augmentation and erasing in MMGL's pre-training
+  looks      other settings of the pre-training, with one seed: where to look, not what is so
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ import shutil
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-PARTS = ("accuracy", "rivals", "data", "transfer", "ablation", "looks")
+PARTS = ("accuracy", "rivals", "data", "transfer", "ablation", "augmented", "looks")
 HERE = Path(__file__).resolve().parents[1]
 RESNET, OSNET = "resnet18", "osnet_x0_25"
 
@@ -53,9 +54,9 @@ LOOKS: dict[str, dict[str, Any]] = {
         "loss.part_cycle.mask_self": True,
     },
     "stripes": {"mmgl.stripes": 3},
-    "augmented": {"data.transforms": ["maa", "random_flip", "random_crop", "random_erase"]},
-    "long": {"train.max_epoch": 12},
 }
+#: MMGL's images with the augmentation of the method that is fine-tuned.
+AUGMENTED = {"data.transforms": ["maa", "random_flip", "random_crop", "random_erase"]}
 #: Learning rates of every pre-training and fine-tuning.
 RATES = {RESNET: 0.001, OSNET: 0.005}
 
@@ -165,16 +166,6 @@ def starts(seed: int, backbone: str) -> list[Run | str]:
     ]
 
 
-def at_width_48(start: Run | str) -> list[Run | str]:
-    """The same pre-training, and Base from it, on images half as wide again."""
-    if isinstance(start, Run):
-        start = replace(start, name=f"{start.name}_w48", settings=start.settings | {"data.width": 48})
-    else:
-        start = f"{start}_w48"
-    tuned = fine_tuning("base", start)
-    return [start, replace(tuned, settings=tuned.settings | {"data.width": 48})]
-
-
 def plan(parts: list[str], seeds: int) -> list[list[Run]]:
     """The runs, in chains: each begins with a pre-training, which those after it start from."""
     chains: dict[str, list[Run]] = {}
@@ -202,8 +193,9 @@ def plan(parts: list[str], seeds: int) -> list[list[Run]]:
         add(start := mmgl(seed, RESNET, f"mmgl_{share}", share=share), fine_tuning("base", start))
     for look, settings in LOOKS.items() if "looks" in parts else ():
         add(start := mmgl(1, RESNET, f"mmgl_{look}", **settings), fine_tuning("base", start))
-    for start in starts(1, RESNET) if "looks" in parts else ():
-        add(*at_width_48(start))
+    for seed in everyone if "augmented" in parts else ():
+        start = mmgl(seed, RESNET, "mmgl_augmented", **AUGMENTED)
+        add(start, *(fine_tuning(method, start) for method in ("base", "mcja")))
     for seed in everyone if "transfer" in parts else ():
         for start in starts(seed, OSNET):
             add(start, fine_tuning("base", start, "regdb"))
