@@ -114,7 +114,7 @@ def mmgl(args: argparse.Namespace) -> dict[str, dict[str, float]]:
 
 
 def rerank(args: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Re-ranking of one trial of SYSU-MM01, 3,803 queries against 301 images, of random features.
+    """Re-ranking of one trial of SYSU-MM01, 3,803 queries against 301 images, of features in 96 clusters.
 
     The peak is of the whole process, after each.
     """
@@ -125,10 +125,13 @@ def rerank(args: argparse.Namespace) -> dict[str, dict[str, float]]:
     from torchreid_vi.evaluation import Reranking
 
     rng = np.random.default_rng(0)
-    query, *versions = (
-        features / np.linalg.norm(features, axis=1, keepdims=True)
-        for features in (rng.normal(size=(n, 2048)).astype(np.float32) for n in (3803, 301, 301, 301, 301))
-    )
+    centres = rng.normal(size=(96, 2048))
+
+    def features(number: int) -> np.ndarray:
+        drawn = centres[rng.integers(0, 96, number)] + rng.normal(size=(number, 2048))
+        return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+
+    query, *versions = map(features, (3803, 301, 301, 301, 301))
     table = {}
     for how, gallery in (
         (Reranking("k-reciprocal", 20, 6, 0.3), versions[:1]),
