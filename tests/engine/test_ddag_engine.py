@@ -1,7 +1,7 @@
 """DDAG's engine: the weight of the graph's loss over epochs, and resuming with it."""
 
 import pytest
-from engine_helpers import assert_identical, run, weights
+from engine_helpers import assert_identical, run, run_until, weights
 
 from torchreid_vi.models import read_checkpoint
 
@@ -40,16 +40,7 @@ def test_a_resumed_run_ends_as_the_unbroken_one_bit_for_bit(make, tmp_path):
     unbroken, cfg = make(**DDAG)
     run(unbroken, cfg)
     broken, cfg = make(**DDAG)
-    original = broken.train
-
-    def train_until_killed(*args, **kwargs):
-        if broken.epoch == 2:
-            raise KeyboardInterrupt
-        original(*args, **kwargs)
-
-    broken.train = train_until_killed
-    with pytest.raises(KeyboardInterrupt):
-        run(broken, cfg, save_dir=str(tmp_path / "broken"))
+    run_until(broken, cfg, 2, tmp_path / "broken")
     resumed, cfg = make(**DDAG)
     start = resumed.resume(read_checkpoint(tmp_path / "broken" / "checkpoints" / "last.pth"))
     run(resumed, cfg, save_dir=str(tmp_path / "broken"), start_epoch=start)

@@ -106,15 +106,18 @@ def _lines(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [rows[0], ["---"] * len(rows[0]), *rows[1:]]) + "\n"
 
 
-def matrix(methods: Sequence[Method], label: str) -> list[list[str]]:
-    """Row less column in points of Rank-1 with its interval; in bold what leaves zero out."""
+def matrices(methods: Sequence[Method], label: str) -> list[list[list[str]]]:
+    """Row less column in points of Rank-1, then of mAP, with the interval; in bold what leaves zero out."""
     found = differences(methods, label)
     having = sorted({i for pair in found for i in pair})
-    rows = [["R1: row less column", *(methods[i].name for i in having)]]
-    for i in having:
-        cells = [_cell(found[i, j][0]) if i != j else "" for j in having]
-        rows.append([methods[i].name, *cells])
-    return rows
+    tables = []
+    for number, figure in enumerate(("R1", "mAP")):
+        rows = [[f"{figure}: row less column", *(methods[i].name for i in having)]]
+        for i in having:
+            cells = [_cell(found[i, j][number]) if i != j else "" for j in having]
+            rows.append([methods[i].name, *cells])
+        tables.append(rows)
+    return tables
 
 
 def _cell(difference: Difference) -> str:
@@ -132,9 +135,10 @@ _MATRIX_NOTE = (
 def markdown(methods: Sequence[Method], rows: Sequence[Sequence[str]]) -> str:
     """All tables as Markdown."""
     first = labels(methods)[0]
+    tables = "\n".join(map(_lines, matrices(methods, first)))
     return (
         f"{_lines([HEAD, *rows])}\nMean ± sample deviation over runs, in percent.\n\n"
-        f"## Which differences are larger than noise: {first}\n\n{_lines(matrix(methods, first))}\n{_MATRIX_NOTE}\n"
+        f"## Which differences are larger than noise: {first}\n\n{tables}\n{_MATRIX_NOTE}\n"
     )
 
 
@@ -153,7 +157,7 @@ def page(methods: Sequence[Method], rows: Sequence[Sequence[str]], title: str) -
         "ran it.</p>",
         f"<p>Published figures: {html.escape('; '.join(sorted(sources)))}.</p>" if sources else "",
         f"<h2>Which differences are larger than noise: {html.escape(first)}</h2>",
-        _html(matrix(methods, first), "differences"),
+        *(_html(rows, "differences") for rows in matrices(methods, first)),
         f"<p>{html.escape(_MATRIX_NOTE)}</p>",
         "<h2>Curves</h2>",
         curves(methods, first),
