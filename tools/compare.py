@@ -1,19 +1,21 @@
 """Stands methods side by side: runs what is missing, then writes tables and a page.
 
 python tools/compare.py --configs configs/base_synthetic.yaml configs/mcja_synthetic.yaml --seeds 3 --out reports/a
+python tools/compare.py --configs configs/mcja_sysu.yaml --vary loss.cmr.epsilon 0.5 0.1 0.03 --out reports/epsilon
 python tools/compare.py --runs log/base_sysu log/mcja_sysu --out reports/sysu
 
-Settings that follow, as KEY VALUE, change every config. Finished runs are recognised by their settings and the
-package's version, interrupted ones go on, so the same command continues whatever stopped.
+Settings that follow, as KEY VALUE, change every config, and --vary makes a config of each of its values; with
+several --vary, of each combination. Finished runs are recognised by their settings and the package's version,
+interrupted ones go on, so the same command continues whatever stopped.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 
 def main() -> int:
@@ -22,23 +24,29 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--configs", nargs="+", default=[], help="YAML files of settings, as in configs/")
+    parser.add_argument(
+        "--vary", nargs="+", action="append", default=[], metavar=("KEY", "VALUE"), help="a setting's values"
+    )
     parser.add_argument("--runs", nargs="+", default=[], type=Path, help="folders of finished runs")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each config, with seeds 1, 2, …")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, which share the processors")
     parser.add_argument("--root", help="folder that holds the datasets' folders (data.root)")
     parser.add_argument("--out", type=Path, required=True, help="folder for runs, tables and page")
     parser.add_argument("options", nargs="*", metavar="KEY VALUE", help="settings for every config")
     args = parser.parse_intermixed_args()
-    from torchreid_vi import InputError
+    from torchreid_vi import InputError, series
     from torchreid_vi.report import collect, write_comparison
 
-    configs = [value for value in args.configs if value.endswith((".yaml", ".yml"))]
-    options = [value for value in args.configs if value not in configs] + args.options
     try:
-        if bool(configs) == bool(args.runs) or args.seeds < 1:
+        if bool(args.configs) == bool(args.runs) or args.seeds < 1 or args.jobs < 1:
             raise InputError(
-                "name either --configs to run, with --seeds at least 1, or --runs that are finished"
+                "name either --configs to run, with --seeds and --jobs at least 1, or --runs that are finished"
             )
-        folders = args.runs or complete(configs, options, args.seeds, args.root, args.out)
+        folders = args.runs
+        if args.configs:
+            runs = plan(args)
+            series.complete_all(runs, args.jobs)
+            folders = [Path(cfg.data.save_dir) for cfg in runs]
         for path in write_comparison(collect(folders), args.out):
             print(f"=> Written: {path}")
     except (InputError, OSError) as error:
@@ -50,24 +58,36 @@ def main() -> int:
     return 0
 
 
-def complete(configs: list[str], options: list[str], seeds: int, root: str | None, out: Path) -> list[Path]:
-    """Runs what is missing; returns the folders of all runs."""
-    from tqdm import tqdm
+def plan(args: argparse.Namespace) -> list[Any]:
+    """The settings of every run that was asked for, all methods with seed 1 before any with seed 2."""
+    from torchreid_vi import InputError, config, load_config, series
 
-    from torchreid_vi import config, load_config, series
+    files, options = _until_key(args.configs)
+    options += args.options
+    varied = {}
+    for key, *values in args.vary:
+        varied[key], more = _until_key(values)
+        options += more
+        if not varied[key]:
+            raise InputError(f"--vary {key} names no value: write --vary {key} VALUE VALUE …")
+    runs = []
+    for file, chosen in product(files, product(*varied.values())):
+        pairs = dict(zip(varied, chosen, strict=True))
+        changes = [text for pair in pairs.items() for text in pair]
+        cfg = load_config(file, {"data.root": args.root} if args.root else {}, options + changes)
+        name = ",".join([Path(file).stem, *(config.short(cfg, key) for key in pairs)])
+        cfg.data.save_dir = str(args.out / "runs" / f"{name}-{config.fingerprint(cfg)}")
+        runs += series.members(cfg, seeds=range(1, args.seeds + 1)).values()
+    return sorted(runs, key=lambda cfg: cfg.train.seed)
 
-    runs = {}
-    for file in configs:
-        cfg = load_config(file, {"data.root": root} if root else {}, options)
-        cfg.data.save_dir = str(out / "runs" / f"{Path(file).stem}-{config.fingerprint(cfg)}")
-        for one in series.members(cfg, seeds=range(1, seeds + 1)).values():
-            runs[Path(one.data.save_dir)] = one
-    with tqdm(runs.items(), desc="runs", unit="run") as bar:
-        for folder, one in bar:
-            bar.set_postfix_str("/".join(folder.parts[-2:]))
-            with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-                series.complete(one)
-    return list(runs)
+
+def _until_key(texts: list[str]) -> tuple[list[str], list[str]]:
+    """Values, and the KEY VALUE pairs that follow them."""
+    from torchreid_vi import config
+
+    known = config.keys()
+    end = next((i for i, text in enumerate(texts) if text in known), len(texts))
+    return texts[:end], texts[end:]
 
 
 if __name__ == "__main__":

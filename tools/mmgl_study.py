@@ -17,14 +17,11 @@ Runs that are finished are kept, interrupted ones are continued. Every part comp
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import redirect_stderr, redirect_stdout
+from concurrent.futures import as_completed
 from dataclasses import dataclass, field
 from itertools import product
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -233,14 +230,12 @@ def draw(root: Path) -> None:
         part.rename(final)
 
 
-def execute(chain: list[Run], out: Path, threads: int) -> list[str]:
+def execute(chain: list[Run], out: Path) -> list[str]:
     """Runs what is not finished of a chain, in this process; returns the names of its runs."""
     import simclr  # noqa: F401
-    import torch
 
     from torchreid_vi import load_config, series
 
-    torch.set_num_threads(threads)
     for run in chain:
         folder = out / run.name / "run"
         settings = COMMON | run.settings | {"data.save_dir": str(folder)}
@@ -248,8 +243,7 @@ def execute(chain: list[Run], out: Path, threads: int) -> list[str]:
         if run.start:
             settings["model.load_weights"] = str(out / run.start / "run" / "backbone.pth")
         cfg = load_config(str(HERE / "configs" / f"{run.config}.yaml"), settings)
-        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-            series.complete(cfg)
+        series.complete_quietly(cfg)
         last, backbone = folder / "checkpoints" / "last.pth", folder / "backbone.pth"
         if not run.tuned and not backbone.is_file():
             leave_backbone(cfg, last, backbone)
@@ -280,15 +274,16 @@ def main() -> int:
     import mmgl_report
     from tqdm import tqdm
 
+    from torchreid_vi import series
+
     out = args.out.absolute()
     draw(out / "data")
     chains = plan(args.only, args.seeds)
-    threads = max(1, (os.cpu_count() or 1) // args.jobs)
     with (
-        ProcessPoolExecutor(args.jobs, get_context("spawn")) as pool,
+        series.worker_pool(args.jobs) as pool,
         tqdm(total=sum(map(len, chains)), desc="study", unit="run") as bar,
     ):
-        for done in as_completed([pool.submit(execute, chain, out, threads) for chain in chains]):
+        for done in as_completed([pool.submit(execute, chain, out) for chain in chains]):
             bar.update(len(done.result()))
     mmgl_report.write(out)
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from difflib import get_close_matches
@@ -390,6 +391,22 @@ def fingerprint(cfg: CN) -> str:
     """Eight hexadecimal digits that tell settings and versions of this package apart, whatever the seed."""
     settings = comparable(cfg) | {"train.seed": 0, "version": version("torchreid_vi")}
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def keys() -> set[str]:
+    """The names of all settings."""
+    return set(_flat(default_config()))
+
+
+def short(cfg: CN, key: str) -> str:
+    """A setting as a part of a run's name.
+
+    >>> short(default_config(), "data.maa")
+    'maa=hue+wg+cc+sj'
+    """
+    value = _flat(cfg)[key]
+    text = "+".join(map(str, value)) if isinstance(value, list) else str(value)
+    return f"{key.rpartition('.')[2]}={re.sub(r'[^-+.0-9A-Za-z_]+', '_', text) or 'none'}"
 
 
 def run_kwargs(cfg: CN) -> dict[str, Any]:

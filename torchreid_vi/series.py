@@ -7,13 +7,21 @@ from its last epoch, so the same call continues whatever was interrupted.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import statistics
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import redirect_stderr, redirect_stdout
 from itertools import product
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
+import torch
+from tqdm import tqdm
 from yacs.config import CfgNode
 
 from torchreid_vi import config
@@ -87,6 +95,53 @@ def complete(cfg: CfgNode) -> Content:
     run(cfg)
     content = json.loads((folder / "results.json").read_text())
     return content
+
+
+def complete_quietly(cfg: CfgNode) -> Content:
+    """What :func:`complete` does, with nothing on the terminal."""
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        return complete(cfg)
+
+
+def complete_all(runs: Sequence[CfgNode], jobs: int = 1) -> None:
+    """Runs what is missing of many runs, so many at a time, under one progress bar.
+
+    Raises:
+        InputError: as :func:`complete`, once what runs beside it is finished.
+    """
+    with tqdm(total=len(runs), desc="runs", unit="run") as bar:
+        if jobs == 1:
+            for cfg in runs:
+                bar.set_postfix_str("/".join(Path(cfg.data.save_dir).parts[-2:]))
+                complete_quietly(cfg)
+                bar.update()
+            return
+        with worker_pool(jobs) as pool:
+            try:
+                for done in as_completed([pool.submit(complete_quietly, cfg) for cfg in runs]):
+                    done.result()
+                    bar.update()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+
+def worker_pool(jobs: int) -> ProcessPoolExecutor:
+    """Processes that share the processors' cores, and end when this one does, however it ends."""
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    return ProcessPoolExecutor(jobs, get_context("spawn"), _begin_worker, (threads,))
+
+
+def _begin_worker(threads: int) -> None:
+    parent = parent_process()
+    assert parent is not None
+
+    def leave_with_parent() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    torch.set_num_threads(threads)
+    Thread(target=leave_with_parent, daemon=True).start()
 
 
 def _require_same(cfg: CfgNode, folder: Path) -> None:

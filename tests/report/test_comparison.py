@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from torchreid_vi.report.comparison import differences, labels
 
 ROOT = Path(__file__).parents[2]
 LABEL = "visible-to-infrared"
+BASE = ROOT / "configs" / "base_synthetic.yaml"
 
 
 @pytest.fixture
@@ -82,8 +84,8 @@ def test_tables_and_page_hold_the_figures_and_the_page_needs_nothing_else(make_r
     runs = [make_run("agw_regdb/seed1", [1, 2], synthetic=False), make_run("b<i>", [1, 1], train__lr=0.5)]
     methods = collect([*runs, make_run("agw_regdb/seed2", [1, 1], synthetic=False, train__seed=2)])
     paths = write_comparison(methods, tmp_path / "out")
-    assert [path.name for path in paths] == ["comparison.md", "comparison.csv", "comparison.html"]
-    markdown, table, page = (path.read_text() for path in paths)
+    assert [path.suffix for path in paths] == [".md", ".csv", ".svg", ".html"]
+    markdown, table, picture, page = (path.read_text() for path in paths)
     rows = list(csv.DictReader(table.splitlines()))
     assert rows[0]["R1"] == "75.00 ± 35.36" and rows[0]["runs"] == "2" and rows[1]["R1"] == "100.00"
     assert rows[0]["published R1 / mAP"] == "70.05 / 66.37" and rows[1]["published R1 / mAP"] == ""
@@ -92,12 +94,9 @@ def test_tables_and_page_hold_the_figures_and_the_page_needs_nothing_else(make_r
     assert "75.00 ± 35.36" in page and "Cross-Modal-Re-ID-baseline" in page
     assert "b&lt;i&gt;" in page and "<i>" not in page.split("<svg")[0]
     assert not re.search(r'(src|href)="(?!#)', page) and "@import" not in page
-    assert page.count("<svg") == 1
-    assert [path.read_text() for path in write_comparison(methods, tmp_path / "out")] == [
-        markdown,
-        table,
-        page,
-    ]
+    assert page.count("<svg") == 1 and picture[picture.index("<svg") :] in page
+    again = write_comparison(methods, tmp_path / "out")
+    assert [path.read_text() for path in again] == [markdown, table, picture, page]
 
 
 def test_published_figures_stand_beside_the_same_protocol_alone(make_run):
@@ -128,10 +127,13 @@ def test_a_folder_without_a_finished_run_is_named(make_run, tmp_path):
         collect(others)
 
 
+def command(*arguments):
+    return [sys.executable, str(ROOT / "tools" / "compare.py"), *map(str, arguments)]
+
+
 def compare(cwd, *arguments):
-    command = [sys.executable, str(ROOT / "tools" / "compare.py"), *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment)
+    return subprocess.run(command(*arguments), cwd=cwd, capture_output=True, text=True, env=environment)
 
 
 TINY = """model.name osnet_x0_25 data.height 32 data.width 16 data.workers 0 sampler.num_instances 2
@@ -154,9 +156,48 @@ def test_the_command_runs_what_is_missing_and_ends_with_the_same_table(roots, tm
     assert again == table
     now = [(run / "results.json").stat().st_mtime_ns for run in runs]
     assert now[:3] == times[:3] and now[3] != times[3]
-    shown = compare(tmp_path, "--runs", *runs[2:], *runs[:2], "--out", "shown")
+    folders = [*runs[2:], *runs[:2]]
+    shown = compare(tmp_path, "--runs", *folders, "--out", "shown")
     assert shown.returncode == 0, shown.stderr
     assert (tmp_path / "shown" / "comparison.md").read_text() == table
+
+
+def test_two_at_a_time_and_killed_in_the_middle_the_same_command_ends_with_the_same_table(roots, tmp_path):
+    config = ROOT / "configs" / "mcja_synthetic.yaml"
+    asked = ["--configs", config, "--root", roots, *TINY, "train.max_epoch", "3"]
+    asked += [
+        "--vary",
+        "loss.cmr.epsilon",
+        "0.5",
+        "0.01",
+        "--vary",
+        "data.maa",
+        "[wg, cc]",
+        "[]",
+        "--jobs",
+        "2",
+    ]
+    whole = compare(tmp_path, *asked, "--out", "whole")
+    assert whole.returncode == 0, whole.stderr
+    table = (tmp_path / "whole" / "comparison.csv").read_text()
+    names = [row["method"] for row in csv.DictReader(table.splitlines())]
+    varied = [f"epsilon={epsilon},maa={maa}" for epsilon in (0.5, 0.01) for maa in ("wg+cc", "none")]
+    assert names == [f"mcja_synthetic,{each}" for each in varied] * 2
+
+    process = subprocess.Popen(command(*asked, "--out", "cut"), cwd=tmp_path, stderr=subprocess.PIPE)
+    while not list((tmp_path / "cut").glob("runs/*/*/checkpoints/last.pth")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.communicate(
+        timeout=60
+    )  # ends when nobody can write any more: the processes at work have gone, too
+    assert not (tmp_path / "cut" / "comparison.csv").exists()
+    assert compare(tmp_path, *asked, "--out", "cut").returncode == 0
+    figures = slice(0, 7)  # without the seconds
+    again = (tmp_path / "cut" / "comparison.csv").read_text()
+    rows = [[row[figures] for row in csv.reader(text.splitlines())] for text in (table, again)]
+    assert rows[0] == rows[1]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +206,9 @@ def test_the_command_runs_what_is_missing_and_ends_with_the_same_table(roots, tm
         (["--out", "x"], "name either --configs to run"),
         (["--configs", "gone.yaml", "--out", "x"], "gone.yaml cannot be read"),
         (["--runs", "gone", "--out", "x"], "gone has no config.yaml"),
-        (["--configs", "gone.yaml", "--seeds", "0", "--out", "x"], "--seeds at least 1"),
+        (["--configs", "gone.yaml", "--seeds", "0", "--out", "x"], "--seeds and --jobs at least 1"),
+        (["--configs", BASE, "--vary", "train.lr", "--out", "x"], "--vary train.lr names no value"),
+        (["--configs", BASE, "--vary", "train.lrr", "1", "--out", "x"], "did you mean 'train.lr'?"),
     ],
 )
 def test_bad_input_is_one_sentence_with_status_2(tmp_path, arguments, said):

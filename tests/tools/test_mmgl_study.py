@@ -79,7 +79,7 @@ def small():
 def run_transfer(out):
     with small():
         for chain in mmgl_study.plan(["transfer"], seeds=1):
-            mmgl_study.execute(chain, out, threads=1)
+            mmgl_study.execute(chain, out)
 
 
 @pytest.fixture(scope="module")

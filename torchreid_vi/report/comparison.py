@@ -23,7 +23,7 @@ _DATASET = re.compile(r"_(sysu|regdb|llcm|synthetic|folder)(?=_|$)")
 
 
 def write_comparison(methods: Sequence[Method], out: Path, title: str = "Methods side by side") -> list[Path]:
-    """Writes ``comparison.md``, ``comparison.csv`` and ``comparison.html``; returns their paths.
+    """Writes ``comparison.md``, ``.csv``, ``.svg`` and ``.html``, and returns their paths.
 
     Args:
         methods: from :func:`~torchreid_vi.report.collect.collect`.
@@ -32,10 +32,12 @@ def write_comparison(methods: Sequence[Method], out: Path, title: str = "Methods
     """
     out.mkdir(parents=True, exist_ok=True)
     rows = table(methods)
+    picture = draw(methods)
     text = {
         "comparison.md": markdown(methods, rows),
         "comparison.csv": _csv([HEAD, *rows]),
-        "comparison.html": page(methods, rows, title),
+        "comparison.svg": picture,
+        "comparison.html": page(methods, rows, picture, title),
     }
     for name, content in text.items():
         (out / name).write_text(content, encoding="utf-8")
@@ -145,8 +147,8 @@ def markdown(methods: Sequence[Method], rows: Sequence[Sequence[str]]) -> str:
 # The page
 
 
-def page(methods: Sequence[Method], rows: Sequence[Sequence[str]], title: str) -> str:
-    """The page: the same tables, CMC curves and loss curves, with everything inside."""
+def page(methods: Sequence[Method], rows: Sequence[Sequence[str]], picture: str, title: str) -> str:
+    """The page: the same tables and the picture, with everything inside."""
     first = labels(methods)[0]
     style = files("torchreid_vi.report").joinpath("page.css").read_text(encoding="utf-8")
     sources = {known.source for m in methods for label in m.labels if (known := _published(m, label))}
@@ -159,8 +161,8 @@ def page(methods: Sequence[Method], rows: Sequence[Sequence[str]], title: str) -
         f"<h2>Which differences are larger than noise: {html.escape(first)}</h2>",
         *(_html(rows, "differences") for rows in matrices(methods, first)),
         f"<p>{html.escape(_MATRIX_NOTE)}</p>",
-        "<h2>Curves</h2>",
-        curves(methods, first),
+        f"<h2>Figures and curves: {html.escape(first)}</h2>",
+        picture[picture.index("<svg") :],
     ]
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
@@ -181,29 +183,52 @@ def _html(rows: Sequence[Sequence[str]], kind: str) -> str:
     return f'<div class="wide"><table class="{kind}">{inner}</table></div>'
 
 
-def curves(methods: Sequence[Method], label: str) -> str:
-    """CMC and training loss of every method as one SVG picture."""
+# The picture
+
+
+def draw(methods: Sequence[Method]) -> str:
+    """An SVG of the first result: Rank-1 and mAP of every run, CMC curves, training losses."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
-    for method in methods:
-        if label in method.labels:
-            axes[0].plot(range(1, 21), 100 * method.cmc(label), label=method.name)
-        found = method.losses()
-        if found:
+    label = labels(methods)[0]
+    shown = [method for method in methods if label in method.labels]
+    tall = 0.6 + 0.28 * len(shown)
+    figure, axes = plt.subplot_mosaic(
+        [["R1", "mAP"], ["CMC", "loss"]],
+        figsize=(11, tall + 4.6),
+        height_ratios=[tall, 4],
+        layout="constrained",
+    )
+    many = len(shown)
+    colours = (
+        plt.get_cmap("tab10")(range(many)) if many <= 10 else plt.get_cmap("turbo")(np.linspace(0, 1, many))
+    )
+    for name in ("R1", "mAP"):
+        for row, (method, colour) in enumerate(zip(shown, colours, strict=True)):
+            values = method.figures(label, name)
+            axes[name].plot(values, [row] * len(values), "o", color=colour, alpha=0.5)
+            axes[name].plot(statistics.mean(values), row, "|", color=colour, markersize=16, markeredgewidth=3)
+        axes[name].set(
+            title=f"{name}, {label}: runs and their mean", xlabel="%", ylim=(len(shown) - 0.5, -0.5)
+        )
+        axes[name].grid(axis="x", alpha=0.3)
+    axes["R1"].set_yticks(range(len(shown)), [method.name for method in shown])
+    axes["mAP"].set_yticks(range(len(shown)), [""] * len(shown))
+    for method, colour in zip(shown, colours, strict=True):
+        axes["CMC"].plot(range(1, 21), 100 * method.cmc(label), color=colour)
+        if found := method.losses():
             steps = min(map(len, found))
-            axes[1].plot(_smooth(np.mean([loss[:steps] for loss in found], axis=0)), label=method.name)
-    axes[0].set(title=f"CMC, {label}", xlabel="rank", ylabel="%", xlim=(1, 20))
-    axes[1].set(title="training loss, running mean", xlabel="step", yscale="log")
-    axes[0].legend(fontsize=8)
+            axes["loss"].plot(_smooth(np.mean([loss[:steps] for loss in found], axis=0)), color=colour)
+    axes["CMC"].set(title=f"CMC, {label}", xlabel="rank", ylabel="%", xlim=(1, 20))
+    axes["loss"].set(title="training loss, running mean", xlabel="step", yscale="log")
     text = io.StringIO()
     with plt.rc_context({"svg.hashsalt": "torchreid_vi"}):  # the same picture from the same runs
         figure.savefig(text, format="svg", metadata={"Date": None})
     plt.close(figure)
-    return text.getvalue()[text.getvalue().index("<svg") :]
+    return text.getvalue()
 
 
 def _smooth(values: np.ndarray, width: int = 20) -> np.ndarray:
