@@ -5,14 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from torchreid_vi import InputError, build, config, load_config
+from torchreid_vi import InputError, build, load_config
+from torchreid_vi.config import defaults
+from torchreid_vi.config.defaults import flat
 from torchreid_vi.data.transforms import TRANSFORMS, Settings, build_train_transform
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
 
 def test_every_key_is_commented_once():
-    source = Path(config.__file__).read_text()
+    source = Path(defaults.__file__).read_text()
     lines = [line for line in source.splitlines() if re.match(r"    cfg\.\S+ = (?!CN)", line)]
     keys = [line.split(" = ")[0].strip() for line in lines]
     assert len(keys) == len(set(keys)) > 60
@@ -70,7 +72,7 @@ def test_fine_tuning_differs_from_its_method_in_the_start_alone(path):
     pretrained = load_config(f"configs/mmgl_{dataset}.yaml")
     assert tuned.model.load_weights == f"{pretrained.data.save_dir}/backbone.pth"
     assert tuned.model.name == pretrained.model.name
-    differ = {k for k, v in config._flat(tuned).items() if config._flat(plain)[k] != v}
+    differ = {k for k, v in flat(tuned).items() if flat(plain)[k] != v}
     assert differ <= {"model.load_weights", "model.pretrained", "data.save_dir"}
 
 

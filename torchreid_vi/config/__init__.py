@@ -1,0 +1,29 @@
+"""Settings: defaults, how they are changed, what they name, and the arguments made of them."""
+
+from torchreid_vi.config.defaults import default_config
+from torchreid_vi.config.identity import comparable, fingerprint, keys, resumable, short
+from torchreid_vi.config.kwargs import (
+    data_kwargs,
+    engine_kwargs,
+    model_kwargs,
+    optimizer_kwargs,
+    run_kwargs,
+    scheduler_kwargs,
+)
+from torchreid_vi.config.loading import load_config
+
+__all__ = [
+    "comparable",
+    "data_kwargs",
+    "default_config",
+    "engine_kwargs",
+    "fingerprint",
+    "keys",
+    "load_config",
+    "model_kwargs",
+    "optimizer_kwargs",
+    "resumable",
+    "run_kwargs",
+    "scheduler_kwargs",
+    "short",
+]

@@ -1,0 +1,149 @@
+"""How a file and the command line change the settings, and which values are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yacs.config import CfgNode as CN
+
+from torchreid_vi.config.defaults import default_config, flat
+from torchreid_vi.errors import InputError
+
+
+def load_config(
+    file: str = "", overrides: dict[str, Any] | None = None, options: list[str] | None = None
+) -> CN:
+    """The defaults, changed by a YAML file, then by ``overrides``, then by KEY VALUE pairs.
+
+    A file that names another one as ``_BASE_`` changes that one's settings.
+
+    Raises:
+        InputError: naming the key and the nearest known one, a value of the wrong type, or a file that
+            is not there or not YAML.
+    """
+    cfg = default_config()
+    changes = _read(Path(file).expanduser()) if file else {}
+    changes |= overrides or {}
+    options = options or []
+    if len(options) % 2:
+        raise InputError(f"'{options[-1]}' has no value: settings come as KEY VALUE pairs")
+    changes |= {key: _parsed(value) for key, value in zip(options[::2], options[1::2], strict=True)}
+    for key, value in changes.items():
+        _set(cfg, key, value)
+    _check(cfg)
+    return cfg
+
+
+def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The settings of a file, by their whole keys, on top of those of its base."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        asked = f"_BASE_ of {above[-1]}" if above else "--config-file"
+        raise InputError(f"config file {path} cannot be read ({error.strerror}): check {asked}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"config file {path} is not YAML: {' '.join(str(error).split())[:160]}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"config file {path} holds no settings: write sections and keys as in configs/")
+    base = content.pop("_BASE_", None)
+    if base is None:
+        return flat(content)
+    under = (path.parent / str(base)).resolve()
+    if under in (*above, path.resolve()):
+        raise InputError(f"config file {path} is its own _BASE_: name the file that it changes")
+    return _read(under, (*above, path.resolve())) | flat(content)
+
+
+def _parsed(value: str) -> Any:
+    """A value of the command line: what YAML makes of it, or the text itself."""
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+
+
+def _set(cfg: CN, key: str, value: Any) -> None:
+    known = flat(cfg)
+    if key not in known:
+        nearest = get_close_matches(key, known, n=1)
+        hint = (
+            f"did you mean '{nearest[0]}'?"
+            if nearest
+            else "see torchreid_vi/config/defaults.py for all of them"
+        )
+        raise InputError(f"unknown setting '{key}': {hint}")
+    default = known[key]
+    if isinstance(default, str) and value is None:
+        value = ""
+    if isinstance(value, tuple):
+        value = list(value)
+    if isinstance(default, list) and isinstance(value, list):
+        value = [_typed(key, element, default[0] if default else "") for element in value]
+    value = _typed(key, value, default)
+    section, _, name = key.rpartition(".")
+    node = cfg
+    for part in section.split("."):
+        node = node[part]
+    node[name] = value
+
+
+def _typed(key: str, value: Any, default: Any) -> Any:
+    """The value, a whole number or a number written like 5e-4 as a float where one is expected."""
+    if isinstance(default, float) and isinstance(value, (int, str)) and not isinstance(value, bool):
+        with suppress(ValueError):
+            value = float(value)
+    if type(value) is not type(default):
+        raise InputError(
+            f"setting '{key}' is {value!r}: expected {type(default).__name__}, such as {default!r}"
+        )
+    return value
+
+
+def _check(cfg: CN) -> None:
+    """What depends on more than one setting, or on a range."""
+    if cfg.data.type != "image":
+        raise InputError(f"data.type is {cfg.data.type}: only image is supported")
+    if cfg.data.load_train_targets:
+        raise InputError(
+            "data.load_train_targets is True: domain adaptation is not supported, leave it False"
+        )
+    if len(cfg.loss.terms) != len(cfg.loss.weights):
+        raise InputError(
+            f"loss.terms has {len(cfg.loss.terms)} names and loss.weights {len(cfg.loss.weights)} numbers: "
+            "give each term one weight"
+        )
+    values = flat(cfg)
+    for key, (known, valid) in _RANGES.items():
+        if not valid(values[key]):
+            raise InputError(f"{key} is {values[key]}: it must be {known}")
+    if cfg.test.evaluate and (cfg.model.resume or not cfg.model.load_weights):
+        raise InputError(
+            "to evaluate only, name the weights in model.load_weights, and leave model.resume empty"
+        )
+    if cfg.model.resume and cfg.model.load_weights:
+        raise InputError("model.resume and model.load_weights are both set: leave one of them empty")
+
+
+def _at_least(least: int, *keys: str) -> dict[str, tuple[str, Callable[[Any], bool]]]:
+    return {key: (f"at least {least}", lambda value: value >= least) for key in keys}
+
+
+_RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    **_at_least(1, "train.batch_size", "test.batch_size", "sampler.num_instances", "data.k_tfm"),
+    **_at_least(1, "train.print_freq", "mmgl.part_dim"),
+    **_at_least(1, "model.non_local.width", "model.mda.contexts", "model.ddag.parts"),
+    **_at_least(2, "mmgl.stripes"),
+    **_at_least(0, "data.workers", "train.max_epoch", "train.warmup", "train.seed", "train.clip_grad"),
+    "train.lr": ("above 0", lambda value: value > 0),
+    "data.validation": ("at least 0 and below 1", lambda value: 0 <= value < 1),
+    "data.norm_mean": ("three numbers", lambda value: len(value) == 3),
+    "data.norm_std": ("three numbers above 0", lambda value: len(value) == 3 and min(value) > 0),
+    "test.dist_metric": ("euclidean or cosine", lambda value: value in ("euclidean", "cosine")),
+    "train.start_epoch": ("0, model.resume sets it", lambda value: value == 0),
+    "train.stepsize": ("a list of epochs", lambda value: len(value) > 0),
+}
