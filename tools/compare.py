@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 
-def main() -> int:
-    """Runs the command line; returns the exit status."""
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -33,7 +33,12 @@ def main() -> int:
     parser.add_argument("--root", help="folder that holds the datasets' folders (data.root)")
     parser.add_argument("--out", type=Path, required=True, help="folder for runs, tables and page")
     parser.add_argument("options", nargs="*", metavar="KEY VALUE", help="settings for every config")
-    args = parser.parse_intermixed_args()
+    return parser.parse_intermixed_args(arguments)
+
+
+def main() -> int:
+    """Runs the command line; returns the exit status."""
+    args = parse()
     from torchreid_vi import InputError, series
     from torchreid_vi.report import collect, write_comparison
 

@@ -12,11 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from torchreid_vi import InputError, load_config
-from torchreid_vi.report import PUBLISHED, collect, published, write_comparison
-from torchreid_vi.report.comparison import differences, labels
-
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import compare as compare_tool  # noqa: E402
+
+from torchreid_vi import InputError, load_config  # noqa: E402
+from torchreid_vi.report import PUBLISHED, collect, published, write_comparison  # noqa: E402
+from torchreid_vi.report.collect import labels  # noqa: E402
+from torchreid_vi.report.comparison import differences  # noqa: E402
+
 LABEL = "visible-to-infrared"
 BASE = ROOT / "configs" / "base_synthetic.yaml"
 
@@ -162,6 +167,27 @@ def test_the_command_runs_what_is_missing_and_ends_with_the_same_table(roots, tm
     assert (tmp_path / "shown" / "comparison.md").read_text() == table
 
 
+def test_varied_settings_make_a_config_of_each_combination_and_seeds_come_last():
+    asked = ["--configs", str(BASE), str(BASE.with_name("mcja_synthetic.yaml")), "data.width", "16"]
+    asked += ["--vary", "model.name", "resnet18", "osnet_x0_25", "--vary", "data.maa", "[wg, cc]", "[]"]
+    asked += ["--seeds", "2", "--out", "out", "train.lr", "0.5"]
+    runs = compare_tool.plan(compare_tool.parse(asked))
+    chosen = [(cfg.train.seed, cfg.model.pooling, cfg.model.name, cfg.data.maa) for cfg in runs]
+    assert chosen == [
+        (seed, pooling, name, maa)
+        for seed in (1, 2)
+        for pooling in ("avg", "gem")
+        for name in ("resnet18", "osnet_x0_25")
+        for maa in (["wg", "cc"], [])
+    ]
+    assert all((cfg.data.width, cfg.train.lr) == (16, 0.5) for cfg in runs)
+    folders = [cfg.data.save_dir for cfg in runs]
+    assert len(set(folders)) == 16
+    mark = r"-[0-9a-f]{8}"
+    assert re.fullmatch(rf"out/runs/base_synthetic,name=resnet18,maa=wg\+cc{mark}/seed1", folders[0])
+    assert re.fullmatch(rf"out/runs/mcja_synthetic,name=osnet_x0_25,maa=none{mark}/seed2", folders[-1])
+
+
 def test_two_at_a_time_and_killed_in_the_middle_the_same_command_ends_with_the_same_table(roots, tmp_path):
     config = ROOT / "configs" / "mcja_synthetic.yaml"
     asked = ["--configs", config, "--root", roots, *TINY, "train.max_epoch", "3"]
@@ -181,8 +207,7 @@ def test_two_at_a_time_and_killed_in_the_middle_the_same_command_ends_with_the_s
     assert whole.returncode == 0, whole.stderr
     table = (tmp_path / "whole" / "comparison.csv").read_text()
     names = [row["method"] for row in csv.DictReader(table.splitlines())]
-    varied = [f"epsilon={epsilon},maa={maa}" for epsilon in (0.5, 0.01) for maa in ("wg+cc", "none")]
-    assert names == [f"mcja_synthetic,{each}" for each in varied] * 2
+    assert names == ["mcja_synthetic,epsilon=0.5", "mcja_synthetic,epsilon=0.01"] * 2
 
     process = subprocess.Popen(command(*asked, "--out", "cut"), cwd=tmp_path, stderr=subprocess.PIPE)
     while not list((tmp_path / "cut").glob("runs/*/*/checkpoints/last.pth")):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -123,3 +123,8 @@ def collect(folders: Iterable[Path]) -> list[Method]:
         if any(other != labels[0] for other in labels):
             raise InputError(f"the runs of {method.name} have different results: evaluate them alike")
     return list(methods.values())
+
+
+def labels(methods: Sequence[Method]) -> list[str]:
+    """Of all results of all methods, in order of appearance."""
+    return list(dict.fromkeys(label for method in methods for label in method.labels))

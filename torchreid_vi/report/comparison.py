@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from torchreid_vi.report.bootstrap import Difference, paired_bootstrap
-from torchreid_vi.report.collect import Method
+from torchreid_vi.report.collect import Method, labels
+from torchreid_vi.report.picture import draw
 from torchreid_vi.report.published import Published, published
 
 FIGURES = ("R1", "mAP", "mINP")
@@ -45,11 +46,6 @@ def write_comparison(methods: Sequence[Method], out: Path, title: str = "Methods
 
 
 # The table
-
-
-def labels(methods: Sequence[Method]) -> list[str]:
-    """Of all results of all methods, in order of appearance."""
-    return list(dict.fromkeys(label for method in methods for label in method.labels))
 
 
 def table(methods: Sequence[Method]) -> list[list[str]]:
@@ -181,56 +177,3 @@ def _html(rows: Sequence[Sequence[str]], kind: str) -> str:
     body = "".join(f"<tr>{''.join(cell('td', text) for text in row)}</tr>" for row in rows[1:])
     inner = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
     return f'<div class="wide"><table class="{kind}">{inner}</table></div>'
-
-
-# The picture
-
-
-def draw(methods: Sequence[Method]) -> str:
-    """An SVG of the first result: Rank-1 and mAP of every run, CMC curves, training losses."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    label = labels(methods)[0]
-    shown = [method for method in methods if label in method.labels]
-    tall = 0.6 + 0.28 * len(shown)
-    figure, axes = plt.subplot_mosaic(
-        [["R1", "mAP"], ["CMC", "loss"]],
-        figsize=(11, tall + 4.6),
-        height_ratios=[tall, 4],
-        layout="constrained",
-    )
-    many = len(shown)
-    colours = (
-        plt.get_cmap("tab10")(range(many)) if many <= 10 else plt.get_cmap("turbo")(np.linspace(0, 1, many))
-    )
-    for name in ("R1", "mAP"):
-        for row, (method, colour) in enumerate(zip(shown, colours, strict=True)):
-            values = method.figures(label, name)
-            axes[name].plot(values, [row] * len(values), "o", color=colour, alpha=0.5)
-            axes[name].plot(statistics.mean(values), row, "|", color=colour, markersize=16, markeredgewidth=3)
-        axes[name].set(
-            title=f"{name}, {label}: runs and their mean", xlabel="%", ylim=(len(shown) - 0.5, -0.5)
-        )
-        axes[name].grid(axis="x", alpha=0.3)
-    axes["R1"].set_yticks(range(len(shown)), [method.name for method in shown])
-    axes["mAP"].set_yticks(range(len(shown)), [""] * len(shown))
-    for method, colour in zip(shown, colours, strict=True):
-        axes["CMC"].plot(range(1, 21), 100 * method.cmc(label), color=colour)
-        if found := method.losses():
-            steps = min(map(len, found))
-            axes["loss"].plot(_smooth(np.mean([loss[:steps] for loss in found], axis=0)), color=colour)
-    axes["CMC"].set(title=f"CMC, {label}", xlabel="rank", ylabel="%", xlim=(1, 20))
-    axes["loss"].set(title="training loss, running mean", xlabel="step", yscale="log")
-    text = io.StringIO()
-    with plt.rc_context({"svg.hashsalt": "torchreid_vi"}):  # the same picture from the same runs
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    plt.close(figure)
-    return text.getvalue()
-
-
-def _smooth(values: np.ndarray, width: int = 20) -> np.ndarray:
-    width = min(width, len(values))
-    return np.convolve(values, np.full(width, 1 / width), mode="valid")
