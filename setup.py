@@ -24,6 +24,7 @@ setup(
         "pillow>=10.3",
         "gdown>=5.0",
         "tqdm>=4.66",
+        "filelock>=3.13",
         # Imported by torchreid, which declares nothing; scipy also reads rand_perm_cam.mat.
         "scipy>=1.13",
         "opencv-python-headless>=4.10",

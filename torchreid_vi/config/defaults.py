@@ -47,6 +47,7 @@ def default_config() -> CN:
     cfg.data.k_tfm = 1  # independent views of each training image
     cfg.data.norm_mean = [0.485, 0.456, 0.406]  # of the channels, ImageNet's
     cfg.data.norm_std = [0.229, 0.224, 0.225]  # of the channels, ImageNet's
+    cfg.data.cache = "image-cache"  # folder of decoded images, under data.root or anywhere; none when empty
     cfg.data.save_dir = "log"  # run folder; a taken one gets a number
     cfg.data.load_train_targets = False  # torchreid's key for domain adaptation, which is not supported
     cfg.data.validation = 0.0  # share of identities held out to choose best.pth; for mmgl, of images to judge

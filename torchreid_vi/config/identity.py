@@ -16,7 +16,7 @@ from torchreid_vi.config.defaults import default_config, flat
 def resumable(cfg: CN) -> dict[str, Any]:
     """The settings that a run and its continuation share: those that change what is trained."""
     free = {f"model.{name}" for name in ("pretrained", "load_weights", "load_stem", "resume")}
-    free |= {f"data.{name}" for name in ("root", "targets", "workers", "save_dir", "on_bad_image")}
+    free |= {f"data.{name}" for name in ("root", "targets", "workers", "cache", "save_dir", "on_bad_image")}
     free |= {"train.print_freq", "train.start_epoch"}
     if cfg.train.lr_scheduler != "cosine":  # the only schedule that depends on the last epoch
         free.add("train.max_epoch")
@@ -29,8 +29,8 @@ def resumable(cfg: CN) -> dict[str, Any]:
 
 def comparable(cfg: CN) -> dict[str, Any]:
     """The settings that two runs with the same figures share: all but places, and what only costs time."""
-    free = {"model.resume", "data.root", "data.workers", "data.save_dir", "train.print_freq"}
-    free |= {"train.start_epoch", "test.batch_size"}
+    free = {"model.resume", "data.root", "data.workers", "data.cache", "data.save_dir"}
+    free |= {"train.print_freq", "train.start_epoch", "test.batch_size"}
     return {key: value for key, value in flat(cfg).items() if key not in free}
 
 

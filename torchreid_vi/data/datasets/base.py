@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,6 +53,7 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
     labelled: bool = True  # whether it knows identities; one that does not has training images alone
 
     def __init__(self, root: str = "", split_id: int = 0, **kwargs: Any) -> None:
+        self.image: Callable[[str], Image.Image] = read_image  # of a path, or what a cache has of it
         self.root = self.find(root)
         self.split_id = split_id
         splits = self.read(self.root, split_id)
@@ -112,7 +113,7 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
     def __getitem__(self, index: int) -> dict[str, Any]:
         path, pid, camid, dsetid = self.data[index]
         modality = self.modality(self.data[index])
-        image = read_image(path)
+        image = self.image(path)
         transform = self.transform
         if isinstance(transform, ModalityTransform):
             transform = transform[modality]

@@ -1,0 +1,146 @@
+"""The image cache: what it holds, when it is built again, and what happens when it cannot be."""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import transforms as tv
+
+from torchreid_vi import InputError
+from torchreid_vi.data import VIDataManager
+from torchreid_vi.data.cache import open_cache
+from torchreid_vi.data.datasets.base import read_image
+
+
+@pytest.fixture
+def paths(tmp_path):
+    """Files of several kinds and sizes."""
+    random = np.random.default_rng(0)
+    found = []
+    for number, (mode, kind) in enumerate([("RGB", "jpg"), ("L", "png"), ("RGBA", "png"), ("P", "png")] * 3):
+        pixels = random.integers(0, 256, (30 + number, 20 + number, 3), dtype=np.uint8)
+        found.append(str(tmp_path / f"{number}.{kind}"))
+        Image.fromarray(pixels).convert(mode).save(found[-1])
+    return found
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir() if not path.name.endswith("lock"))
+
+
+def test_an_image_is_what_decoding_and_resizing_gives(paths, tmp_path):
+    cache = pickle.loads(pickle.dumps(open_cache(tmp_path / "cache", "some", paths * 2, 24, 12)))
+    assert cache.pixels.shape == (12, 24, 12, 3) and not cache.pixels.flags.writeable
+    for path in paths:
+        np.testing.assert_array_equal(
+            np.asarray(cache(path)), np.asarray(tv.Resize((24, 12))(read_image(path)))
+        )
+    assert len(pickle.dumps(cache)) < 4000
+
+
+def test_it_is_built_once_and_again_when_a_file_or_the_list_changes(paths, tmp_path, capsys):
+    folder = tmp_path / "cache"
+
+    def build(paths, height=24):
+        open_cache(folder, "some", paths, height, 12)
+        return "caching" in capsys.readouterr().err
+
+    assert build(paths) and not build(paths) and not build(paths[::-1])
+    assert len(files(folder)) == 1
+    Image.new("RGB", (20, 30)).save(paths[0])
+    os.utime(paths[0], ns=(1, 1))
+    assert build(paths) and build(paths[1:]) and len(files(folder)) == 1
+    assert build(paths[1:], height=25) and len(files(folder)) == 2 and not build(paths[1:])
+    (whole,) = folder.glob("some-24*.u8")
+    whole.write_bytes(whole.read_bytes()[:-1])
+    assert build(paths[1:]) and whole.stat().st_size == 11 * 24 * 12 * 3
+
+
+def test_a_bad_image_is_named_and_leaves_nothing(paths, tmp_path):
+    Path(paths[3]).write_bytes(b"no image")
+    for said in ("is corrupt or truncated", "is missing"):
+        with pytest.raises(InputError, match=f"{paths[3]} {said}"):
+            open_cache(tmp_path / "cache", "some", paths, 24, 12)
+        assert files(tmp_path / "cache") == []
+        Path(paths[3]).unlink(missing_ok=True)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_without_room_or_a_folder_training_goes_on_without_it(paths, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    assert open_cache(tmp_path / "file", "some", paths, 24, 12) is None
+    assert "No image cache" in capsys.readouterr().out
+    original = Path.open
+    monkeypatch.setattr(Path, "open", lambda self, mode: original(Path("/dev/full"), mode))
+    assert open_cache(tmp_path / "cache", "some", paths, 24, 12) is None
+    assert "No space left on device" in capsys.readouterr().out and files(tmp_path / "cache") == []
+
+
+BUILD = """
+import sys
+from torchreid_vi.data.cache import open_cache
+print("ready", flush=True)
+cache = open_cache(__import__("pathlib").Path(sys.argv[1]), "some", sys.argv[2:], 600, 300)
+print(int(cache.pixels.astype("u8").sum()))
+"""
+
+
+def build_beside(folder, paths):
+    command = [sys.executable, "-c", BUILD, str(folder), *paths]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_builders_beside_each_other_build_one_and_a_killed_one_leaves_none(paths, tmp_path):
+    folder = tmp_path / "cache"
+    killed = build_beside(folder, paths)
+    while not list(folder.glob("*.partial")) and killed.poll() is None:
+        time.sleep(0.001)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert not list(folder.glob("*.u8"))
+    both = [build_beside(folder, paths) for _ in range(2)]
+    said = [process.communicate(timeout=60) for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert said[0][0] == said[1][0] and sum("caching" in error for _, error in said) == 1
+    assert len(list(folder.glob("*.u8"))) == 1 and not list(folder.glob("*.partial"))
+
+
+def manage(root, **options):
+    settings = {"height": 24, "width": 12, "batch_size_train": 8, "workers": 0, "use_gpu": False} | options
+    transforms = ["maa", "random_flip", "random_crop", "random_erase_zero"]
+    return VIDataManager("sysu_mm01", transforms=transforms, root=str(root), **settings)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_are_the_same_with_and_without_it(roots, tmp_path, workers):
+    plain, cached = manage(roots), manage(roots, cache=str(tmp_path), workers=workers)
+    assert len(files(tmp_path)) == 3
+    for loaders in ((m.train_loader, *m.test_loader["sysu_mm01"].values()) for m in (plain, cached)):
+        torch.manual_seed(0)
+        batches = [batch for loader in loaders for batch in loader]
+        digest = [(batch["img"], batch["pid"], batch["impath"]) for batch in batches]
+        if loaders[0] is plain.train_loader:
+            expected = digest
+    assert len(digest) == len(expected) > 3
+    for one, other in zip(digest, expected, strict=True):
+        torch.testing.assert_close(one[0], other[0], rtol=0, atol=0)
+        assert one[1].tolist() == other[1].tolist() and one[2] == other[2]
+    assert multiprocessing.active_children() == []
+
+
+def test_a_run_with_it_reads_no_image_file_again(roots, tmp_path, monkeypatch):
+    manager = manage(roots, cache=str(tmp_path))
+    monkeypatch.setattr(Image, "open", None)
+    assert len(list(manager.train_loader)) > 0
+    manage(roots, cache=str(tmp_path))
+    with pytest.raises(TypeError):
+        list(manage(roots).train_loader)

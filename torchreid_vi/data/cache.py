@@ -1,0 +1,121 @@
+"""Images of one size in one memory-mapped file: decoded and resized once, not in every epoch.
+
+What a cached image gives is what decoding and resizing the file gives, bit for bit. The operating system keeps the
+file in memory as far as there is room, once for all processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+from filelock import FileLock
+from PIL import Image
+from torchvision import transforms as tv
+from tqdm import tqdm
+
+from torchreid_vi.data.datasets.base import read_image
+
+
+class ImageCache:
+    """Calling it with a path returns the image in RGB, of the cache's size.
+
+    Args:
+        file: made by :func:`open_cache`.
+        paths: of the images, in the file's order.
+        height, width: of the images.
+    """
+
+    def __init__(self, file: Path, paths: Sequence[str], height: int, width: int) -> None:
+        self.file = file
+        self.shape = (len(paths), height, width, 3)
+        self.row = {path: i for i, path in enumerate(paths)}
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        """All images (N, H, W, 3), uint8; a page of the file is read when it is touched."""
+        return np.memmap(self.file, np.uint8, "r", shape=self.shape)
+
+    def __call__(self, path: str) -> Image.Image:
+        return Image.fromarray(self.pixels[self.row[path]])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "pixels"}
+
+
+def open_cache(folder: Path, name: str, paths: Iterable[str], height: int, width: int) -> ImageCache | None:
+    """The cache of these images, built when it is not there or when a file has changed since.
+
+    It is written to a second file, which then takes its place, under a lock: a builder that is killed leaves
+    nothing that counts as a cache, and one beside another waits and uses what that one built. Caches of other
+    files under the same name and size are removed.
+
+    Args:
+        folder: of the caches, made when it is not there.
+        name: of what is cached, such as a dataset and its part.
+        paths: of the images; repeated ones are kept once.
+        height, width: to resize to, in pixels.
+
+    Returns:
+        None when the folder cannot be written or is too small, which is said.
+
+    Raises:
+        InputError: naming an image that is missing or does not decode.
+    """
+    paths = sorted(set(paths))
+    size = len(paths) * height * width * 3
+    prefix = f"{name}-{height}x{width}-"
+    file = folder / f"{prefix}{_fingerprint(paths)}.u8"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f"{prefix}lock"):
+            if not (file.is_file() and file.stat().st_size == size):
+                _build(file, paths, height, width)
+                for stale in folder.glob(f"{prefix}*.u8"):
+                    if stale != file:
+                        stale.unlink()
+    except OSError as error:
+        print(f"=> No image cache in {folder} ({error.strerror}): images are decoded in every epoch")
+        return None
+    return ImageCache(file, paths, height, width)
+
+
+def _fingerprint(paths: Sequence[str]) -> str:
+    """Sixteen digits that change with the list of files, their sizes and times, and with what decodes them."""
+    digest = hashlib.sha256(PIL.__version__.encode())
+    for path in paths:
+        try:
+            found = os.stat(path)
+        except OSError:
+            read_image(path)  # says what is wrong
+            raise
+        digest.update(f"{os.path.abspath(path)}\0{found.st_size}\0{found.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _build(file: Path, paths: Sequence[str], height: int, width: int) -> None:
+    resize = tv.Resize((height, width))
+    partial = file.with_suffix(".partial")
+
+    def decode(path: str) -> bytes:
+        return resize(read_image(path)).tobytes()
+
+    pool = ThreadPoolExecutor(os.cpu_count())  # Pillow decodes and resizes outside Python's lock
+    try:
+        with partial.open("wb") as out:
+            images = pool.map(decode, paths)
+            for image in tqdm(images, desc=f"caching {file.name[:-20]}", total=len(paths), unit="img"):
+                out.write(image)
+            out.flush()
+            os.fsync(out.fileno())
+        partial.replace(file)
+    finally:
+        pool.shutdown(cancel_futures=True)
+        partial.unlink(missing_ok=True)
