@@ -104,7 +104,7 @@ def test_tables_and_page_hold_the_figures_and_the_page_needs_nothing_else(make_r
     assert [path.read_text() for path in again] == [markdown, table, picture, page]
 
 
-def test_published_figures_stand_beside_the_same_protocol_alone(make_run):
+def test_published_figures_stand_beside_the_same_protocol_alone(make_run, tmp_path):
     assert published("agw", "sysu_mm01", "all/1-shot/seeded").map == 47.65
     assert published("agw", "sysu_mm01", "all/10-shot/seeded") is None
     assert published("mcja_journal", "sysu_mm01", "all/1-shot/official") is None  # published with MSER alone
@@ -114,6 +114,8 @@ def test_published_figures_stand_beside_the_same_protocol_alone(make_run):
 
     drawn = collect([make_run("agw_regdb", [1, 2], synthetic=True)])
     assert table(drawn)[0][6] == ""
+    paths = write_comparison(drawn, tmp_path / "out")
+    assert ["published" in path.read_text().splitlines()[0] for path in paths[:2]] == [False, True]
 
 
 def test_a_result_that_not_all_methods_have_has_rows_of_its_own(make_run):

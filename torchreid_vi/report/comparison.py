@@ -91,6 +91,12 @@ def _spread(values: Sequence[float]) -> str:
     return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
 
 
+def _without_empty(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The table without columns that have a head alone."""
+    kept = [i for i in range(len(rows[0])) if any(row[i] for row in rows[1:])]
+    return [[row[i] for i in kept] for row in rows]
+
+
 def _csv(rows: Sequence[Sequence[str]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
@@ -135,7 +141,7 @@ def markdown(methods: Sequence[Method], rows: Sequence[Sequence[str]]) -> str:
     first = labels(methods)[0]
     tables = "\n".join(map(_lines, matrices(methods, first)))
     return (
-        f"{_lines([HEAD, *rows])}\nMean ± sample deviation over runs, in percent.\n\n"
+        f"{_lines(_without_empty([HEAD, *rows]))}\nMean ± sample deviation over runs, in percent.\n\n"
         f"## Which differences are larger than noise: {first}\n\n{tables}\n{_MATRIX_NOTE}\n"
     )
 
@@ -150,7 +156,7 @@ def page(methods: Sequence[Method], rows: Sequence[Sequence[str]], picture: str,
     sources = {known.source for m in methods for label in m.labels if (known := _published(m, label))}
     parts = [
         f"<h1>{html.escape(title)}</h1>",
-        _html([HEAD, *rows], "results"),
+        _html(_without_empty([HEAD, *rows]), "results"),
         "<p>Mean ± sample deviation over runs, in percent; min and images/s are of training, on the machine that "
         "ran it.</p>",
         f"<p>Published figures: {html.escape('; '.join(sorted(sources)))}.</p>" if sources else "",
