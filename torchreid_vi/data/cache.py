@@ -73,14 +73,18 @@ def open_cache(folder: Path, name: str, paths: Iterable[str], height: int, width
     size = len(paths) * height * width * 3
     prefix = f"{name}-{height}x{width}-"
     file = folder / f"{prefix}{_fingerprint(paths)}.u8"
+
+    def whole() -> bool:
+        return file.is_file() and file.stat().st_size == size
+
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f"{prefix}lock"):
-            if not (file.is_file() and file.stat().st_size == size):
-                _build(file, paths, height, width)
-                for stale in folder.glob(f"{prefix}*.u8"):
-                    if stale != file:
-                        stale.unlink()
+        if not whole():
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / f"{prefix}lock"):
+                if not whole():
+                    _build(file, paths, height, width)
+                for stale in set(folder.glob(f"{prefix}*.u8")) - {file}:
+                    stale.unlink()
     except OSError as error:
         print(f"=> No image cache in {folder} ({error.strerror}): images are decoded in every epoch")
         return None
