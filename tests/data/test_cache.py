@@ -118,7 +118,7 @@ def test_builders_beside_each_other_build_one_and_a_killed_one_leaves_none(paths
     killed.communicate()
     assert not list(folder.glob("*.u8"))
     both = [build_beside(folder, paths) for _ in range(2)]
-    said = [process.communicate(timeout=60) for process in both]
+    said = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert said[0][0] == said[1][0] and sum("caching" in error for _, error in said) == 1
     assert len(list(folder.glob("*.u8"))) == 1 and not list(folder.glob("*.partial"))
