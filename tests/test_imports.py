@@ -71,3 +71,22 @@ def test_the_command_line_explains_itself_without_torch():
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert "--config-file" in result.stdout
+
+
+def test_importing_loads_no_large_library_that_torchreid_does_not():
+    program = "import {}, sys; print(*{{'.'.join(name.split('.')[:2]) for name in sys.modules}})"
+
+    def loaded(package):
+        return set(
+            subprocess.run(
+                [sys.executable, "-W", "ignore", "-c", program.format(package)],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout.split()
+        )
+
+    extra = loaded("torchreid_vi") - loaded("torchreid")
+    heavy = {"scipy.io", "scipy.optimize", "scipy.sparse", "matplotlib.pyplot", "lightly", "faiss"}
+    assert "torchreid_vi.build" in extra
+    assert not extra & heavy

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from torchreid_vi.evaluation.rerank import Reranking
 from torchreid_vi.modality import Modality
 
 RANKS = (1, 5, 10, 20)
+_ENTRIES = 2**27  # of features and of distances, held at a time: 512 MiB in single precision
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ def evaluate(
     """Evaluates every protocol on the features of a test set.
 
     Args:
-        features: (N, D), in the order of ``test_set``.
+        features: (N, D), in the order of ``test_set``; a memory-mapped file of half precision will do, and is
+            read in blocks.
         test_set: identities and cameras of the N images.
         protocols: by name.
         dataset: what the results say of the dataset.
@@ -97,31 +99,29 @@ def evaluate(
         InputError: for an unknown metric, or a protocol the test set has no images for.
     """
     normalise = normalise or metric == "cosine"
-    unit = _unit(features)
-    features = unit if normalise else features
     stated = {"metric": metric, "normalised": normalise, "flip": flip, "reranking": "none"}
-    cache: dict[tuple[int, int], _Distances] = {}
+    drawn = {name: list(trials(protocol, test_set)) for name, protocol in protocols.items()}
+    found: dict[str, list[list[Ranking]]] = {name: [[] for _ in chosen] for name, chosen in drawn.items()}
+    for sides in dict.fromkeys((protocol.query, protocol.gallery) for protocol in protocols.values()):
+        for block in _blocks(features, test_set.of("modality"), sides, metric, normalise):
+            for name, protocol in protocols.items():
+                if (protocol.query, protocol.gallery) == sides:
+                    for trial, parts in zip(drawn[name], found[name], strict=True):
+                        part = Trial(trial.query[block.has(trial.query)], trial.gallery)
+                        parts.append(_rank_trial(protocol, block.between(part), part, test_set))
+    unit = _unit(features) if rerankings else features
     results = []
     for name, protocol in protocols.items():
-        sides = int(protocol.query), int(protocol.gallery)
-        if sides not in cache:
-            cache[sides] = _Distances(features, test_set.of("modality"), sides, metric)
-        result = Result(dataset, name, protocol, stated)
-        reranked = [
-            Result(
-                dataset,
-                name,
-                protocol,
-                stated | {"metric": "re-ranked", "normalised": True, "reranking": str(how)},
-            )
-            for how in rerankings
-        ]
-        for trial in trials(protocol, test_set):
-            _add_trial(result, cache[sides].between(trial), trial, test_set)
-            for how, other in zip(rerankings, reranked, strict=True):
-                versions = (_versions(unit, spectra, test_set, side, how) for side in trial)
-                _add_trial(other, how(*versions), trial, test_set)
-        results += [result, *reranked]
+        results.append(Result(dataset, name, protocol, stated))
+        for trial, parts in zip(drawn[name], found[name], strict=True):
+            together = Ranking(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+            _add_trial(results[-1], together, len(trial.gallery))
+        for how in rerankings:
+            other = stated | {"metric": "re-ranked", "normalised": True, "reranking": str(how)}
+            results.append(Result(dataset, name, protocol, other))
+            for trial in drawn[name]:
+                distances = how(*(_versions(unit, spectra, test_set, side, how) for side in trial))
+                _add_trial(results[-1], _rank_trial(protocol, distances, trial, test_set), len(trial.gallery))
     return results
 
 
@@ -144,39 +144,84 @@ def _versions(
     return versions
 
 
-def _add_trial(result: Result, distances: np.ndarray, trial: Trial, test_set: TestSet) -> None:
-    protocol = result.protocol
+def _rank_trial(protocol: Protocol, distances: np.ndarray, trial: Trial, test_set: TestSet) -> Ranking:
+    """What the queries of a trial find; they are numbered as in the test set."""
     hidden = excluded(protocol, test_set, *trial)
-    pids = test_set.pids
-    found = rank(distances, pids[trial.query], pids[trial.gallery], hidden, protocol.unique_ids)
+    query, gallery = (test_set.pids[side] for side in trial)
+    found = rank(distances, query, gallery, hidden, protocol.unique_ids)
+    return found._replace(query=trial.query[found.query])
+
+
+def _add_trial(result: Result, found: Ranking, gallery: int) -> None:
     queries = len(found.first)
     if not queries:
         raise InputError(
-            f"protocol {protocol.mode}, {protocol.direction}: no query has a match in its gallery; "
-            "check that both sides have the same identities"
+            f"protocol {result.protocol.mode}, {result.protocol.direction}: no query has a match in its "
+            "gallery; check that both sides have the same identities"
         )
     figures = {f"R{k}": 100 * share for k, share in cmc(found.first, RANKS).items()}
     figures |= {"mAP": 100 * float(np.mean(found.ap)), "mINP": 100 * float(np.mean(found.inp))}
-    result.trials.append(figures | {"queries": queries, "gallery": len(trial.gallery)})
-    result.rankings.append(found._replace(query=trial.query[found.query]))
+    result.trials.append(figures | {"queries": queries, "gallery": gallery})
+    result.rankings.append(found)
 
 
-class _Distances:
-    """All distances between two modalities, computed once for every trial that needs some of them."""
+class _Block(NamedTuple):
+    """Distances of some images of one modality to all of another's.
 
-    def __init__(
-        self, features: np.ndarray, modality: np.ndarray, sides: tuple[int, int], metric: str
-    ) -> None:
-        rows, columns = (np.nonzero(modality == side)[0] for side in sides)
-        self.row, self.column = (np.full(len(modality), -1) for _ in sides)
-        self.row[rows], self.column[columns] = np.arange(len(rows)), np.arange(len(columns))
-        self.matrix = distance_matrix(features[rows], features[columns], metric)
+    Attributes:
+        row, column: where each image of the test set stands in ``matrix`` (N,), −1 where it does not.
+        matrix: (rows, columns).
+    """
+
+    row: np.ndarray
+    column: np.ndarray
+    matrix: np.ndarray
+
+    def has(self, images: np.ndarray) -> np.ndarray:
+        """Which of the images have a row here."""
+        return self.row[images] >= 0
 
     def between(self, trial: Trial) -> np.ndarray:
+        """The distances of a trial whose queries all have a row here."""
         rows, columns = self.row[trial.query], self.column[trial.gallery]
-        if len(rows) == len(self.matrix) and (np.diff(rows) == 1).all():
-            return np.take(self.matrix, columns, axis=1)
-        return self.matrix[np.ix_(rows, columns)]
+        part = self.matrix if _all_in_order(rows, len(self.matrix)) else self.matrix[rows]
+        return part if _all_in_order(columns, part.shape[1]) else np.take(part, columns, axis=1)
+
+
+def _all_in_order(indices: np.ndarray, length: int) -> bool:
+    return len(indices) == length and (np.diff(indices) == 1).all()
+
+
+def _blocks(
+    features: np.ndarray, modality: np.ndarray, sides: tuple[Modality, Modality], metric: str, normalise: bool
+) -> Iterator[_Block]:
+    """All distances between two modalities, computed once, as many queries at a time as memory allows."""
+    queries, gallery = (np.nonzero(modality == side)[0] for side in sides)
+    column = np.full(len(modality), -1)
+    column[gallery] = np.arange(len(gallery))
+
+    def ready(images: np.ndarray) -> np.ndarray:
+        part = features[images]
+        part = part.astype(np.float32) if part.dtype == np.float16 else part
+        return _unit(part) if normalise else part
+
+    chunks = _chunks(gallery, _ENTRIES // features.shape[1])
+    whole = ready(gallery) if len(chunks) == 1 else None
+    for block in _chunks(queries, _ENTRIES // max(len(gallery), 1)):
+        query = ready(block)
+        matrix = np.empty((len(block), len(gallery)), query.dtype)
+        for chunk in chunks:
+            other = ready(chunk) if whole is None else whole
+            matrix[:, column[chunk]] = distance_matrix(query, other, metric)
+        row = np.full(len(modality), -1)
+        row[block] = np.arange(len(block))
+        yield _Block(row, column, matrix)
+
+
+def _chunks(indices: np.ndarray, size: int) -> list[np.ndarray]:
+    """Indices in runs of at most ``size``, at least one each."""
+    size = max(size, 1)
+    return [indices[start : start + size] for start in range(0, max(len(indices), 1), size)]
 
 
 def distance_matrix(query: np.ndarray, gallery: np.ndarray, metric: str) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-_BLOCK = 512  # queries ranked at a time, which bounds memory
+_ENTRIES = 2**24  # distances ranked at a time, which bounds memory
 
 
 class Ranking(NamedTuple):
@@ -53,12 +53,13 @@ def rank(
     >>> found.first.tolist(), found.inp.tolist()
     ([2], [0.6666666666666666])
     """
-    if np.isnan(distances).any():
-        raise ValueError("distances are not numbers: the features hold NaN or infinity")
     parts = []
-    for start in range(0, len(distances), _BLOCK):
-        rows = slice(start, start + _BLOCK)
+    size = max(1, _ENTRIES // max(len(gallery_ids), 1))
+    for start in range(0, max(len(distances), 1), size):
+        rows = slice(start, start + size)
         shown = distances[rows]
+        if np.isnan(shown).any():
+            raise ValueError("distances are not numbers: the features hold NaN or infinity")
         if excluded is not None:
             shown = np.where(excluded[rows], np.inf, shown)
         found = _rank_block(shown, query_ids[rows], gallery_ids, unique_ids)

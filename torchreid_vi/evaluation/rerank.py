@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from torchreid_vi.errors import InputError
 
@@ -99,11 +99,11 @@ def _nearest(distances: np.ndarray, k: int) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _matrix(rows: np.ndarray, columns: np.ndarray, values: np.ndarray, size: int) -> sparse.csr_array:
-    return sparse.csr_array((values.astype(np.float32), (rows, columns)), shape=(size, size))
+def _matrix(rows: np.ndarray, columns: np.ndarray, values: np.ndarray, size: int) -> scipy.sparse.csr_array:
+    return scipy.sparse.csr_array((values.astype(np.float32), (rows, columns)), shape=(size, size))
 
 
-def _reciprocal(near: np.ndarray, k: int) -> sparse.csr_array:
+def _reciprocal(near: np.ndarray, k: int) -> scipy.sparse.csr_array:
     """Ones (N, N) where each of two is among the other's k nearest, itself aside."""
     near = near[:, : k + 1]
     rows = np.repeat(np.arange(len(near)), near.shape[1])
@@ -111,7 +111,7 @@ def _reciprocal(near: np.ndarray, k: int) -> sparse.csr_array:
     return found.multiply(found.T).tocsr()
 
 
-def _expanded(mutual: sparse.csr_array, half: sparse.csr_array) -> sparse.csr_array:
+def _expanded(mutual: scipy.sparse.csr_array, half: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
     """Adds the closer reciprocal neighbours of each neighbour who shares more than two thirds of them."""
     shared = mutual.multiply(mutual @ half.T).tocoo()
     enough = shared.data > 2 / 3 * half.sum(1)[shared.col]
@@ -119,13 +119,13 @@ def _expanded(mutual: sparse.csr_array, half: sparse.csr_array) -> sparse.csr_ar
     return (mutual + chosen @ half).sign().tocsr()
 
 
-def _mean_of(near: np.ndarray) -> sparse.csr_array:
+def _mean_of(near: np.ndarray) -> scipy.sparse.csr_array:
     """The matrix (N, N) that averages over the given neighbours of each row."""
     rows = np.repeat(np.arange(len(near)), near.shape[1])
     return _matrix(rows, near.ravel(), np.full(near.size, 1 / near.shape[1]), len(near))
 
 
-def _jaccard(query: sparse.csr_array, gallery: sparse.csr_array) -> np.ndarray:
+def _jaccard(query: scipy.sparse.csr_array, gallery: scipy.sparse.csr_array) -> np.ndarray:
     """One less the share of common weight (Q, G) of encodings (Q, N) and (G, N), whose rows sum to one."""
     by_column = gallery.T.toarray()  # (N, G)
     result = np.empty((query.shape[0], gallery.shape[0]), dtype=np.float32)

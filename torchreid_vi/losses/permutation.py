@@ -7,8 +7,8 @@ Reference:
 
 from __future__ import annotations
 
+import scipy
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -122,7 +122,7 @@ def exact_match(recovered: Tensor, orders: Tensor) -> float:
     """
     matrices, truth = recovered.detach().cpu().double().numpy(), orders.cpu().numpy()
     hits = [
-        (linear_sum_assignment(matrix, maximize=True)[1] == order).all()
+        (scipy.optimize.linear_sum_assignment(matrix, maximize=True)[1] == order).all()
         for matrix, order in zip(matrices, truth, strict=True)
     ]
     return 100 * float(sum(hits)) / len(hits)

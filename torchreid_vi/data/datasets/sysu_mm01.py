@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import scipy.io
+import scipy
 
 from torchreid_vi.data.datasets.base import (
     Item,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-import scipy.io
+import scipy
 
 from torchreid_vi.data.published import Identity, sysu_mm01_identities
 from torchreid_vi.errors import InputError

@@ -1,0 +1,56 @@
+"""Evaluation in blocks: what is compared a few images at a time gives what everything at once does."""
+
+import importlib
+from itertools import chain
+
+import numpy as np
+import pytest
+from test_protocols import make_test_set
+
+from torchreid_vi.data import DATASETS
+from torchreid_vi.evaluation import PROTOCOLS, evaluate, ranking
+
+evaluating = importlib.import_module("torchreid_vi.evaluation.evaluate")  # the name is also the function's
+
+
+def figures(features, test_set, family, metric="cosine"):
+    results = evaluate(features, test_set, PROTOCOLS[family], {"name": family, "split": 0}, metric)
+    order = [[np.argsort(found.query) for found in result.rankings] for result in results]
+    found = [
+        [[array[o].tolist() for array in found] for found, o in zip(result.rankings, orders, strict=True)]
+        for result, orders in zip(results, order, strict=True)
+    ]
+    return [result.trials for result in results], found
+
+
+@pytest.mark.parametrize("entries", [1, 100, 1000])
+@pytest.mark.parametrize("family", ["sysu_mm01", "regdb", "llcm"])
+def test_blocks_of_any_size_give_the_same_rankings(family, entries, monkeypatch):
+    features, test_set = make_test_set(DATASETS[family].cameras, 3)
+    trials, found = figures(features, test_set, family)
+    monkeypatch.setattr(evaluating, "_ENTRIES", entries)
+    monkeypatch.setattr(ranking, "_ENTRIES", entries)
+    blocks = []
+    plain = evaluating.distance_matrix
+    monkeypatch.setattr(evaluating, "distance_matrix", lambda *args: blocks.append(1) or plain(*args))
+    in_blocks, also_found = figures(features, test_set, family)
+    assert len(blocks) > 3
+    assert also_found == found
+    for trial, other in zip(chain(*trials), chain(*in_blocks), strict=True):
+        assert other == pytest.approx(trial, rel=1e-12)
+
+
+def test_features_come_from_a_file_of_half_precision(tmp_path, monkeypatch):
+    features, test_set = make_test_set(DATASETS["regdb"].cameras, 5)
+    file = np.memmap(tmp_path / "features.f16", np.float16, "w+", shape=features.shape)
+    file[:] = features
+    expected = figures(np.asarray(file, np.float32), test_set, "regdb")
+    monkeypatch.setattr(evaluating, "_ENTRIES", 700)
+    assert figures(file, test_set, "regdb") == expected
+
+
+def test_euclidean_distances_in_blocks(monkeypatch):
+    features, test_set = make_test_set(DATASETS["regdb"].cameras, 7)
+    _, found = figures(features, test_set, "regdb", "euclidean")
+    monkeypatch.setattr(evaluating, "_ENTRIES", 300)
+    assert figures(features, test_set, "regdb", "euclidean")[1] == found
