@@ -146,7 +146,13 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
             if name not in children:
                 raise unknown_name(f"layer in train.{key}", name, children)
     with _said("the optimiser's settings"):
-        return host.optim.build_optimizer(model, **config.optimizer_kwargs(cfg))
+        optimizer = host.optim.build_optimizer(model, **config.optimizer_kwargs(cfg))
+    if not cfg.train.fused:
+        return optimizer
+    if "fused" not in optimizer.defaults:
+        raise InputError(f"train.fused is not for train.optim {cfg.train.optim}: leave it False")
+    fused = {"fused": True, "foreach": False}
+    return type(optimizer)([group | fused for group in optimizer.param_groups], **optimizer.defaults | fused)
 
 
 def build_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> Any:
@@ -170,11 +176,8 @@ def build_engine(cfg: CfgNode, datamanager: Any, model: nn.Module, use_gpu: bool
     options = config.engine_kwargs(cfg) | {"scheduler": build_scheduler(cfg, optimizer), "use_gpu": use_gpu}
     options |= {"rerankings": build_rerankings(cfg)}
     if issubclass(cls, StepEngine):
-        options |= {
-            "losses": build_losses(cfg),
-            "precision": cfg.train.precision,
-            "clip_grad": cfg.train.clip_grad,
-        }
+        names = ("precision", "channels_last", "compile", "clip_grad")
+        options |= {"losses": build_losses(cfg)} | {name: cfg.train[name] for name in names}
     else:
         options |= {"label_smooth": cfg.loss.softmax.label_smooth}
         _say_what_is_ignored(cfg)
@@ -205,6 +208,8 @@ def _say_what_is_ignored(cfg: CfgNode) -> None:
         "model.pooling",
         "model.last_stride",
         "train.precision",
+        "train.channels_last",
+        "train.compile",
         "train.clip_grad",
         "loss.terms",
     )

@@ -1,6 +1,7 @@
 """Engines on torchreid's loop: steps, resuming bit for bit, validation, precision, torchreid's own."""
 
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -110,6 +111,38 @@ def test_mixed_precision_trains_on_the_cpu_when_asked(make, precision):
     mixed, full = engine.forward_backward(data)["loss"].item(), plain.forward_backward(data)["loss"].item()
     assert mixed == pytest.approx(full, rel=0.02)
     assert (mixed == full) == (precision == "auto")  # auto is full precision on a CPU
+
+
+def losses_of(engine, steps=3):
+    engine.model.train()
+    data = next(iter(engine.train_loader))
+    return [engine.forward_backward(data)["loss"].item() for _ in range(steps)]
+
+
+@pytest.mark.parametrize("optim", ["adam", "amsgrad", "sgd"])
+def test_faster_steps_give_the_same_losses(make, optim):
+    plain = losses_of(make(train__optim=optim)[0])
+    assert plain[0] != pytest.approx(plain[-1], rel=1e-3)
+    fused, _ = make(train__optim=optim, train__fused=True)
+    assert fused.optimizer.param_groups[0]["fused"]
+    assert losses_of(fused) == pytest.approx(plain, rel=1e-4)
+    innermost, _ = make(train__optim=optim, train__channels_last=True)
+    weight = next(p for p in innermost.model.parameters() if p.ndim == 4 and min(p.shape[1:3]) > 1)
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    assert losses_of(innermost) == pytest.approx(plain, rel=1e-3)
+
+
+@pytest.mark.skipif(not shutil.which("c++"), reason="needs a C++ compiler")
+def test_a_compiled_model_gives_the_same_losses_and_checkpoints(make):
+    engine, _ = make(train__compile=True)
+    plain, _ = make()
+    assert losses_of(engine) == pytest.approx(losses_of(plain), rel=1e-3)
+    assert engine.model.state_dict().keys() == plain.model.state_dict().keys()
+
+
+def test_an_optimiser_without_a_fused_form_is_refused(make):
+    with pytest.raises(InputError, match=r"train\.fused is not for train\.optim rmsprop"):
+        make(train__optim="rmsprop", train__fused=True)
 
 
 def test_an_unknown_precision_is_answered_with_the_nearest(make):

@@ -41,6 +41,7 @@ def default_config() -> CN:
     cfg.data.width = 128  # of the images, in pixels
     cfg.data.combineall = False  # add query and gallery to the training images
     cfg.data.transforms = ["random_flip"]  # names of torchreid_vi.data.transforms.TRANSFORMS
+    cfg.data.augment = "image"  # image: one by one, with any transform; batch: faster, the same distributions
     cfg.data.second_view = []  # transforms of a second view of each visible image; no such view when empty
     cfg.data.maa = ["hue", "wg", "cc", "sj"]  # branches of Modality Alignment Augmentation that are on
     cfg.data.modalities = ["visible", "infrared"]  # modalities to train on
@@ -84,6 +85,11 @@ def default_config() -> CN:
     cfg.train.gamma = 0.1  # by which factor it falls
     cfg.train.warmup = 0  # epochs of linear warm-up from lr/warmup to lr, on top of the scheduler
     cfg.train.precision = "fp32"  # fp32, bf16, fp16; auto is bf16 or fp16 on a GPU and fp32 on a CPU
+    cfg.train.channels_last = (
+        False  # colour channels innermost in memory, which half precision on a GPU likes
+    )
+    cfg.train.compile = False  # torch.compile; needs a C++ compiler, and minutes at the start
+    cfg.train.fused = False  # all of the optimiser's step at once, where adam, amsgrad or sgd allow it
     cfg.train.clip_grad = 0.0  # largest norm of the gradient, 0 for no limit
     cfg.train.print_freq = 20  # batches between two lines of the log
     cfg.train.seed = 1  # of everything random

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, default_collate
 from tqdm import tqdm
 
 from torchreid_vi import host
+from torchreid_vi.data.batch import BatchAugment, BatchDataset, BatchLoader
 from torchreid_vi.data.cache import open_cache
 from torchreid_vi.data.datasets.base import Item, VIDataset, read_image
 from torchreid_vi.data.samplers import READ_IDENTITIES, SeededDataset, SeededSampler, build_sampler
@@ -40,6 +41,8 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         on_bad_image: ``error`` stops at the first unreadable image; ``skip`` decodes every image once
             at the start and leaves the unreadable ones out, saying how many.
         cache: folder of decoded images, under ``root`` or absolute; none when empty.
+        augment: ``image`` changes training images one by one, with any transform; ``batch`` a batch at a time, with
+            those of :data:`torchreid_vi.data.batch_transforms.BATCH_TRANSFORMS`, which is faster.
         norm_mean, norm_std: of the three channels.
         **kwargs: those of torchreid's ``ImageDataManager``.
 
@@ -71,6 +74,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         num_cams: int = 1,
         num_datasets: int = 1,
         cache: str = "",
+        augment: str = "image",
         **kwargs: Any,
     ) -> None:
         sources, targets, transforms = (
@@ -84,10 +88,14 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         if on_bad_image not in ("error", "skip"):
             raise unknown_name("value of data.on_bad_image", on_bad_image, ("error", "skip"))
         settings = Settings(height, width, norm_mean, norm_std, maa)
+        if augment not in ("image", "batch"):
+            raise unknown_name("value of data.augment", augment, ("image", "batch"))
         train_transform = build_train_transform(transforms, settings, second_view)
-        if second_view and kwargs.get("k_tfm", 1) > 1:
+        in_batches = BatchAugment(transforms, settings, second_view) if augment == "batch" else None
+        views = kwargs.get("k_tfm", 1)
+        if second_view and views > 1:
             raise InputError(
-                f"data.k_tfm is {kwargs['k_tfm']} with a data.second_view: set it to 1, or leave the view out"
+                f"data.k_tfm is {views} with a data.second_view: set it to 1, or leave the view out"
             )
         try:
             super().__init__(
@@ -145,21 +153,27 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
             num_cams=num_cams,
             num_datasets=num_datasets,
         )
-        self.train_loader = DataLoader(
-            SeededDataset(dataset),
-            batch_size=batch_size_train,
-            sampler=SeededSampler(sampler),
-            num_workers=self.train_loader.num_workers,
-            pin_memory=self.use_gpu,
-            drop_last=True,
-            collate_fn=join_views if second_view else None,
-        )
+        options: dict[str, Any] = {
+            "batch_size": batch_size_train,
+            "sampler": SeededSampler(sampler),
+            "num_workers": self.train_loader.num_workers,
+            "pin_memory": self.use_gpu,
+            "drop_last": True,
+        }
+        if in_batches:
+            batches = BatchDataset(dataset, in_batches, height, width, views)
+            self.train_loader = BatchLoader(
+                batches, torch.device("cuda" if self.use_gpu else "cpu"), **options
+            )
+        else:
+            join = join_views if second_view else None
+            self.train_loader = DataLoader(SeededDataset(dataset), collate_fn=join, **options)
         if not len(self.train_loader):
             raise InputError(
                 f"{len(dataset)} training images fill no batch of {batch_size_train}: lower train.batch_size"
             )
         for modality, transform in zip(Modality, train_transform, strict=True):
-            print(f"=> Training transforms, {modality.name.lower()}: {transform}")
+            print(f"=> Training transforms, {modality.name.lower()}: {in_batches or transform}")
         if "random_patch" in transforms:
             print(
                 "=> random_patch keeps patches in each loading process: repeat with the same data.workers ≥ 1"

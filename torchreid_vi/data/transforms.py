@@ -83,6 +83,18 @@ MAA: dict[str, Transform] = {
 }
 
 
+def check_branches(names: Sequence[str]) -> tuple[str, ...]:
+    """The names of branches of MAA.
+
+    Raises:
+        InputError: for an unknown one.
+    """
+    for name in names:
+        if name not in MAA:
+            raise unknown_name("branch in data.maa", name, MAA)
+    return tuple(names)
+
+
 class ModalityAlignment:
     """MAA: one of hue jitter, WG, CC and SJ, chosen uniformly, then applied with probability one half.
 
@@ -94,10 +106,7 @@ class ModalityAlignment:
     """
 
     def __init__(self, branches: Sequence[str] = tuple(MAA)) -> None:
-        for name in branches:
-            if name not in MAA:
-                raise unknown_name("branch in data.maa", name, MAA)
-        self.branches = tuple(branches)
+        self.branches = check_branches(branches)
 
     def __call__(self, image: Image.Image) -> Image.Image:
         name = random.choice(tuple(MAA))
@@ -162,13 +171,13 @@ TRANSFORMS: dict[str, Step] = {
     "color_jitter": Step(lambda s: tv.ColorJitter(brightness=0.2, contrast=0.15, saturation=0, hue=0)),
     # torchreid's erasing: area 0.02–0.4, aspect 0.3–1/0.3, filled with the mean colour's values.
     "random_erase": Step(lambda s: host.transforms.RandomErasing(mean=s.norm_mean), on_tensor=True),
-    # MCJA's erasing: area 0.02–0.3, aspect 0.3–3.3, filled with zero after normalisation.
     # CAJ's erasing: torchreid's, filled with the mean colour of CIFAR-10 after normalisation.
     "channel_erase": Step(
         lambda s: host.transforms.RandomErasing(mean=[0.4914, 0.4822, 0.4465]), on_tensor=True
     ),
     "channel_exchange": Step(lambda s: channel_exchange, on_tensor=True, modalities=(Modality.VISIBLE,)),
     "channel_grey": Step(lambda s: channel_grey, on_tensor=True, modalities=(Modality.INFRARED,)),
+    # MCJA's erasing: area 0.02–0.3, aspect 0.3–3.3, filled with zero after normalisation.
     "random_erase_zero": Step(lambda s: tv.RandomErasing(scale=(0.02, 0.3), value=0), on_tensor=True),
 }
 
@@ -186,6 +195,24 @@ class Views:
         return f"Views({', '.join(map(repr, self.transforms))})"
 
 
+def check_names(
+    names: Sequence[str], settings: Settings, second: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """The names of transforms in lower case, those of a first and of a second view.
+
+    Raises:
+        InputError: for an unknown name, or a size that no image has.
+    """
+    lower = [name.lower() for name in names], [name.lower() for name in second]
+    for key, chosen in zip(("transforms", "second_view"), lower, strict=True):
+        for name in chosen:
+            if name not in TRANSFORMS:
+                raise unknown_name(f"transform in data.{key}", name, TRANSFORMS)
+    if settings.height < 1 or settings.width < 1:
+        raise InputError(f"data.height {settings.height} and data.width {settings.width} must be at least 1")
+    return lower
+
+
 def build_train_transform(
     names: Sequence[str], settings: Settings, second: Sequence[str] = ()
 ) -> ModalityTransform:
@@ -200,14 +227,7 @@ def build_train_transform(
     Raises:
         InputError: for an unknown name.
     """
-    names, second = [name.lower() for name in names], [name.lower() for name in second]
-    for key, chosen in (("transforms", names), ("second_view", second)):
-        for name in chosen:
-            if name not in TRANSFORMS:
-                raise unknown_name(f"transform in data.{key}", name, TRANSFORMS)
-
-    if settings.height < 1 or settings.width < 1:
-        raise InputError(f"data.height {settings.height} and data.width {settings.width} must be at least 1")
+    names, second = check_names(names, settings, second)
 
     def chain(modality: Modality, names: Sequence[str]) -> Transform:
         chosen = [s for n, s in TRANSFORMS.items() if n in names and modality in s.modalities]

@@ -28,6 +28,8 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
         use_gpu: train on the GPU when there is one.
         precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: on a GPU bf16 where it has it and fp16
             otherwise, on a CPU fp32. Losses are always computed in full precision.
+        channels_last: keep images and weights with the channels innermost in memory.
+        compile: compile the model when it is first called.
         clip_grad: largest norm of the gradient, 0 for no limit.
         **kwargs: ``seed``, ``protocols`` and ``flip`` of :class:`~torchreid_vi.engine.base.EngineMixin`.
 
@@ -49,6 +51,8 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
         scheduler: Any = None,
         use_gpu: bool = True,
         precision: str = "fp32",
+        channels_last: bool = False,
+        compile: bool = False,
         clip_grad: float = 0.0,
         **kwargs: Any,
     ) -> None:
@@ -63,6 +67,10 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
                 )
         self.model, self.optimizer, self.scheduler, self.losses = model, optimizer, scheduler, losses
         self.clip_grad = clip_grad
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        model.to(memory_format=self.memory_format)
+        if compile:
+            model.compile()
         self.device = torch.device("cuda" if self.use_gpu else "cpu")
         self.dtype = _dtype(precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
@@ -94,7 +102,7 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
     def parse_data_for_train(self, data: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         """Images (B, 3, H, W), identities (B,) and modalities (B,); several views of a batch are joined."""
         views = data["img"] if isinstance(data["img"], list) else [data["img"]]
-        images = torch.cat(views).to(self.device, non_blocking=True)
+        images = torch.cat(views).to(self.device, non_blocking=True, memory_format=self.memory_format)
         pids = data["pid"].repeat(len(views)).to(self.device, non_blocking=True)
         return images, pids, data["modality"].repeat(len(views)).to(self.device, non_blocking=True)
 

@@ -1,0 +1,169 @@
+"""Batches of 8-bit images, augmented as a whole: in the loading processes, then on the device that trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Generator, Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate
+from torchvision.transforms import functional as F
+
+from torchreid_vi.data.batch_transforms import BATCH_TRANSFORMS, BatchTransform
+from torchreid_vi.data.transforms import TRANSFORMS, Settings, check_names
+from torchreid_vi.errors import InputError
+from torchreid_vi.modality import Modality
+
+
+class _Step(NamedTuple):
+    """A transform with the modalities and the view that it is for."""
+
+    transform: BatchTransform
+    modalities: tuple[Modality, ...]
+    view: int
+
+    def __call__(self, images: Tensor, modality: Tensor, view: Tensor, generator: Generator) -> Tensor:
+        chosen = torch.isin(modality, torch.tensor(self.modalities)) & (view == self.view)
+        if chosen.all():
+            return self.transform(images, generator)
+        images[chosen] = self.transform(images[chosen], generator)
+        return images
+
+
+class BatchAugment:
+    """The training transforms of a run for whole batches, in two parts.
+
+    The first works on 8-bit images and is for the loading processes; the second normalises and does the rest,
+    on the device that trains.
+
+    Args:
+        names: keys of :data:`~torchreid_vi.data.batch_transforms.BATCH_TRANSFORMS`.
+        settings: image size, normalisation and MAA's branches.
+        second: those of a second view of each visible image, which follows the first in the batch.
+
+    Raises:
+        InputError: for an unknown name, or one that changes images one by one only.
+    """
+
+    def __init__(self, names: Sequence[str], settings: Settings, second: Sequence[str] = ()) -> None:
+        both = check_names(names, settings, second)
+        for name in (*both[0], *both[1]):
+            if name not in BATCH_TRANSFORMS:
+                raise InputError(f"transform {name} has no form for batches: set data.augment to image")
+        self.names, self.second = both
+        self.on_bytes, self.on_tensor = (
+            [
+                _Step(BATCH_TRANSFORMS[name](settings), step.modalities, view)
+                for view, chosen in enumerate(both)
+                for name, step in TRANSFORMS.items()
+                if name in chosen and step.on_tensor is on_tensor
+            ]
+            for on_tensor in (False, True)
+        )
+        std, mean = (torch.tensor(v)[:, None, None] for v in (settings.norm_std, settings.norm_mean))
+        self.scale, self.shift = 1 / (255 * std), -mean / std
+
+    def views(self, modality: Tensor) -> tuple[Tensor, Tensor]:
+        """Which of a batch's images (B,) each view shows (V,), and whether it is a second view of it (V,)."""
+        number = 1 + ((modality == Modality.VISIBLE) & bool(self.second)).long()
+        index = torch.arange(len(modality)).repeat_interleave(number)
+        return index, torch.diff(index, prepend=index.new_tensor([-1])).eq(0).long()
+
+    def change(self, images: Tensor, modality: Tensor, view: Tensor, seed: int) -> Tensor:
+        """The first part.
+
+        Args:
+            images: (V, 3, H, W), 8 bits; they are changed.
+            modality: (V,).
+            view: 0 for the first view of an image, 1 for the second (V,).
+            seed: of all that is random.
+        """
+        generator = Generator().manual_seed(seed)
+        for step in self.on_bytes:
+            images = step(images, modality, view, generator)
+        return images
+
+    def finish(self, images: Tensor, modality: Tensor, view: Tensor, seed: int) -> Tensor:
+        """The second part, with a seed of its own: normalised (V, 3, H, W), on the device of ``images``."""
+        generator = Generator().manual_seed(seed)
+        result = torch.empty(images.shape, device=images.device)
+        scale, shift = self.scale.to(images.device), self.shift.to(images.device)
+        size = len(images) if images.is_cuda else 1  # one image stays in the processor's cache
+        for part, out in zip(images.split(size), result.split(size), strict=True):
+            out.copy_(part).mul_(scale).add_(shift)
+        for step in self.on_tensor:
+            result = step(result, modality, view, generator)
+        return result
+
+    def __repr__(self) -> str:
+        return f"BatchAugment({', '.join(self.names)}{' | ' if self.second else ''}{', '.join(self.second)})"
+
+
+class BatchDataset(Dataset[Any]):
+    """A dataset indexed by a list of (index, seed), the draws of a batch, that gives the batch.
+
+    Args:
+        dataset: a :class:`~torchreid_vi.data.datasets.VIDataset`.
+        augment: of which the first part is done here.
+        height, width: of the images, in pixels.
+        k: number of times that each image is changed; with more than one, ``img`` is a list.
+    """
+
+    def __init__(self, dataset: Any, augment: BatchAugment, height: int, width: int, k: int = 1) -> None:
+        self.dataset, self.augment, self.k = dataset, augment, k
+        self.size = [height, width]
+        dataset.transform, dataset.k_tfm = self._bytes, 1
+
+    def _bytes(self, image: Image.Image) -> Tensor:
+        return torch.from_numpy(np.array(F.resize(image, self.size))).permute(2, 0, 1)
+
+    def __getitems__(self, draws: list[tuple[int, int]]) -> dict[str, Any]:
+        batch = default_collate([self.dataset[index] for index, _ in draws])
+        index, view = self.augment.views(batch["modality"])
+        plain = batch.pop("img").contiguous()
+        batch = {key: _taken(values, index) for key, values in batch.items()}
+        generator = Generator().manual_seed(draws[0][1])
+        seeds = torch.randint(2**31, (self.k, 2), generator=generator).tolist()  # of either part
+        views = [self.augment.change(plain[index], batch["modality"], view, seed) for seed, _ in seeds]
+        return batch | {"img": views, "view": view, "seed": [seed for _, seed in seeds]}
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+
+def _taken(values: Any, index: Tensor) -> Any:
+    return values[index] if isinstance(values, Tensor) else [values[i] for i in index.tolist()]
+
+
+class BatchLoader(DataLoader[Any]):
+    """Loads the batches of a :class:`BatchDataset` and does the second part of their augmentation.
+
+    Args:
+        dataset: what to load.
+        device: where to.
+        **kwargs: those of PyTorch's loader.
+    """
+
+    dataset: BatchDataset
+
+    def __init__(self, dataset: BatchDataset, device: torch.device, **kwargs: Any) -> None:
+        super().__init__(dataset, collate_fn=_as_it_is, **kwargs)
+        self.device = device
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        for batch in super().__iter__():
+            view, seeds = batch.pop("view"), batch.pop("seed")
+            images = [
+                self.dataset.augment.finish(
+                    part.to(self.device, non_blocking=True), batch["modality"], view, seed
+                )
+                for part, seed in zip(batch["img"], seeds, strict=True)
+            ]
+            yield batch | {"img": images if len(images) > 1 else images[0]}
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

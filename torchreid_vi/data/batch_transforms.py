@@ -1,0 +1,207 @@
+"""Training transforms on batches: the distributions of :mod:`torchreid_vi.data.transforms`, faster.
+
+Every transform takes images (B, 3, H, W), of 8 bits or normalised as its place in the chain says, which it may
+change in place, and a generator on the CPU that all random numbers come from: one seed gives one batch, whatever
+the device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Generator, Tensor
+from torchvision.transforms import functional as F
+
+from torchreid_vi.data.transforms import MAA, Settings, check_branches
+
+BatchTransform = Callable[[Tensor, Generator], Tensor]
+
+
+# Modality Alignment Augmentation, one 8-bit image (3, H, W): one after the other they stay in the processor's cache
+
+
+def _hue(image: Tensor, generator: Generator) -> Tensor:
+    shift = 6 * (0.4 * float(torch.rand((), generator=generator)) - 0.2)  # 6 is once round
+    pixels = image.float()
+    red, green, blue = pixels
+    high, low = pixels.amax(0), pixels.amin(0)
+    chroma = high - low
+    angle = torch.where(high == green, blue - red, red - green)
+    angle = torch.where(high == red, green - blue, angle) / chroma.clamp(min=1)
+    angle += torch.where(high == red, 0.0, torch.where(high == green, 2.0, 4.0)) + shift
+    for number, place in enumerate((5.0, 3.0, 1.0)):
+        k = (angle + place).remainder_(6)
+        pixels[number] = high - chroma * torch.minimum(k, 4 - k).clamp_(0, 1)
+    return pixels.round_()
+
+
+def _weighted_grayscale(image: Tensor, generator: Generator) -> Tensor:
+    weights = torch.rand(3, generator=generator).to(image.device)
+    return torch.tensordot(weights / weights.sum(), image.float(), 1).round_()
+
+
+def _cross_channel_cutmix(image: Tensor, generator: Generator) -> Tensor:
+    background = int(torch.randint(3, (), generator=generator))
+    foreground = (background + int(torch.randint(1, 3, (), generator=generator))) % 3
+    grey = image[background].clone()
+    for box in _boxes((1, *image.shape), (0.02, 0.33), _log_uniform_aspect, 10, generator).values():
+        grey[box] = image[(foreground, *box)]
+    return grey
+
+
+def _spectrum_jitter(image: Tensor, generator: Generator) -> Tensor:
+    factor, channel = (
+        float(torch.rand((), generator=generator)),
+        int(torch.randint(3, (), generator=generator)),
+    )
+    return torch.lerp(image[channel].float(), image.float(), factor).round_()
+
+
+_BRANCHES: dict[str, BatchTransform] = {
+    "hue": _hue,
+    "wg": _weighted_grayscale,
+    "cc": _cross_channel_cutmix,
+    "sj": _spectrum_jitter,
+}
+
+
+def _modality_alignment(settings: Settings) -> BatchTransform:
+    branches = check_branches(settings.maa)
+
+    def apply(images: Tensor, generator: Generator) -> Tensor:
+        branch = torch.randint(len(MAA), (len(images),), generator=generator)
+        for i in _half(len(images), generator):
+            name = tuple(MAA)[branch[i]]
+            if name in branches:
+                images[i] = _BRANCHES[name](images[i], generator)
+        return images
+
+    return apply
+
+
+# Geometry, 8-bit images
+
+
+def _half(number: int, generator: Generator) -> list[int]:
+    """Which of a number of images are chosen, each with probability one half."""
+    return torch.nonzero(torch.rand(number, generator=generator) < 0.5)[:, 0].tolist()
+
+
+def _flip(images: Tensor, generator: Generator) -> Tensor:
+    for i in _half(len(images), generator):
+        images[i] = images[i].flip(-1)
+    return images
+
+
+def _pad_crop(fill: int) -> BatchTransform:
+    def apply(images: Tensor, generator: Generator) -> Tensor:
+        height, width = images.shape[2:]
+        shifted = torch.full_like(images, fill)
+        for i, (down, right) in enumerate(
+            torch.randint(-10, 11, (len(images), 2), generator=generator).tolist()
+        ):
+            into = slice(max(0, -down), height - max(0, down)), slice(max(0, -right), width - max(0, right))
+            taken = slice(max(0, down), height - max(0, -down)), slice(max(0, right), width - max(0, -right))
+            shifted[(i, slice(None), *into)] = images[(i, slice(None), *taken)]
+        return shifted
+
+    return apply
+
+
+def _enlarge_crop(images: Tensor, generator: Generator) -> Tensor:
+    height, width = images.shape[2:]
+    size = round(height * 1.125), round(width * 1.125)
+    chosen = _half(len(images), generator)
+    room = torch.tensor([size[0] - height, size[1] - width])
+    corners = (torch.rand(len(chosen), 2, generator=generator) * room).round().long().tolist()
+    for i, (top, left) in zip(chosen, corners, strict=True):
+        larger = F.resize(images[i], list(size), antialias=True)
+        images[i] = larger[:, top : top + height, left : left + width]
+    return images
+
+
+# Normalised images
+
+
+def _erase(
+    fill: Sequence[float], largest: float, aspect: Callable[[Tensor], Tensor], attempts: int
+) -> BatchTransform:
+    def apply(images: Tensor, generator: Generator) -> Tensor:
+        colour = torch.tensor(fill, device=images.device)[:, None, None]
+        chosen = _half(len(images), generator)
+        for i, box in _boxes(images.shape, (0.02, largest), aspect, attempts, generator, inside=True).items():
+            if i in chosen:
+                images[(i, slice(None), *box)] = colour
+        return images
+
+    return apply
+
+
+def _boxes(
+    shape: Sequence[int],
+    area: tuple[float, float],
+    aspect: Callable[[Tensor], Tensor],
+    attempts: int,
+    generator: Generator,
+    inside: bool = False,
+) -> dict[int, tuple[slice, slice]]:
+    """For each of B images the first of some random boxes that fits, and nothing where none does.
+
+    Args:
+        shape: (B, 3, H, W).
+        area: bounds of the share of the image.
+        aspect: from uniform numbers to height over width.
+        attempts: boxes drawn for each image.
+        generator: of random numbers.
+        inside: whether a box has to be smaller than the image on both sides.
+    """
+    (number, _, height, width), (least, most) = shape, area
+    sizes = height * width * (least + (most - least) * torch.rand(number, attempts, generator=generator))
+    aspects = aspect(torch.rand(number, attempts, generator=generator))
+    h, w = (sizes * aspects).sqrt().round().long(), (sizes / aspects).sqrt().round().long()
+    fits = (h <= height - inside) & (w <= width - inside)
+    first = fits.int().argmax(1, keepdim=True)
+    h, w = h.gather(1, first)[:, 0], w.gather(1, first)[:, 0]
+    place = torch.rand(2, number, generator=generator)
+    top, left = (place[0] * (height - h + 1)).long(), (place[1] * (width - w + 1)).long()
+    drawn = zip(top.tolist(), left.tolist(), h.tolist(), w.tolist(), fits.any(1).tolist(), strict=True)
+    return {i: (slice(t, t + h), slice(x, x + w)) for i, (t, x, h, w, found) in enumerate(drawn) if found}
+
+
+def _channel_exchange(images: Tensor, generator: Generator) -> Tensor:
+    channel = torch.randint(3, (len(images),), generator=generator)
+    return images[torch.arange(len(images)), channel][:, None].expand_as(images)
+
+
+def _channel_grey(images: Tensor, generator: Generator) -> Tensor:
+    case = torch.randint(4, (len(images),), generator=generator)
+    one = torch.nonzero(case < 3)[:, 0]
+    mixed = torch.nonzero((case == 3) & (torch.rand(len(images), generator=generator) < 0.5))[:, 0]
+    images[one] = images[one, case[one]][:, None].expand(-1, 3, -1, -1)
+    images[mixed] = F.rgb_to_grayscale(images[mixed], 3)
+    return images
+
+
+#: The transforms that have a form for batches; their order, place and modalities are those of ``TRANSFORMS``.
+BATCH_TRANSFORMS: dict[str, Callable[[Settings], BatchTransform]] = {
+    "maa": _modality_alignment,
+    "random_flip": lambda s: _flip,
+    "pad_crop": lambda s: _pad_crop(0),
+    "pad_crop_grey": lambda s: _pad_crop(127),
+    "random_crop": lambda s: _enlarge_crop,
+    "random_erase": lambda s: _erase(s.norm_mean, 0.4, _uniform_aspect, 100),
+    "channel_erase": lambda s: _erase((0.4914, 0.4822, 0.4465), 0.4, _uniform_aspect, 100),
+    "channel_exchange": lambda s: _channel_exchange,
+    "channel_grey": lambda s: _channel_grey,
+    "random_erase_zero": lambda s: _erase((0, 0, 0), 0.3, _log_uniform_aspect, 10),
+}
+
+
+def _uniform_aspect(u: Tensor) -> Tensor:
+    return 0.3 + (1 / 0.3 - 0.3) * u
+
+
+def _log_uniform_aspect(u: Tensor) -> Tensor:
+    return (math.log(0.3) + (math.log(3.3) - math.log(0.3)) * u).exp()
