@@ -134,8 +134,9 @@ def test_faster_steps_give_the_same_losses(make, optim):
 
 @pytest.mark.skipif(not shutil.which("c++"), reason="needs a C++ compiler")
 def test_a_compiled_model_gives_the_same_losses_and_checkpoints(make):
-    engine, _ = make(train__compile=True)
-    plain, _ = make()
+    settings = {"model__name": "resnet18", "train__optim": "sgd"}
+    engine, _ = make(train__compile=True, **settings)
+    plain, _ = make(**settings)
     assert losses_of(engine) == pytest.approx(losses_of(plain), rel=1e-3)
     assert engine.model.state_dict().keys() == plain.model.state_dict().keys()
 
