@@ -4,7 +4,11 @@ Importing the package registers its datasets and models with torchreid; importin
 reloading it, changes nothing.
 """
 
+import os
 from importlib.metadata import version
+
+# PyTorch then takes large tensors from large pages of memory, whose first use costs far less. It reads this once.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 from torchreid_vi.build import ENGINES, LOSSES, register
 from torchreid_vi.config import load_config

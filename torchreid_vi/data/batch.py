@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision.transforms import functional as F
 
 from torchreid_vi.data.batch_transforms import BATCH_TRANSFORMS, BatchTransform
+from torchreid_vi.data.cache import ImageCache
 from torchreid_vi.data.transforms import TRANSFORMS, Settings, check_names
 from torchreid_vi.errors import InputError
 from torchreid_vi.modality import Modality
@@ -25,12 +26,9 @@ class _Step(NamedTuple):
     modalities: tuple[Modality, ...]
     view: int
 
-    def __call__(self, images: Tensor, modality: Tensor, view: Tensor, generator: Generator) -> Tensor:
+    def __call__(self, images: Tensor, modality: Tensor, view: Tensor, generator: Generator) -> None:
         chosen = torch.isin(modality, torch.tensor(self.modalities)) & (view == self.view)
-        if chosen.all():
-            return self.transform(images, generator)
-        images[chosen] = self.transform(images[chosen], generator)
-        return images
+        self.transform(images, chosen.nonzero()[:, 0].tolist(), generator)
 
 
 class BatchAugment:
@@ -83,7 +81,7 @@ class BatchAugment:
         """
         generator = Generator().manual_seed(seed)
         for step in self.on_bytes:
-            images = step(images, modality, view, generator)
+            step(images, modality, view, generator)
         return images
 
     def finish(self, images: Tensor, modality: Tensor, view: Tensor, seed: int) -> Tensor:
@@ -95,7 +93,7 @@ class BatchAugment:
         for part, out in zip(images.split(size), result.split(size), strict=True):
             out.copy_(part).mul_(scale).add_(shift)
         for step in self.on_tensor:
-            result = step(result, modality, view, generator)
+            step(result, modality, view, generator)
         return result
 
     def __repr__(self) -> str:
@@ -113,21 +111,28 @@ class BatchDataset(Dataset[Any]):
     """
 
     def __init__(self, dataset: Any, augment: BatchAugment, height: int, width: int, k: int = 1) -> None:
-        self.dataset, self.augment, self.k = dataset, augment, k
+        self.augment, self.k = augment, k
         self.size = [height, width]
-        dataset.transform, dataset.k_tfm = self._bytes, 1
+        self.dataset = dataset.with_items(dataset.data, self._bytes)
+        if isinstance(dataset.image, ImageCache):
+            self.dataset.image = dataset.image.array
 
-    def _bytes(self, image: Image.Image) -> Tensor:
-        return torch.from_numpy(np.array(F.resize(image, self.size))).permute(2, 0, 1)
+    def _bytes(self, image: Image.Image | np.ndarray) -> Tensor:
+        array = image if isinstance(image, np.ndarray) else np.array(F.resize(image, self.size))
+        return torch.from_numpy(array).permute(2, 0, 1)
 
     def __getitems__(self, draws: list[tuple[int, int]]) -> dict[str, Any]:
         batch = default_collate([self.dataset[index] for index, _ in draws])
         index, view = self.augment.views(batch["modality"])
-        plain = batch.pop("img").contiguous()
-        batch = {key: _taken(values, index) for key, values in batch.items()}
+        if len(index) > len(draws):
+            batch = {key: _taken(values, index) for key, values in batch.items()}
         generator = Generator().manual_seed(draws[0][1])
         seeds = torch.randint(2**31, (self.k, 2), generator=generator).tolist()  # of either part
-        views = [self.augment.change(plain[index], batch["modality"], view, seed) for seed, _ in seeds]
+        plain = [batch["img"], *(batch["img"].clone() for _ in seeds[1:])]
+        views = [
+            self.augment.change(images, batch["modality"], view, seed)
+            for images, (seed, _) in zip(plain, seeds, strict=True)
+        ]
         return batch | {"img": views, "view": view, "seed": [seed for _, seed in seeds]}
 
     def __len__(self) -> int:

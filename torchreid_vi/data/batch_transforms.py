@@ -1,8 +1,8 @@
 """Training transforms on batches: the distributions of :mod:`torchreid_vi.data.transforms`, faster.
 
-Every transform takes images (B, 3, H, W), of 8 bits or normalised as its place in the chain says, which it may
-change in place, and a generator on the CPU that all random numbers come from: one seed gives one batch, whatever
-the device.
+Every transform changes some rows of images (B, 3, H, W) in place, of 8 bits or normalised as its place in the chain
+says. All random numbers come from a generator on the CPU: one seed gives one batch, whatever the device. Images are
+changed one after the other, so that they stay in the processor's cache.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from torchvision.transforms import functional as F
 
 from torchreid_vi.data.transforms import MAA, Settings, check_branches
 
-BatchTransform = Callable[[Tensor, Generator], Tensor]
+BatchTransform = Callable[[Tensor, list[int], Generator], None]
 
 
-# Modality Alignment Augmentation, one 8-bit image (3, H, W): one after the other they stay in the processor's cache
+# Modality Alignment Augmentation: what becomes of one 8-bit image (3, H, W)
 
 
 def _hue(image: Tensor, generator: Generator) -> Tensor:
@@ -46,7 +46,8 @@ def _cross_channel_cutmix(image: Tensor, generator: Generator) -> Tensor:
     background = int(torch.randint(3, (), generator=generator))
     foreground = (background + int(torch.randint(1, 3, (), generator=generator))) % 3
     grey = image[background].clone()
-    for box in _boxes((1, *image.shape), (0.02, 0.33), _log_uniform_aspect, 10, generator).values():
+    box = _boxes(1, image.shape[1:], (0.02, 0.33), _log_uniform_aspect, 10, generator)[0]
+    if box:
         grey[box] = image[(foreground, *box)]
     return grey
 
@@ -59,7 +60,7 @@ def _spectrum_jitter(image: Tensor, generator: Generator) -> Tensor:
     return torch.lerp(image[channel].float(), image.float(), factor).round_()
 
 
-_BRANCHES: dict[str, BatchTransform] = {
+_BRANCHES: dict[str, Callable[[Tensor, Generator], Tensor]] = {
     "hue": _hue,
     "wg": _weighted_grayscale,
     "cc": _cross_channel_cutmix,
@@ -70,13 +71,11 @@ _BRANCHES: dict[str, BatchTransform] = {
 def _modality_alignment(settings: Settings) -> BatchTransform:
     branches = check_branches(settings.maa)
 
-    def apply(images: Tensor, generator: Generator) -> Tensor:
-        branch = torch.randint(len(MAA), (len(images),), generator=generator)
-        for i in _half(len(images), generator):
-            name = tuple(MAA)[branch[i]]
+    def apply(images: Tensor, rows: list[int], generator: Generator) -> None:
+        for i in _half(rows, generator):
+            name = tuple(MAA)[int(torch.randint(len(MAA), (), generator=generator))]
             if name in branches:
                 images[i] = _BRANCHES[name](images[i], generator)
-        return images
 
     return apply
 
@@ -84,42 +83,39 @@ def _modality_alignment(settings: Settings) -> BatchTransform:
 # Geometry, 8-bit images
 
 
-def _half(number: int, generator: Generator) -> list[int]:
-    """Which of a number of images are chosen, each with probability one half."""
-    return torch.nonzero(torch.rand(number, generator=generator) < 0.5)[:, 0].tolist()
+def _half(rows: list[int], generator: Generator) -> list[int]:
+    """Those rows that are chosen, each with probability one half."""
+    drawn = torch.rand(len(rows), generator=generator) < 0.5
+    return [row for row, chosen in zip(rows, drawn.tolist(), strict=True) if chosen]
 
 
-def _flip(images: Tensor, generator: Generator) -> Tensor:
-    for i in _half(len(images), generator):
+def _flip(images: Tensor, rows: list[int], generator: Generator) -> None:
+    for i in _half(rows, generator):
         images[i] = images[i].flip(-1)
-    return images
 
 
 def _pad_crop(fill: int) -> BatchTransform:
-    def apply(images: Tensor, generator: Generator) -> Tensor:
+    def apply(images: Tensor, rows: list[int], generator: Generator) -> None:
         height, width = images.shape[2:]
-        shifted = torch.full_like(images, fill)
-        for i, (down, right) in enumerate(
-            torch.randint(-10, 11, (len(images), 2), generator=generator).tolist()
-        ):
+        shifts = torch.randint(-10, 11, (len(rows), 2), generator=generator).tolist()
+        for i, (down, right) in zip(rows, shifts, strict=True):
             into = slice(max(0, -down), height - max(0, down)), slice(max(0, -right), width - max(0, right))
             taken = slice(max(0, down), height - max(0, -down)), slice(max(0, right), width - max(0, -right))
-            shifted[(i, slice(None), *into)] = images[(i, slice(None), *taken)]
-        return shifted
+            shifted = torch.full_like(images[i], fill)
+            shifted[(slice(None), *into)] = images[(i, slice(None), *taken)]
+            images[i] = shifted
 
     return apply
 
 
-def _enlarge_crop(images: Tensor, generator: Generator) -> Tensor:
+def _enlarge_crop(images: Tensor, rows: list[int], generator: Generator) -> None:
     height, width = images.shape[2:]
     size = round(height * 1.125), round(width * 1.125)
-    chosen = _half(len(images), generator)
     room = torch.tensor([size[0] - height, size[1] - width])
-    corners = (torch.rand(len(chosen), 2, generator=generator) * room).round().long().tolist()
-    for i, (top, left) in zip(chosen, corners, strict=True):
+    for i in _half(rows, generator):
+        top, left = (torch.rand(2, generator=generator) * room).round().long().tolist()
         larger = F.resize(images[i], list(size), antialias=True)
         images[i] = larger[:, top : top + height, left : left + width]
-    return images
 
 
 # Normalised images
@@ -128,36 +124,40 @@ def _enlarge_crop(images: Tensor, generator: Generator) -> Tensor:
 def _erase(
     fill: Sequence[float], largest: float, aspect: Callable[[Tensor], Tensor], attempts: int
 ) -> BatchTransform:
-    def apply(images: Tensor, generator: Generator) -> Tensor:
+    def apply(images: Tensor, rows: list[int], generator: Generator) -> None:
         colour = torch.tensor(fill, device=images.device)[:, None, None]
-        chosen = _half(len(images), generator)
-        for i, box in _boxes(images.shape, (0.02, largest), aspect, attempts, generator, inside=True).items():
-            if i in chosen:
+        chosen = _half(rows, generator)
+        boxes = _boxes(
+            len(chosen), images.shape[2:], (0.02, largest), aspect, attempts, generator, inside=True
+        )
+        for i, box in zip(chosen, boxes, strict=True):
+            if box:
                 images[(i, slice(None), *box)] = colour
-        return images
 
     return apply
 
 
 def _boxes(
-    shape: Sequence[int],
+    number: int,
+    size: Sequence[int],
     area: tuple[float, float],
     aspect: Callable[[Tensor], Tensor],
     attempts: int,
     generator: Generator,
     inside: bool = False,
-) -> dict[int, tuple[slice, slice]]:
-    """For each of B images the first of some random boxes that fits, and nothing where none does.
+) -> list[tuple[slice, slice] | None]:
+    """For each of a number of images the first of some random boxes that fits, or none.
 
     Args:
-        shape: (B, 3, H, W).
+        number: of images.
+        size: of an image, (H, W).
         area: bounds of the share of the image.
         aspect: from uniform numbers to height over width.
         attempts: boxes drawn for each image.
         generator: of random numbers.
         inside: whether a box has to be smaller than the image on both sides.
     """
-    (number, _, height, width), (least, most) = shape, area
+    (height, width), (least, most) = size, area
     sizes = height * width * (least + (most - least) * torch.rand(number, attempts, generator=generator))
     aspects = aspect(torch.rand(number, attempts, generator=generator))
     h, w = (sizes * aspects).sqrt().round().long(), (sizes / aspects).sqrt().round().long()
@@ -167,21 +167,22 @@ def _boxes(
     place = torch.rand(2, number, generator=generator)
     top, left = (place[0] * (height - h + 1)).long(), (place[1] * (width - w + 1)).long()
     drawn = zip(top.tolist(), left.tolist(), h.tolist(), w.tolist(), fits.any(1).tolist(), strict=True)
-    return {i: (slice(t, t + h), slice(x, x + w)) for i, (t, x, h, w, found) in enumerate(drawn) if found}
+    return [(slice(t, t + h), slice(x, x + w)) if found else None for t, x, h, w, found in drawn]
 
 
-def _channel_exchange(images: Tensor, generator: Generator) -> Tensor:
-    channel = torch.randint(3, (len(images),), generator=generator)
-    return images[torch.arange(len(images)), channel][:, None].expand_as(images)
+def _channel_exchange(images: Tensor, rows: list[int], generator: Generator) -> None:
+    channels = torch.randint(3, (len(rows),), generator=generator).tolist()
+    for i, channel in zip(rows, channels, strict=True):
+        images[i] = images[i, channel].clone()
 
 
-def _channel_grey(images: Tensor, generator: Generator) -> Tensor:
-    case = torch.randint(4, (len(images),), generator=generator)
-    one = torch.nonzero(case < 3)[:, 0]
-    mixed = torch.nonzero((case == 3) & (torch.rand(len(images), generator=generator) < 0.5))[:, 0]
-    images[one] = images[one, case[one]][:, None].expand(-1, 3, -1, -1)
-    images[mixed] = F.rgb_to_grayscale(images[mixed], 3)
-    return images
+def _channel_grey(images: Tensor, rows: list[int], generator: Generator) -> None:
+    cases = torch.randint(4, (len(rows),), generator=generator).tolist()
+    for i, case in zip(rows, cases, strict=True):
+        if case < 3:
+            images[i] = images[i, case].clone()
+        elif float(torch.rand((), generator=generator)) < 0.5:
+            images[i] = F.rgb_to_grayscale(images[i])
 
 
 #: The transforms that have a form for batches; their order, place and modalities are those of ``TRANSFORMS``.

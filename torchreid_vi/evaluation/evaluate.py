@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,6 +18,7 @@ from torchreid_vi.modality import Modality
 
 RANKS = (1, 5, 10, 20)
 _ENTRIES = 2**27  # of features and of distances, held at a time: 512 MiB in single precision
+_PIECE = 2**21  # distances ranked at a time
 
 
 @dataclass(frozen=True)
@@ -103,12 +106,21 @@ def evaluate(
     drawn = {name: list(trials(protocol, test_set)) for name, protocol in protocols.items()}
     found: dict[str, list[list[Ranking]]] = {name: [[] for _ in chosen] for name, chosen in drawn.items()}
     for sides in dict.fromkeys((protocol.query, protocol.gallery) for protocol in protocols.values()):
+        chosen = [name for name, each in protocols.items() if (each.query, each.gallery) == sides]
         for block in _blocks(features, test_set.of("modality"), sides, metric, normalise):
-            for name, protocol in protocols.items():
-                if (protocol.query, protocol.gallery) == sides:
-                    for trial, parts in zip(drawn[name], found[name], strict=True):
-                        part = Trial(trial.query[block.has(trial.query)], trial.gallery)
-                        parts.append(_rank_trial(protocol, block.between(part), part, test_set))
+            pieces = [
+                (name, number, piece)
+                for name in chosen
+                for number, trial in enumerate(drawn[name])
+                for piece in block.pieces(trial)
+            ]
+
+            def ranked(of: tuple[str, int, Trial], block: _Block = block) -> Ranking:
+                return _rank_trial(protocols[of[0]], block.between(of[2]), of[2], test_set)
+
+            with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy works outside Python's lock
+                for (name, number, _), ranking in zip(pieces, pool.map(ranked, pieces), strict=True):
+                    found[name][number].append(ranking)
     unit = _unit(features) if rerankings else features
     results = []
     for name, protocol in protocols.items():
@@ -177,19 +189,21 @@ class _Block(NamedTuple):
     column: np.ndarray
     matrix: np.ndarray
 
-    def has(self, images: np.ndarray) -> np.ndarray:
-        """Which of the images have a row here."""
-        return self.row[images] >= 0
+    def pieces(self, trial: Trial) -> list[Trial]:
+        """The part of a trial whose queries have a row here, in pieces that a processor's cache can hold."""
+        queries = trial.query[self.row[trial.query] >= 0]
+        return [Trial(some, trial.gallery) for some in _chunks(queries, _PIECE // len(trial.gallery))]
 
     def between(self, trial: Trial) -> np.ndarray:
         """The distances of a trial whose queries all have a row here."""
         rows, columns = self.row[trial.query], self.column[trial.gallery]
-        part = self.matrix if _all_in_order(rows, len(self.matrix)) else self.matrix[rows]
-        return part if _all_in_order(columns, part.shape[1]) else np.take(part, columns, axis=1)
+        part = self.matrix[rows[0] : rows[-1] + 1] if _in_a_row(rows) else self.matrix[rows]
+        whole = len(columns) == part.shape[1] and _in_a_row(columns)
+        return part if whole else np.take(part, columns, axis=1)
 
 
-def _all_in_order(indices: np.ndarray, length: int) -> bool:
-    return len(indices) == length and (np.diff(indices) == 1).all()
+def _in_a_row(indices: np.ndarray) -> bool:
+    return len(indices) > 0 and bool((np.diff(indices) == 1).all())
 
 
 def _blocks(
@@ -209,10 +223,13 @@ def _blocks(
     whole = ready(gallery) if len(chunks) == 1 else None
     for block in _chunks(queries, _ENTRIES // max(len(gallery), 1)):
         query = ready(block)
-        matrix = np.empty((len(block), len(gallery)), query.dtype)
-        for chunk in chunks:
-            other = ready(chunk) if whole is None else whole
-            matrix[:, column[chunk]] = distance_matrix(query, other, metric)
+        if whole is not None:
+            matrix = distance_matrix(query, whole, metric)
+        else:
+            matrix = np.empty((len(block), len(gallery)), query.dtype)
+            for chunk in chunks:
+                place = slice(column[chunk[0]], column[chunk[-1]] + 1)
+                matrix[:, place] = distance_matrix(query, ready(chunk), metric)
         row = np.full(len(modality), -1)
         row[block] = np.arange(len(block))
         yield _Block(row, column, matrix)
@@ -237,7 +254,8 @@ def distance_matrix(query: np.ndarray, gallery: np.ndarray, metric: str) -> np.n
            [1., 0.]])
     """
     if metric == "cosine":
-        return 1 - query @ gallery.T
+        product = query @ gallery.T
+        return np.subtract(1, product, out=product)
     if metric == "euclidean":
         squares = (query**2).sum(1)[:, None] + (gallery**2).sum(1)[None, :]
         return squares - 2 * (query @ gallery.T)

@@ -14,6 +14,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -46,7 +47,14 @@ class TestSet:
 
     def of(self, attribute: str) -> np.ndarray:
         """An attribute of each image's camera: ``number``, ``location`` or ``modality`` (N,)."""
-        return np.array([int(getattr(camera, attribute)) for camera in self.table])[self.cameras]
+        return self._attributes[attribute]
+
+    @cached_property
+    def _attributes(self) -> dict[str, np.ndarray]:
+        return {
+            name: np.array([int(getattr(camera, name)) for camera in self.table])[self.cameras]
+            for name in Camera._fields
+        }
 
 
 class Trial(NamedTuple):

@@ -1,8 +1,8 @@
 """From distances to figures: where the right answers stand in each query's ranking.
 
 Nothing is sorted but numbers: a right answer's rank is one plus how many gallery images are nearer,
-which one sort of each row and a search for each right answer give. Equal distances rank in gallery
-order, as a stable sort would leave them.
+which one sort of each row and a search for all right answers give. The gallery is ordered by identity first, so
+that right answers stand side by side. Equal distances rank in gallery order, as a stable sort would leave them.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
-_ENTRIES = 2**24  # distances ranked at a time, which bounds memory
+_ENTRIES = 2**21  # distances ranked at a time: few enough for the processor's cache
 
 
 class Ranking(NamedTuple):
@@ -53,63 +54,93 @@ def rank(
     >>> found.first.tolist(), found.inp.tolist()
     ([2], [0.6666666666666666])
     """
+    by_id = np.argsort(gallery_ids, kind="stable")
+    ids, start = np.unique(gallery_ids[by_id], return_index=True)
+    gallery = _Gallery(by_id, ids, np.append(start, len(by_id)))
+    in_order = (np.diff(by_id) == 1).all()
     parts = []
     size = max(1, _ENTRIES // max(len(gallery_ids), 1))
-    for start in range(0, max(len(distances), 1), size):
-        rows = slice(start, start + size)
-        shown = distances[rows]
-        if np.isnan(shown).any():
-            raise ValueError("distances are not numbers: the features hold NaN or infinity")
+    for begin in range(0, max(len(distances), 1), size):
+        rows = slice(begin, begin + size)
+        shown = distances[rows].copy() if in_order else np.take(distances[rows], by_id, axis=1)
         if excluded is not None:
-            shown = np.where(excluded[rows], np.inf, shown)
-        found = _rank_block(shown, query_ids[rows], gallery_ids, unique_ids)
-        parts.append(found._replace(query=found.query + start))
+            hidden = excluded[rows] if in_order else np.take(excluded[rows], by_id, axis=1)
+            np.copyto(shown, np.inf, where=hidden)
+        found = _rank_block(shown, query_ids[rows], gallery, unique_ids)
+        parts.append(found._replace(query=found.query + begin))
     return Ranking(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-def _rank_block(
-    distances: np.ndarray, query_ids: np.ndarray, gallery_ids: np.ndarray, unique: bool
-) -> Ranking:
-    row, column = np.nonzero((query_ids[:, None] == gallery_ids[None, :]) & np.isfinite(distances))
-    ranks = _ranks(distances, row, column)
-    order = np.lexsort((ranks, row))
-    row, ranks = row[order], ranks[order]
-    valid, start, count = np.unique(row, return_index=True, return_counts=True)
-    position = np.arange(len(row)) - np.repeat(start, count) + 1
-    ap = np.add.reduceat(position / ranks, start) / count if len(row) else np.zeros(0)
-    first = ranks[start]
-    if unique:
-        first = _identity_ranks(distances[valid], query_ids[valid], gallery_ids)
-    return Ranking(valid, first, ap, count / ranks[start + count - 1])
+class _Gallery(NamedTuple):
+    """A gallery ordered by identity.
+
+    Attributes:
+        place: where each image stood before (G,).
+        ids: the identities, ascending (I,).
+        bounds: where each begins, and the end (I + 1,).
+    """
+
+    place: np.ndarray
+    ids: np.ndarray
+    bounds: np.ndarray
 
 
-def _ranks(distances: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """Rank of each entry (row, column) in its row, from 1; ``row`` is sorted."""
+def _rank_block(distances: np.ndarray, query_ids: np.ndarray, gallery: _Gallery, unique: bool) -> Ranking:
     ordered = np.sort(distances, axis=1)
-    sought = distances[row, column]
-    bounds = np.searchsorted(row, np.arange(len(distances) + 1))
-    ranks = np.empty(len(row), dtype=np.int64)
-    last = np.empty(len(row), dtype=np.int64)
-    for i in np.unique(row):
-        part = slice(bounds[i], bounds[i + 1])
-        ranks[part] = np.searchsorted(ordered[i], sought[part], side="left")
-        last[part] = np.searchsorted(ordered[i], sought[part], side="right")
-    for tied in np.nonzero(last - ranks > 1)[0]:
-        ranks[tied] += np.count_nonzero(distances[row[tied], : column[tied]] == sought[tied])
-    return ranks + 1
+    if np.isnan(ordered[:, -1]).any():  # they come last
+        raise ValueError("distances are not numbers: the features hold NaN or infinity")
+    right = _right_answers(distances, query_ids, gallery)
+    count = np.isfinite(right).sum(1)
+    valid = np.nonzero(count)[0]
+    if len(valid) < len(distances):
+        distances, ordered, query_ids = distances[valid], ordered[valid], query_ids[valid]
+        right, count = right[valid], count[valid]
+    ranks = _ranks(distances, ordered, right, query_ids, gallery)
+    counted = np.arange(right.shape[1]) < count[:, None]
+    precision = np.divide(np.arange(1, right.shape[1] + 1), ranks, out=np.zeros(ranks.shape), where=counted)
+    last = ranks[np.arange(len(ranks)), count - 1]
+    first = _identity_ranks(distances, right[:, :1], query_ids, gallery) if unique else ranks[:, 0]
+    return Ranking(valid, first, precision.sum(1) / count, count / last)
 
 
-def _identity_ranks(distances: np.ndarray, query_ids: np.ndarray, gallery_ids: np.ndarray) -> np.ndarray:
-    """Rank of each query's identity among the gallery's, each standing at its nearest image."""
-    by_id = np.argsort(gallery_ids, kind="stable")
-    ids, start = np.unique(gallery_ids[by_id], return_index=True)
-    nearest = np.minimum.reduceat(distances[:, by_id], start, axis=1)
-    own = nearest[np.arange(len(query_ids)), np.searchsorted(ids, query_ids)][:, None]
+def _right_answers(distances: np.ndarray, query_ids: np.ndarray, gallery: _Gallery) -> np.ndarray:
+    """Distances of each query's right answers, ascending, with infinity behind them (Q, at least 1)."""
+    own = np.minimum(np.searchsorted(gallery.ids, query_ids), len(gallery.ids) - 1)
+    begin, end = gallery.bounds[own], gallery.bounds[own + 1]
+    end = np.where(gallery.ids[own] == query_ids, end, begin)
+    columns = begin[:, None] + np.arange(max((end - begin).max(initial=0), 1))
+    inside = np.minimum(columns, distances.shape[1] - 1)
+    right = np.where(columns < end[:, None], np.take_along_axis(distances, inside, 1), np.inf)
+    return np.sort(right, axis=1)
+
+
+def _ranks(
+    distances: np.ndarray, ordered: np.ndarray, right: np.ndarray, query_ids: np.ndarray, gallery: _Gallery
+) -> np.ndarray:
+    """Rank of each right answer among its row's distances, from 1; what is infinite has none that counts."""
+    nearer = torch.searchsorted(torch.from_numpy(ordered), torch.from_numpy(right)).numpy()
+    follower = np.take_along_axis(ordered, np.minimum(nearer + 1, ordered.shape[1] - 1), 1)
+    tied = (follower == right) & np.isfinite(right) & (nearer + 1 < ordered.shape[1])
+    for row in np.nonzero(tied.any(1))[0]:
+        order = np.lexsort((gallery.place, distances[row]))
+        same = gallery.ids[np.searchsorted(gallery.bounds, order, side="right") - 1] == query_ids[row]
+        found = np.nonzero(same & np.isfinite(distances[row, order]))[0]
+        nearer[row, : len(found)] = found
+    return nearer + 1
+
+
+def _identity_ranks(
+    distances: np.ndarray, own: np.ndarray, query_ids: np.ndarray, gallery: _Gallery
+) -> np.ndarray:
+    """Rank of each query's identity, at a distance ``own`` (Q, 1), each identity standing at its nearest image."""
+    nearest = np.minimum.reduceat(distances, gallery.bounds[:-1], axis=1)
     ranks = 1 + np.count_nonzero(nearest < own, axis=1)
-    for i in np.nonzero(np.count_nonzero(nearest == own, axis=1) > 1)[0]:
-        at = np.nonzero(distances[i] == own[i])[0]
-        before = gallery_ids[at[: np.nonzero(gallery_ids[at] == query_ids[i])[0][0]]]
-        ranks[i] += np.count_nonzero(np.isin(ids[nearest[i] == own[i]], before))
+    for row in np.nonzero(np.count_nonzero(nearest == own, axis=1) > 1)[0]:
+        at = np.nonzero(distances[row] == own[row])[0]
+        at = at[np.argsort(gallery.place[at])]
+        held = gallery.ids[np.searchsorted(gallery.bounds, at, side="right") - 1]
+        before = held[: np.nonzero(held == query_ids[row])[0][0]]
+        ranks[row] += np.count_nonzero(np.isin(gallery.ids[nearest[row] == own[row]], before))
     return ranks
 
 

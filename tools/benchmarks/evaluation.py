@@ -1,0 +1,133 @@
+"""Evaluation: the whole of SYSU-MM01 beside the one product of features that it needs, and growing galleries."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import tempfile
+import time
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.figures import Figure, in_turns, peak_mib, ratio
+
+
+def run(args: Namespace) -> list[Figure]:
+    """All and indoor search, 1 and 10 shots, ten trials: forty evaluations of 2,048-dimensional features."""
+    from torchreid_vi.data import DATASETS
+    from torchreid_vi.evaluation import PROTOCOLS, TestSet, evaluate
+
+    rng = np.random.default_rng(0)
+    cameras = DATASETS["sysu_mm01"].cameras
+    # As many images as the test set: 3,803 infrared ones, 6,775 visible ones, of 96 identities.
+    counts = {3: 1883, 6: 1920, 1: 1694, 2: 1694, 4: 1694, 5: 1693}
+    camera = np.concatenate([np.full(n, [c.number for c in cameras].index(k)) for k, n in counts.items()])
+    pids = np.concatenate([np.arange(n) % 96 for n in counts.values()])
+    numbers = np.concatenate([np.arange(n) // 96 + 1 for n in counts.values()])
+    test_set = TestSet(pids, camera, numbers, cameras)
+    features = (rng.normal(size=(96, 2048))[pids] + 3 * rng.normal(size=(len(pids), 2048))).astype(np.float32)
+    names = [name for name in PROTOCOLS["sysu_mm01"] if name.endswith("seeded") and "within" not in name]
+    protocols = {name: PROTOCOLS["sysu_mm01"][name] for name in names}
+    query, gallery = features[:3803], features[3803:]
+
+    def everything() -> list:
+        return evaluate(features, test_set, protocols, {"name": "sysu_mm01", "split": 0})
+
+    rounds = 3 if args.quick else 9
+    product, ours = in_turns(rounds, lambda: query @ gallery.T, everything)
+    results = everything()
+    plain = sum(
+        _plain_seconds(features, test_set, protocol, 40 if args.quick else 200)
+        for protocol in protocols.values()
+    )
+    middle = sorted(ours)[rounds // 2]
+    return [
+        Figure("SYSU-MM01, 40 evaluations, to one product", ratio(ours, product), "×", most=3),
+        Figure("SYSU-MM01, 40 evaluations", middle, "s"),
+        Figure("one product of 3,803 × 6,775 features", sorted(product)[rounds // 2], "s"),
+        Figure("plain loops, 40 evaluations, from some queries", plain, "s"),
+        Figure("plain loops, to ours", plain / middle, "×", least=100),
+        Figure("mean R1 of the random features", float(np.mean([r.mean("R1") for r in results])), "%"),
+    ]
+
+
+def _plain_seconds(features: np.ndarray, test_set, protocol, some: int) -> float:
+    """Ten trials in plain loops: one is timed over some of its queries."""
+    from torchreid_vi.evaluation.protocols import trials
+
+    trial = next(iter(trials(protocol, test_set)))
+    number = test_set.of("number")
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    chosen = random.Random(0).sample(trial.query.tolist(), some)
+    start = time.perf_counter()
+    distances = 1 - unit[chosen] @ unit[trial.gallery].T
+    for i, query in enumerate(chosen):
+        seen, matches, found, first = set(), [], 0, 0
+        for position in np.argsort(distances[i], kind="stable").tolist():
+            image = int(trial.gallery[position])
+            if number[query] == 3 and number[image] == 2:
+                continue
+            pid = int(test_set.pids[image])
+            matches.append(pid == test_set.pids[query])
+            found += not first and pid not in seen
+            seen.add(pid)
+            if matches[-1] and not first:
+                first = found
+        ranks = [rank for rank, match in enumerate(matches, 1) if match]
+        if ranks:
+            sum((k + 1) / rank for k, rank in enumerate(ranks)) / len(ranks)
+    return (time.perf_counter() - start) / some * len(trial.query) * protocol.trials
+
+
+def scale(args: Namespace) -> list[Figure]:
+    """Galleries of 10,000 images and more, their features in a file of half precision."""
+    queries = 500 if args.quick else 20_000
+    sizes = [10_000, 50_000] if args.quick else [10_000, 100_000, 1_000_000]
+    figures = []
+    for size in sizes:
+        with multiprocessing.get_context("spawn").Pool(
+            1
+        ) as pool:  # each in a process of its own: peak memory
+            seconds, product, peak = pool.apply(_evaluate_large, (queries, size))
+        of = f"{queries:,} × {size:,}"
+        figures += [
+            Figure(f"{of} × 2,048", seconds, "s"),
+            Figure(f"{of}, to its product", seconds / product, "×"),
+            Figure(f"{of}, peak memory", peak, "MiB", most=6 * 1024),
+        ]
+    return figures
+
+
+def _evaluate_large(queries: int, gallery: int) -> tuple[float, float, float]:
+    """Seconds of an evaluation and of its product (from a tenth or less), and the peak of memory in MiB."""
+    from torchreid_vi.evaluation import PROTOCOLS, TestSet, evaluate
+    from torchreid_vi.modality import Camera, Modality
+
+    rng = np.random.default_rng(0)
+    number, dimensions = queries + gallery, 2048
+    table = Camera(1, 1, Modality.VISIBLE), Camera(2, 2, Modality.INFRARED)
+    pids = np.concatenate([rng.integers(0, gallery // 20, queries), np.arange(gallery) % (gallery // 20)])
+    camera = (np.arange(number) < queries).astype(int)
+    test_set = TestSet(pids, camera, np.ones(number, int), table)
+    with tempfile.TemporaryDirectory() as folder:
+        shape = number, dimensions
+        features = np.memmap(Path(folder) / "features.f16", np.float16, "w+", shape=shape)
+        for start in range(0, number, 10_000):
+            features[start : start + 10_000] = rng.standard_normal(
+                (min(10_000, number - start), dimensions), np.float32
+            )
+        features.flush()
+        features = np.memmap(Path(folder) / "features.f16", np.float16, "r", shape=shape)
+        name = "infrared-to-visible"
+        start_time = time.perf_counter()
+        evaluate(
+            features, test_set, {name: PROTOCOLS["cross_modality"][name]}, {"name": "random", "split": 0}
+        )
+        seconds = time.perf_counter() - start_time
+        some = features[queries : queries + 10_000].astype(np.float32)
+        query = features[: min(queries, 2000)].astype(np.float32)
+        taken = min(in_turns(2, lambda: query @ some.T)[0])
+    product = taken * queries * gallery / (len(query) * len(some))
+    return seconds, product, peak_mib()

@@ -1,0 +1,43 @@
+"""What the Cross-Modality Retrieval loss costs beside the one product of embeddings that it cannot do without."""
+
+from __future__ import annotations
+
+import statistics
+from argparse import Namespace
+
+import torch
+from torch.nn import functional as F
+
+from benchmarks.figures import Figure, in_turns, ratio
+
+
+def run(args: Namespace) -> list[Figure]:
+    """Forward and backward of 2,048-dimensional embeddings, in batches of 128 and 1,024."""
+    from torchreid_vi.losses import CrossModalityRetrievalLoss
+
+    figures = []
+    for number in (128, 1024):
+        embeddings = torch.randn(number, 2048, requires_grad=True)
+        pids, modality = torch.arange(number) // 16, torch.arange(number) % 2
+        gradient = torch.randn(number // 2, number // 2)
+
+        def product(embeddings=embeddings, gradient=gradient):
+            unit = F.normalize(embeddings, dim=1)
+            visible, infrared = unit[::2], unit[1::2]
+            torch.autograd.backward([visible @ infrared.T, infrared @ visible.T], [gradient, gradient])
+
+        losses = [CrossModalityRetrievalLoss(epsilon) for epsilon in (0.5, 0.01)]
+        inputs = embeddings, pids, modality
+        bare, paper, small = in_turns(
+            (2000 if number == 128 else 300) // (5 if args.quick else 1),
+            product,
+            lambda losses=losses, inputs=inputs: losses[0](*inputs).backward(),
+            lambda losses=losses, inputs=inputs: losses[1](*inputs).backward(),
+        )
+        of = f"{number} × 2,048"
+        figures += [
+            Figure(f"CMR, ε 0.5, {of}, to normalise and product", ratio(paper, bare), "×", most=1.5),
+            Figure(f"CMR, ε 0.5, {of}", 1e3 * statistics.median(paper), "ms"),
+            Figure(f"CMR, ε 0.01, {of}", 1e3 * statistics.median(small), "ms"),
+        ]
+    return figures

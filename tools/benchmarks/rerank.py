@@ -1,0 +1,33 @@
+"""Re-ranking of one trial of SYSU-MM01."""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+
+import numpy as np
+
+from benchmarks.figures import Figure, peak_mib
+
+
+def run(args: Namespace) -> list[Figure]:
+    """3,803 queries against 301 images, of features in 96 clusters; the peak is of the whole process."""
+    from torchreid_vi.evaluation import Reranking
+
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(96, 2048))
+
+    def features(number: int) -> np.ndarray:
+        drawn = centres[rng.integers(0, 96, number)] + rng.normal(size=(number, 2048))
+        return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+
+    query, *versions = map(features, (3803, 301, 301, 301, 301))
+    figures = []
+    for how, gallery in (
+        (Reranking("k-reciprocal", 20, 6, 0.3), versions[:1]),
+        (Reranking("MSER", 40, 20, 0.3, expand=False, among_queries=True, spectra=True), versions),
+    ):
+        start = time.perf_counter()
+        how([query], gallery)
+        figures.append(Figure(f"{how.name}, 3,803 × 301", time.perf_counter() - start, "s", most=60))
+    return [*figures, Figure("peak memory", peak_mib(), "MiB", most=4096)]
