@@ -34,6 +34,8 @@ setup(
     extras_require={
         # For the curves of tools/compare.py and the figures of tools/mmgl_report.py.
         "report": ["matplotlib>=3.9"],
+        # For tools/index.py.
+        "search": ["faiss-cpu>=1.9"],
         # lightly is for tools/mmgl_study.py: its rival SimCLR.
         "test": [
             "pytest>=8",
@@ -45,6 +47,7 @@ setup(
             "types-tqdm",
             "lightly>=1.5",
             "matplotlib>=3.9",
+            "faiss-cpu>=1.9",
         ],
     },
 )

@@ -19,7 +19,7 @@ LAYERS = [
     {"data", "models", "losses", "evaluation", "config"},
     {"engine"},
     {"build"},
-    {"runner"},
+    {"runner", "extractor", "index"},
     {"series", "report"},
     {"__init__"},
 ]

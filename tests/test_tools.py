@@ -221,13 +221,26 @@ BAD = {
 }
 
 
-def test_the_benchmark_measures_every_step_beside_the_bare_one(tmp_path):
-    small = "--backbone osnet_x0_25 --size 96 48 --batch-size 8 --rounds 1 --out bench.json".split()  # noqa: SIM905
-    result = call("bench.py", "mmgl", *small, cwd=tmp_path)
+def test_the_benchmark_measures_steps_and_says_which_goals_are_met(tmp_path):
+    small = "--quick --backbone osnet_x0_25 --size 96 48 --batch-size 8 --out bench.json".split()  # noqa: SIM905
+    result = call("bench.py", "mmgl", "step", *small, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    table = json.loads((tmp_path / "bench.json").read_text())
-    assert list(table) == ["bare backbone", "Base", "MMGL"] and table["bare backbone"]["to_bare"] == 1
-    assert all(row["step_s"] > 0 and row["kept_mib"] > 0 for row in table.values())
+    content = json.loads((tmp_path / "bench.json").read_text())
+    assert content["machine"]["torch"] == torch.__version__
+    figures = {part: {each["name"]: each for each in found} for part, found in content["figures"].items()}
+    assert list(figures) == ["mmgl", "step"]
+    assert figures["mmgl"]["bare backbone, to the bare backbone"]["value"] == 1
+    assert all(each["value"] > 0 for found in figures.values() for each in found.values())
+    assert figures["step"]["engine, to a bare loop"]["most"] == 1.03
+    line = next(line for line in result.stdout.splitlines() if "engine, to a bare loop" in line)
+    assert line.endswith(("≤ 1.03: met", "≤ 1.03: missed"))
+
+
+def test_a_benchmark_that_is_none_is_answered_with_those_there_are(tmp_path):
+    result = call("bench.py", "speed", cwd=tmp_path)
+    assert (
+        result.returncode == 2 and "invalid choice: 'speed'" in result.stderr and "startup" in result.stderr
+    )
 
 
 def test_trials_and_seeds_are_run_in_turn_and_go_on_where_they_were_interrupted(roots, tmp_path):

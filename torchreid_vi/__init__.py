@@ -13,6 +13,7 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 from torchreid_vi.build import ENGINES, LOSSES, register
 from torchreid_vi.config import load_config
 from torchreid_vi.errors import InputError
+from torchreid_vi.extractor import FeatureExtractor
 from torchreid_vi.host import register_dataset, register_model
 from torchreid_vi.modality import Camera, Modality
 from torchreid_vi.runner import run
@@ -22,6 +23,7 @@ __all__ = [
     "ENGINES",
     "LOSSES",
     "Camera",
+    "FeatureExtractor",
     "InputError",
     "Modality",
     "load_config",

@@ -40,22 +40,21 @@ class CrossModalityRetrievalLoss(ReIDLoss):
 
     def compute(self, inputs: Tensor, pids: Tensor, modality: Tensor) -> Tensor:
         embeddings = F.normalize(inputs, dim=1)
-        losses = []
-        for side in (0, 1):
-            query = modality == side
-            loss = self._one_direction(embeddings[query], embeddings[~query], pids[query], pids[~query])
-            if loss is not None:
-                losses.append(loss)
+        visible, infrared = ((modality == side).nonzero()[:, 0] for side in (0, 1))
+        product = embeddings.index_select(0, visible) @ embeddings.index_select(0, infrared).T
+        distances, same = (1 - product) / 2, pids[visible][:, None] == pids[infrared][None, :]
+        found = self._one_direction(distances, same), self._one_direction(distances.T, same.T)
+        losses = [loss for loss in found if loss is not None]
         return torch.stack(losses).mean() if losses else nothing(inputs)
 
-    def _one_direction(self, query: Tensor, gallery: Tensor, q_pids: Tensor, g_pids: Tensor) -> Tensor | None:
-        """The loss of queries (Q, D) against a gallery (n, D); nothing when no query is valid."""
-        same = q_pids[:, None] == g_pids[None, :]
+    def _one_direction(self, distances: Tensor, same: Tensor) -> Tensor | None:
+        """The loss of queries against a gallery (Q, n); nothing when no query is valid."""
         valid = same.any(1) & ~same.all(1)
         if not valid.any():
             return None
-        same = same[valid]
-        distances = (1 - query[valid] @ gallery.T) / 2
-        ranks = soft_rank(distances, self.epsilon, spread=1.0 if self.epsilon * len(gallery) >= 2 else None)
-        target = torch.where(same, 1.0, float(len(gallery))).to(ranks.dtype)
+        if not valid.all():
+            distances, same = distances[valid], same[valid]
+        number = same.shape[1]
+        ranks = soft_rank(distances, self.epsilon, spread=1.0 if self.epsilon * number >= 2 else None)
+        target = torch.where(same, 1.0, float(number)).to(ranks.dtype)
         return (ranks - target).abs().mean()

@@ -1,0 +1,106 @@
+"""Features outside of a run: those that evaluation extracts, whatever form the images have."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from torchreid_vi import FeatureExtractor, InputError, build, load_config, run
+from torchreid_vi.data.datasets.base import read_image
+
+TINY = {
+    "model.name": "osnet_x0_25",
+    "model.pretrained": False,
+    "data.sources": ["regdb"],
+    "data.height": 32,
+    "data.width": 16,
+    "data.workers": 0,
+    "sampler.train_sampler": "CrossModalitySampler",
+    "sampler.num_instances": 2,
+    "train.batch_size": 16,
+    "train.max_epoch": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def trained(roots, tmp_path_factory):
+    """Run folders of one epoch, by engine."""
+    folders = {}
+
+    def make(engine="vi", **changes):
+        name = f"{engine}{sorted(changes.items())}"
+        if name not in folders:
+            folders[name] = tmp_path_factory.mktemp("runs") / "run"
+            settings = TINY | {
+                "data.root": str(roots),
+                "data.save_dir": str(folders[name]),
+                "loss.name": engine,
+            }
+            run(load_config(overrides=settings | changes))
+        return folders[name]
+
+    return make
+
+
+@pytest.mark.parametrize("engine", ["vi", "ddag", "softmax"])
+def test_features_are_those_that_evaluation_extracts(trained, engine):
+    folder = trained(engine, **({} if engine == "softmax" else {"model.streams": 2}))
+    weights = folder / "checkpoints" / "last.pth"
+    cfg = load_config(str(folder / "config.yaml"), overrides={"model.load_weights": str(weights)})
+    manager = build.build_datamanager(cfg, use_gpu=False)
+    model = build.build_model(cfg, manager.num_train_pids)
+    model.load_state_dict(torch.load(weights, weights_only=True)["state_dict"])
+    evaluated = build.build_engine(cfg, manager, model.eval(), use_gpu=False)
+    loaders = manager.test_loader["regdb"]
+    expected, test_set = evaluated.extract([loaders["query"], loaders["gallery"]])
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    paths = [item[0] for side in ("query", "gallery") for item in loaders[side].dataset.data]
+    extractor = FeatureExtractor(weights, batch_size=7, device="cpu")
+    found = {side: extractor(paths, side) for side in ("visible", "infrared")}
+    for number, side in enumerate(("visible", "infrared")):
+        here = test_set.of("modality") == number
+        assert here.any()
+        np.testing.assert_allclose(found[side][here], expected[here], atol=1e-5)
+    assert np.allclose(found["visible"], found["infrared"]) == (engine == "softmax")
+
+
+def test_paths_pictures_and_arrays_give_the_same(trained, roots):
+    extractor = FeatureExtractor(trained() / "checkpoints" / "last.pth")
+    path = next((roots / "regdb").rglob("*.bmp"), None) or next((roots / "regdb").rglob("*.jpg"))
+    picture = read_image(str(path))
+    found = extractor([path, str(path), picture, np.asarray(picture)], "infrared")
+    assert found.shape[0] == 4 and found.dtype == np.float32
+    for row in found[1:]:
+        np.testing.assert_allclose(row, found[0], atol=1e-6)
+    grey = np.asarray(picture.convert("L"))
+    np.testing.assert_allclose(*extractor([grey, Image.fromarray(grey)]), atol=1e-6)
+    assert extractor([]).shape == (0, found.shape[1])
+
+
+def test_what_cannot_be_used_is_one_sentence(trained, tmp_path):
+    weights = trained() / "checkpoints" / "last.pth"
+    extractor = FeatureExtractor(weights)
+    with pytest.raises(InputError, match="did you mean 'infrared'"):
+        extractor([], "infrarot")
+    with pytest.raises(InputError, match=r"float64 and shape .* is no image"):
+        extractor([np.zeros((4, 4, 3))])
+    with pytest.raises(InputError, match=r"missing\.jpg is missing"):
+        extractor(["missing.jpg"])
+    alone = tmp_path / "last.pth"
+    alone.write_bytes(weights.read_bytes())
+    with pytest.raises(InputError, match=r"name the run's config\.yaml as settings"):
+        FeatureExtractor(alone)
+    settings = trained() / "config.yaml"
+    image = np.zeros((9, 9), np.uint8)
+    np.testing.assert_array_equal(FeatureExtractor(alone, settings)([image]), extractor([image]))
+    pretext = trained(
+        "mmgl",
+        **{
+            "sampler.train_sampler": "ModalityPairSampler",
+            "data.validation": 0.2,
+            "loss.terms": ["permutation"],
+            "mmgl.stripes": 2,
+        },
+    )
+    with pytest.raises(InputError, match="is of a pre-training"):
+        FeatureExtractor(pretext / "checkpoints" / "last.pth")

@@ -1,0 +1,122 @@
+"""Builds an index of a gallery's features, and searches it.
+
+python tools/index.py build --weights log/mcja_synthetic/checkpoints/last.pth --gallery photos/ --out photos.index
+python tools/index.py search --index photos.index --modality infrared --query seen_at_night.jpg
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    build = commands.add_parser("build", help="embed a folder of images and index them")
+    build.add_argument("--weights", required=True, help="a run's checkpoints/last.pth")
+    build.add_argument(
+        "--gallery", required=True, type=Path, help="folder of images, searched with its folders"
+    )
+    build.add_argument("--out", required=True, type=Path, help="folder of the index")
+    build.add_argument("--kind", default="flat", help="flat (exact), hnsw (fast) or ivf-pq (small)")
+    build.add_argument("--modality", default="visible", help="of the gallery: visible or infrared")
+    search = commands.add_parser("search", help="find the images most like some others")
+    search.add_argument("--index", required=True, type=Path, help="folder that build wrote")
+    search.add_argument("--query", required=True, nargs="+", type=Path, help="images of a person each")
+    search.add_argument("--modality", default="infrared", help="of the queries: visible or infrared")
+    search.add_argument("--weights", default="", help="those of the index, if they have moved")
+    search.add_argument("--top", type=int, default=10, help="how many images to show")
+    search.add_argument("--json", action="store_true", help="print JSON")
+    for command in (build, search):
+        command.add_argument(
+            "--settings", default="", help="the run's config.yaml, if it is not beside the weights"
+        )
+    return parser.parse_args(arguments)
+
+
+def build(args: argparse.Namespace) -> None:
+    """Embeds a gallery and writes its index."""
+    from torchreid_vi import FeatureExtractor, InputError
+    from torchreid_vi.index import EmbeddingIndex
+
+    if args.out.exists():
+        raise InputError(f"{args.out} is there: name another folder for the index, or remove it")
+    paths = sorted(path for path in args.gallery.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise InputError(f"{args.gallery} holds no images ({', '.join(sorted(SUFFIXES))}): check --gallery")
+    features = FeatureExtractor(args.weights, args.settings)(paths, args.modality, progress=True)
+    items = [{"path": str(path.absolute())} for path in paths]
+    index = EmbeddingIndex.build(
+        features,
+        items,
+        args.kind,
+        modality=args.modality,
+        weights=str(Path(args.weights).absolute()),
+        settings=str(Path(args.settings).absolute()) if args.settings else "",
+        weights_sha256=digest(Path(args.weights)),
+    )
+    index.save(args.out)
+    size = sum(file.stat().st_size for file in args.out.iterdir()) / 2**20
+    print(
+        f"=> {len(paths)} images of {features.shape[1]} dimensions, {args.kind}, {size:.1f} MiB, recall@10 "
+        f"{100 * index.about['recall_at_10']:.1f}% of exact search\n=> Written to {args.out}"
+    )
+
+
+def search(args: argparse.Namespace) -> None:
+    """Prints the most similar images of an index."""
+    from torchreid_vi import FeatureExtractor, InputError
+    from torchreid_vi.index import EmbeddingIndex
+
+    if args.top < 1:
+        raise InputError(f"--top is {args.top}: it must be at least 1")
+    index = EmbeddingIndex.load(args.index)
+    weights = Path(args.weights or index.about["weights"])
+    extractor = FeatureExtractor(weights, args.settings or index.about["settings"])
+    if digest(weights) != index.about["weights_sha256"]:
+        raise InputError(f"{weights} are not the weights that {args.index} was built with: build it again")
+    found = index.search(extractor(args.query, args.modality), args.top)
+    if args.json:
+        answers = [[{"similarity": score} | item for score, item in each] for each in found]
+        queries = zip(args.query, answers, strict=True)
+        print(json.dumps([{"query": str(query), "found": each} for query, each in queries], indent=1))
+        return
+    for query, each in zip(args.query, found, strict=True):
+        print(query)
+        for rank, (score, item) in enumerate(each, 1):
+            print(f"{rank:4}  {score:6.3f}  {item['path']}")
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(2**20):
+            found.update(part)
+    return found.hexdigest()
+
+
+def main() -> int:
+    """Runs the command line; returns the exit status."""
+    args = parse()
+    from torchreid_vi import InputError
+
+    try:
+        (build if args.command == "build" else search)(args)
+    except (InputError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""From images to features, with the weights and the settings that a run has left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchvision import transforms as tv
+from tqdm import tqdm
+
+from torchreid_vi import build, config
+from torchreid_vi.data.datasets.base import read_image
+from torchreid_vi.engine import CHECKPOINTS
+from torchreid_vi.errors import InputError, unknown_name
+from torchreid_vi.modality import Modality
+from torchreid_vi.models import MMGLModel, VIModel, load_weights, read_checkpoint
+
+ImageLike = str | Path | Image.Image | np.ndarray
+
+
+class FeatureExtractor:
+    """Calling it with images gives their features (N, D), L2-normalised, float32: the inner product is the cosine.
+
+    Args:
+        weights: a run's checkpoint, such as ``RUN/checkpoints/last.pth``.
+        settings: the run's ``config.yaml``; where a run leaves it when left out.
+        device: where to compute; a GPU when there is one.
+        batch_size: images at a time.
+
+    Raises:
+        InputError: for weights or settings that cannot be read, do not fit, or are of a pre-training.
+    """
+
+    def __init__(
+        self,
+        weights: str | Path,
+        settings: str | Path = "",
+        device: str | torch.device | None = None,
+        batch_size: int = 64,
+    ) -> None:
+        self.weights = Path(weights).expanduser()
+        file = Path(settings).expanduser() if settings else self.weights.parent.parent / "config.yaml"
+        if not settings and (self.weights.parent.name != CHECKPOINTS or not file.is_file()):
+            raise InputError(f"{weights} has no {file} beside it: name the run's config.yaml as settings")
+        cfg = config.load_config(str(file), overrides={"model.pretrained": False})
+        model = build.build_model(cfg, _identities(read_checkpoint(self.weights)))
+        if isinstance(model, MMGLModel):
+            raise InputError(
+                f"{weights} is of a pre-training, which retrieves nothing: fine-tune from it first"
+            )
+        load_weights(model, self.weights, cfg.model.load_stem)
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.model: nn.Module = model.to(self.device).eval()
+        self.batch_size = batch_size
+        self.size = cfg.data.height, cfg.data.width
+        normalise = tv.Normalize(cfg.data.norm_mean, cfg.data.norm_std)
+        self.transform = tv.Compose([tv.Resize(self.size), tv.ToTensor(), normalise])
+
+    def __call__(
+        self, images: Sequence[ImageLike], modality: str | Modality = Modality.VISIBLE, progress: bool = False
+    ) -> np.ndarray:
+        """Features (N, D) of images.
+
+        Args:
+            images: paths, Pillow's images, or arrays (H, W, 3) or (H, W) of 8 bits.
+            modality: ``visible`` or ``infrared``: what light they were taken in.
+            progress: show a bar.
+
+        Raises:
+            InputError: naming an image that cannot be used.
+        """
+        side = _modality(modality)
+        parts = [
+            self._features(torch.stack(batch), side)
+            for batch in tqdm(
+                self._batches(images),
+                "extracting features",
+                total=-(-len(images) // self.batch_size),
+                disable=not progress,
+                unit="batch",
+            )
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, self._dimensions(side)), np.float32)
+
+    def _batches(self, images: Sequence[ImageLike]) -> Iterator[list[Tensor]]:
+        for start in range(0, len(images), self.batch_size):
+            yield [self.transform(_opened(image)) for image in images[start : start + self.batch_size]]
+
+    @torch.inference_mode()
+    def _features(self, images: Tensor, side: Modality) -> np.ndarray:
+        images = images.to(self.device)
+        if isinstance(self.model, VIModel):
+            kind = torch.full((len(images),), int(side), device=self.device)
+            features = self.model(images, kind)
+        else:  # torchreid's own know no modality
+            features = self.model(images)
+        return nn.functional.normalize(features.float()).cpu().numpy()
+
+    def _dimensions(self, side: Modality) -> int:
+        return self._features(torch.zeros(1, 3, *self.size), side).shape[1]
+
+
+def _identities(content: dict[str, Any]) -> int:
+    """The number of identities that a checkpoint's classifier tells apart, or one."""
+    state = content.get("state_dict", content)
+    weight = state.get("classifier.weight") if isinstance(state, dict) else None
+    return len(weight) if isinstance(weight, Tensor) and weight.ndim else 1
+
+
+def _modality(name: str | Modality) -> Modality:
+    known = {kind.name.lower(): kind for kind in Modality}
+    if isinstance(name, Modality):
+        return name
+    if name not in known:
+        raise unknown_name("modality", name, known)
+    return known[name]
+
+
+def _opened(image: ImageLike) -> Image.Image:
+    if isinstance(image, (str, Path)):
+        return read_image(str(image))
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
+            raise InputError(
+                f"an array of {image.dtype} and shape {image.shape} is no image: (H, W, 3) or (H, W) of uint8 "
+                "is expected"
+            )
+        image = Image.fromarray(image)
+    return image.convert("RGB")

@@ -1,0 +1,177 @@
+"""An index of features on disk, for galleries that are searched again and again: FAISS, with what each row shows.
+
+Johnson et al. Billion-scale similarity search with GPUs. IEEE Transactions on Big Data 2019.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from torchreid_vi.errors import InputError, unknown_name
+
+VECTORS, ITEMS, ABOUT = "vectors.faiss", "items.jsonl", "about.json"
+_SAMPLE = 200  # stored vectors that the recall is measured with
+
+
+def _faiss() -> Any:
+    try:
+        import faiss
+    except ImportError as error:
+        raise InputError("an index needs FAISS: pip install faiss-cpu") from error
+    return faiss
+
+
+def _flat(dimensions: int, number: int) -> Any:
+    return _faiss().IndexFlatIP(dimensions)
+
+
+def _hnsw(dimensions: int, number: int) -> Any:
+    faiss = _faiss()
+    index = faiss.IndexHNSWFlat(dimensions, 32, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction, index.hnsw.efSearch = 200, 128
+    return index
+
+
+def _ivf_pq(dimensions: int, number: int) -> Any:
+    """Cells with 39 vectors or more to learn from, and 64 bytes a vector, or fewer where D is small."""
+    faiss = _faiss()
+    if number < 39 * 256:
+        raise InputError(
+            f"an ivf-pq index learns from at least {39 * 256:,} vectors and there are {number:,}: choose flat "
+            "or hnsw"
+        )
+    cells = max(1, min(round(4 * number**0.5), number // 39))
+    parts = next(n for n in range(min(64, dimensions), 0, -1) if dimensions % n == 0)
+    index = faiss.IndexIVFPQ(
+        faiss.IndexFlatIP(dimensions), dimensions, cells, parts, 8, faiss.METRIC_INNER_PRODUCT
+    )
+    index.nprobe = max(1, cells // 16)
+    return index
+
+
+#: Kinds of index: what makes an empty one for features of D dimensions and a number of them.
+KINDS: dict[str, Callable[[int, int], Any]] = {"flat": _flat, "hnsw": _hnsw, "ivf-pq": _ivf_pq}
+
+
+class EmbeddingIndex:
+    """Features that can be searched by their inner product, and an item for each.
+
+    Args:
+        vectors: FAISS's index.
+        items: what each row shows.
+        about: what else is known: ``kind``, ``vectors``, ``dimensions``, ``recall_at_10``, and what was added.
+    """
+
+    def __init__(self, vectors: Any, items: list[dict[str, Any]], about: dict[str, Any]) -> None:
+        self.vectors, self.items, self.about = vectors, items, about
+
+    @classmethod
+    def build(
+        cls, features: np.ndarray, items: Sequence[dict[str, Any]], kind: str = "flat", **about: Any
+    ) -> EmbeddingIndex:
+        """An index of features (N, D), L2-normalised, with an item for each.
+
+        Its recall is measured: which share of the ten nearest by exact search it finds for some of its own vectors.
+
+        Args:
+            features: (N, D) of float32.
+            items: N of them, each a dictionary that JSON can hold.
+            kind: a key of :data:`KINDS`: ``flat`` is exact, ``hnsw`` fast and as large, ``ivf-pq`` small.
+            **about: kept with it.
+
+        Raises:
+            InputError: for an unknown kind, no vectors, or too few of them for the kind.
+            ValueError: when features and items do not fit together.
+        """
+        if kind not in KINDS:
+            raise unknown_name("kind of index", kind, KINDS)
+        if len(features) != len(items) or features.ndim != 2:
+            raise ValueError(f"features {features.shape} for {len(items)} items: (N, D) and N are expected")
+        if not len(features):
+            raise InputError("an index needs at least one image: check the folder")
+        features = np.ascontiguousarray(features, np.float32)
+        vectors = KINDS[kind](features.shape[1], len(features))
+        if not vectors.is_trained:
+            vectors.train(features)
+        vectors.add(features)
+        about |= {"kind": kind, "vectors": len(features), "dimensions": features.shape[1]}
+        index = cls(vectors, list(items), about)
+        index.about["recall_at_10"] = index._recall(features)
+        return index
+
+    def _recall(self, features: np.ndarray) -> float:
+        chosen = np.random.default_rng(0).choice(len(features), min(_SAMPLE, len(features)), replace=False)
+        k = min(10, len(features))
+        exact = np.argpartition(-(features[chosen] @ features.T), k - 1, axis=1)[:, :k]
+        found = self.vectors.search(features[chosen], k)[1]
+        return float(np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(exact, found, strict=True)]))
+
+    def search(self, features: np.ndarray, k: int = 10) -> list[list[tuple[float, dict[str, Any]]]]:
+        """For each of the features (Q, D) at most k items, the most similar first, with their similarity."""
+        if features.ndim != 2 or features.shape[1] != self.about["dimensions"]:
+            raise InputError(
+                f"features of shape {features.shape} for an index of {self.about['dimensions']} dimensions: use "
+                "the weights that it was built with"
+            )
+        scores, rows = self.vectors.search(
+            np.ascontiguousarray(features, np.float32), min(k, len(self.items))
+        )
+        return [
+            [(float(score), self.items[row]) for score, row in zip(*found, strict=True) if row >= 0]
+            for found in zip(scores, rows, strict=True)
+        ]
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the index as a new folder, whole or not at all.
+
+        Raises:
+            InputError: when the folder is there or cannot be written.
+        """
+        folder = Path(folder).expanduser()
+        if folder.exists():
+            raise InputError(f"{folder} is there: name another folder for the index, or remove it")
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        except OSError as error:
+            raise InputError(f"{folder} cannot be written ({error.strerror}): name another folder") from error
+        try:
+            _faiss().write_index(self.vectors, str(partial / VECTORS))
+            (partial / ITEMS).write_text(
+                "".join(json.dumps(item) + "\n" for item in self.items), encoding="utf-8"
+            )
+            (partial / ABOUT).write_text(json.dumps(self.about, indent=1) + "\n", encoding="utf-8")
+            partial.chmod(0o755)
+            partial.rename(folder)
+        except OSError as error:
+            raise InputError(f"{folder} cannot be written ({error.strerror}): free some space") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> EmbeddingIndex:
+        """Reads an index that :meth:`save` wrote.
+
+        Raises:
+            InputError: when the folder is no index or its files do not belong together.
+        """
+        folder = Path(folder).expanduser()
+        try:
+            about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            items = [json.loads(line) for line in (folder / ITEMS).read_text(encoding="utf-8").splitlines()]
+            vectors = _faiss().read_index(str(folder / VECTORS))
+            whole = len(items) == vectors.ntotal == about["vectors"] and vectors.d == about["dimensions"]
+        except InputError:
+            raise
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{folder} is no index, or damaged: build it with tools/index.py") from error
+        if not whole:
+            raise InputError(f"{folder} holds files of different indexes: build it again with tools/index.py")
+        return cls(vectors, items, about)
