@@ -75,6 +75,9 @@ def test_its_python_runs_as_written(checkout, roots, monkeypatch, capsys):
             target.mkdir(parents=True)
             for image in person.iterdir():
                 shutil.copy(image, target / f"{image.stem}.jpg")
+    shutil.copytree(roots / "vi_synthetic", checkout / "reid-data" / "vi_synthetic")
+    first = tools("README.md")[0].split()
+    subprocess.run([sys.executable, *first[1:], *SMALL], cwd=checkout, capture_output=True, check=True)
     monkeypatch.chdir(checkout)
     tables = [(table, dict(table)) for table in (ENGINES, LOSSES, host.MODELS, host.IMAGE_DATASETS)]
     try:

@@ -24,8 +24,12 @@ def run(args: Namespace) -> list[Figure]:
     # As many images as the test set: 3,803 infrared ones, 6,775 visible ones, of 96 identities.
     counts = {3: 1883, 6: 1920, 1: 1694, 2: 1694, 4: 1694, 5: 1693}
     camera = np.concatenate([np.full(n, [c.number for c in cameras].index(k)) for k, n in counts.items()])
-    pids = np.concatenate([np.arange(n) % 96 for n in counts.values()])
-    numbers = np.concatenate([np.arange(n) // 96 + 1 for n in counts.values()])
+    # By identity, as files are listed, and numbered from 1.
+    pids = np.concatenate([np.sort(np.arange(n) % 96) for n in counts.values()])
+    first = np.concatenate(
+        [np.searchsorted(each, each) for each in np.split(pids, np.cumsum([*counts.values()])[:-1])]
+    )
+    numbers = np.concatenate([np.arange(n) for n in counts.values()]) - first + 1
     test_set = TestSet(pids, camera, numbers, cameras)
     features = (rng.normal(size=(96, 2048))[pids] + 3 * rng.normal(size=(len(pids), 2048))).astype(np.float32)
     names = [name for name in PROTOCOLS["sysu_mm01"] if name.endswith("seeded") and "within" not in name]
