@@ -26,6 +26,7 @@ PARTS = {
     "evaluation": "evaluation:run",
     "scale": "evaluation:scale",
     "rerank": "rerank:run",
+    "index": "index:run",
 }
 
 

@@ -65,12 +65,16 @@ def _manager(root: str, **options: Any) -> Any:
 
 @contextlib.contextmanager
 def _one_core() -> Iterator[None]:
-    cores, threads = os.sched_getaffinity(0), torch.get_num_threads()
-    os.sched_setaffinity(0, {min(cores)})
+    """Computes on one core, as far as the system lets a process choose."""
+    threads, choose = torch.get_num_threads(), getattr(os, "sched_setaffinity", None)
+    cores = os.sched_getaffinity(0) if choose else set()
     torch.set_num_threads(1)
+    if choose:
+        choose(0, {min(cores)})
     yield
-    os.sched_setaffinity(0, cores)
     torch.set_num_threads(threads)
+    if choose:
+        choose(0, cores)
 
 
 def _rate(loader: Any) -> float:

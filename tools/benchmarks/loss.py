@@ -25,7 +25,7 @@ def run(args: Namespace) -> list[Figure]:
             unit = F.normalize(embeddings, dim=1)
             (unit @ unit.T).backward(gradient)
 
-        losses = [CrossModalityRetrievalLoss(epsilon) for epsilon in (0.5, 0.01)]
+        losses = [CrossModalityRetrievalLoss(epsilon) for epsilon in (0.5, 1e-4)]
         inputs = embeddings, pids, modality
         bare, paper, small = in_turns(
             (2000 if number == 128 else 300) // (5 if args.quick else 1),
@@ -37,6 +37,6 @@ def run(args: Namespace) -> list[Figure]:
         figures += [
             Figure(f"CMR, ε 0.5, {of}, to normalise and product", ratio(paper, bare), "×", most=1.5),
             Figure(f"CMR, ε 0.5, {of}", 1e3 * statistics.median(paper), "ms"),
-            Figure(f"CMR, ε 0.01, {of}", 1e3 * statistics.median(small), "ms"),
+            Figure(f"CMR, ε 0.0001 and so sorted, {of}", 1e3 * statistics.median(small), "ms"),
         ]
     return figures

@@ -98,7 +98,7 @@ def _against_bare(engine: Any, batches: list, rounds: int) -> tuple[list[float],
     from torchreid_vi.losses.base import ReIDLoss
 
     model, losses = copy.deepcopy(engine.model), engine.losses
-    optimizer = type(engine.optimizer)(model.parameters(), lr=1e-4)
+    optimizer = type(engine.optimizer)(model.parameters(), **engine.optimizer.defaults)
     model.train()
 
     def step(batch: dict[str, Any]) -> None:
