@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.evaluation.protocols import Protocol, TestSet, Trial, excluded, trials
-from torchreid_vi.evaluation.ranking import Ranking, cmc, rank
+from torchreid_vi.evaluation.ranking import PIECE, Gallery, Ranking, cmc, rank_in
 from torchreid_vi.evaluation.rerank import Reranking
 from torchreid_vi.modality import Modality
 
 RANKS = (1, 5, 10, 20)
-_ENTRIES = 2**27  # of features and of distances, held at a time: 512 MiB in single precision
-_PIECE = 2**21  # distances ranked at a time
+_ENTRIES = 2**27  # of features, and of distances, in one block: 512 MiB in single precision
 
 
 @dataclass(frozen=True)
@@ -104,41 +103,64 @@ def evaluate(
     normalise = normalise or metric == "cosine"
     stated = {"metric": metric, "normalised": normalise, "flip": flip, "reranking": "none"}
     drawn = {name: list(trials(protocol, test_set)) for name, protocol in protocols.items()}
-    found: dict[str, list[list[Ranking]]] = {name: [[] for _ in chosen] for name, chosen in drawn.items()}
+    tasks = [
+        _Task(protocols[name], trial, Gallery.of(test_set.pids[trial.gallery]), [])
+        for name in protocols
+        for trial in drawn[name]
+    ]
     for sides in dict.fromkeys((protocol.query, protocol.gallery) for protocol in protocols.values()):
-        chosen = [name for name, each in protocols.items() if (each.query, each.gallery) == sides]
+        chosen = [task for task in tasks if (task.protocol.query, task.protocol.gallery) == sides]
         for block in _blocks(features, test_set.of("modality"), sides, metric, normalise):
-            pieces = [
-                (name, number, piece)
-                for name in chosen
-                for number, trial in enumerate(drawn[name])
-                for piece in block.pieces(trial)
-            ]
+            pieces = [(task, piece) for task in chosen for piece in block.pieces(task.trial)]
 
-            def ranked(of: tuple[str, int, Trial], block: _Block = block) -> Ranking:
-                return _rank_trial(protocols[of[0]], block.between(of[2]), of[2], test_set)
+            def ranked(of: tuple[_Task, Trial], block: _Block = block) -> Ranking:
+                return _rank(of[0], block.between(of[1]), of[1].query, test_set)
 
-            with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy works outside Python's lock
-                for (name, number, _), ranking in zip(pieces, pool.map(ranked, pieces), strict=True):
-                    found[name][number].append(ranking)
+            with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # NumPy works outside Python's lock
+                for (task, _), found in zip(pieces, pool.map(ranked, pieces), strict=True):
+                    task.found.append(found)
     unit = _unit(features) if rerankings else features
     results = []
     for name, protocol in protocols.items():
+        here = [task for task in tasks if task.protocol is protocol]
         results.append(Result(dataset, name, protocol, stated))
-        for trial, parts in zip(drawn[name], found[name], strict=True):
-            together = Ranking(*(np.concatenate(part) for part in zip(*parts, strict=True)))
-            _add_trial(results[-1], together, len(trial.gallery))
+        for task in here:
+            together = Ranking(*(np.concatenate(part) for part in zip(*task.found, strict=True)))
+            _add_trial(results[-1], together, len(task.trial.gallery))
         for how in rerankings:
             other = stated | {"metric": "re-ranked", "normalised": True, "reranking": str(how)}
             results.append(Result(dataset, name, protocol, other))
-            for trial in drawn[name]:
-                distances = how(*(_versions(unit, spectra, test_set, side, how) for side in trial))
-                _add_trial(results[-1], _rank_trial(protocol, distances, trial, test_set), len(trial.gallery))
+            for task in here:
+                distances = how(*(_versions(unit, spectra, test_set, side, how) for side in task.trial))
+                found = _rank(task, distances, task.trial.query, test_set)
+                _add_trial(results[-1], found, len(task.trial.gallery))
     return results
 
 
+class _Task(NamedTuple):
+    """A trial of a protocol, its gallery ordered for ranking, and what parts of its queries have found."""
+
+    protocol: Protocol
+    trial: Trial
+    gallery: Gallery
+    found: list[Ranking]
+
+
+def _rank(task: _Task, distances: np.ndarray, queries: np.ndarray, test_set: TestSet) -> Ranking:
+    """What some queries of a trial find; they are numbered as in the test set."""
+    hidden = excluded(task.protocol, test_set, queries, task.trial.gallery)
+    found = rank_in(task.gallery, distances, test_set.pids[queries], hidden, task.protocol.unique_ids)
+    return found._replace(query=queries[found.query])
+
+
+def _full(features: np.ndarray) -> np.ndarray:
+    """The features, in single precision if they were in half."""
+    return features.astype(np.float32) if features.dtype == np.float16 else features
+
+
 def _unit(features: np.ndarray) -> np.ndarray:
-    """The features, L2-normalised."""
+    """The features, L2-normalised, in single precision at least."""
+    features = _full(features)
     return features / np.maximum(np.linalg.norm(features, axis=-1, keepdims=True), 1e-12)
 
 
@@ -154,14 +176,6 @@ def _versions(
         place = np.cumsum(visible) - 1
         versions += [_unit(spectrum[place[side]]) for spectrum in spectra]
     return versions
-
-
-def _rank_trial(protocol: Protocol, distances: np.ndarray, trial: Trial, test_set: TestSet) -> Ranking:
-    """What the queries of a trial find; they are numbered as in the test set."""
-    hidden = excluded(protocol, test_set, *trial)
-    query, gallery = (test_set.pids[side] for side in trial)
-    found = rank(distances, query, gallery, hidden, protocol.unique_ids)
-    return found._replace(query=trial.query[found.query])
 
 
 def _add_trial(result: Result, found: Ranking, gallery: int) -> None:
@@ -192,7 +206,7 @@ class _Block(NamedTuple):
     def pieces(self, trial: Trial) -> list[Trial]:
         """The part of a trial whose queries have a row here, in pieces that a processor's cache can hold."""
         queries = trial.query[self.row[trial.query] >= 0]
-        return [Trial(some, trial.gallery) for some in _chunks(queries, _PIECE // len(trial.gallery))]
+        return [Trial(some, trial.gallery) for some in _chunks(queries, PIECE // len(trial.gallery))]
 
     def between(self, trial: Trial) -> np.ndarray:
         """The distances of a trial whose queries all have a row here."""
@@ -215,13 +229,11 @@ def _blocks(
     column[gallery] = np.arange(len(gallery))
 
     def ready(images: np.ndarray) -> np.ndarray:
-        part = features[images]
-        part = part.astype(np.float32) if part.dtype == np.float16 else part
-        return _unit(part) if normalise else part
+        return _unit(features[images]) if normalise else _full(features[images])
 
     chunks = _chunks(gallery, _ENTRIES // features.shape[1])
     whole = ready(gallery) if len(chunks) == 1 else None
-    for block in _chunks(queries, _ENTRIES // max(len(gallery), 1)):
+    for block in _chunks(queries, _ENTRIES // max(len(gallery), features.shape[1])):
         query = ready(block)
         if whole is not None:
             matrix = distance_matrix(query, whole, metric)

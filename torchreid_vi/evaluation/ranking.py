@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-_ENTRIES = 2**21  # distances ranked at a time: few enough for the processor's cache
+PIECE = 2**21  # distances ranked at a time: few enough for the processor's cache
 
 
 class Ranking(NamedTuple):
@@ -54,38 +54,62 @@ def rank(
     >>> found.first.tolist(), found.inp.tolist()
     ([2], [0.6666666666666666])
     """
-    by_id = np.argsort(gallery_ids, kind="stable")
-    ids, start = np.unique(gallery_ids[by_id], return_index=True)
-    gallery = _Gallery(by_id, ids, np.append(start, len(by_id)))
-    in_order = (np.diff(by_id) == 1).all()
+    if not np.issubdtype(distances.dtype, np.floating):
+        distances = distances.astype(np.float64)
+    gallery = Gallery.of(gallery_ids)
+    size = max(1, PIECE // max(len(gallery_ids), 1))
     parts = []
-    size = max(1, _ENTRIES // max(len(gallery_ids), 1))
     for begin in range(0, max(len(distances), 1), size):
         rows = slice(begin, begin + size)
-        shown = distances[rows].copy() if in_order else np.take(distances[rows], by_id, axis=1)
-        if excluded is not None:
-            hidden = excluded[rows] if in_order else np.take(excluded[rows], by_id, axis=1)
-            np.copyto(shown, np.inf, where=hidden)
-        found = _rank_block(shown, query_ids[rows], gallery, unique_ids)
+        hidden = None if excluded is None else excluded[rows]
+        found = rank_in(gallery, distances[rows], query_ids[rows], hidden, unique_ids)
         parts.append(found._replace(query=found.query + begin))
     return Ranking(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-class _Gallery(NamedTuple):
+class Gallery(NamedTuple):
     """A gallery ordered by identity.
 
     Attributes:
         place: where each image stood before (G,).
         ids: the identities, ascending (I,).
         bounds: where each begins, and the end (I + 1,).
+        in_order: whether it was in that order.
     """
 
     place: np.ndarray
     ids: np.ndarray
     bounds: np.ndarray
+    in_order: bool
+
+    @classmethod
+    def of(cls, ids: np.ndarray) -> Gallery:
+        """The gallery of images of these identities (G,)."""
+        place = np.argsort(ids, kind="stable")
+        different, start = np.unique(ids[place], return_index=True)
+        return cls(place, different, np.append(start, len(ids)), bool((np.diff(place) == 1).all()))
 
 
-def _rank_block(distances: np.ndarray, query_ids: np.ndarray, gallery: _Gallery, unique: bool) -> Ranking:
+def rank_in(
+    gallery: Gallery,
+    distances: np.ndarray,
+    query_ids: np.ndarray,
+    excluded: np.ndarray | None = None,
+    unique_ids: bool = False,
+) -> Ranking:
+    """What :func:`rank` does, for floating-point distances of few queries to a gallery that was ordered before."""
+    if not len(gallery.place):
+        none = np.zeros(0, np.int64)
+        return Ranking(none, none, np.zeros(0), np.zeros(0))
+    if excluded is not None:
+        distances = distances.copy()
+        np.copyto(distances, np.inf, where=excluded)
+    if not gallery.in_order:
+        distances = np.take(distances, gallery.place, axis=1)
+    return _rank_block(distances, query_ids, gallery, unique_ids)
+
+
+def _rank_block(distances: np.ndarray, query_ids: np.ndarray, gallery: Gallery, unique: bool) -> Ranking:
     ordered = np.sort(distances, axis=1)
     if np.isnan(ordered[:, -1]).any():  # they come last
         raise ValueError("distances are not numbers: the features hold NaN or infinity")
@@ -103,7 +127,7 @@ def _rank_block(distances: np.ndarray, query_ids: np.ndarray, gallery: _Gallery,
     return Ranking(valid, first, precision.sum(1) / count, count / last)
 
 
-def _right_answers(distances: np.ndarray, query_ids: np.ndarray, gallery: _Gallery) -> np.ndarray:
+def _right_answers(distances: np.ndarray, query_ids: np.ndarray, gallery: Gallery) -> np.ndarray:
     """Distances of each query's right answers, ascending, with infinity behind them (Q, at least 1)."""
     own = np.minimum(np.searchsorted(gallery.ids, query_ids), len(gallery.ids) - 1)
     begin, end = gallery.bounds[own], gallery.bounds[own + 1]
@@ -115,30 +139,34 @@ def _right_answers(distances: np.ndarray, query_ids: np.ndarray, gallery: _Galle
 
 
 def _ranks(
-    distances: np.ndarray, ordered: np.ndarray, right: np.ndarray, query_ids: np.ndarray, gallery: _Gallery
+    distances: np.ndarray, ordered: np.ndarray, right: np.ndarray, query_ids: np.ndarray, gallery: Gallery
 ) -> np.ndarray:
     """Rank of each right answer among its row's distances, from 1; what is infinite has none that counts."""
     nearer = torch.searchsorted(torch.from_numpy(ordered), torch.from_numpy(right)).numpy()
     follower = np.take_along_axis(ordered, np.minimum(nearer + 1, ordered.shape[1] - 1), 1)
     tied = (follower == right) & np.isfinite(right) & (nearer + 1 < ordered.shape[1])
     for row in np.nonzero(tied.any(1))[0]:
-        order = np.lexsort((gallery.place, distances[row]))
-        same = gallery.ids[np.searchsorted(gallery.bounds, order, side="right") - 1] == query_ids[row]
-        found = np.nonzero(same & np.isfinite(distances[row, order]))[0]
-        nearer[row, : len(found)] = found
+        for value in np.unique(right[row, tied[row]]):
+            held = _identities_at(distances[row] == value, gallery)
+            nearer[row, right[row] == value] += np.nonzero(held == query_ids[row])[0]
     return nearer + 1
 
 
+def _identities_at(chosen: np.ndarray, gallery: Gallery) -> np.ndarray:
+    """The identities of some images of the gallery (G,), in the order in which they stood before."""
+    at = np.nonzero(chosen)[0]
+    at = at[np.argsort(gallery.place[at])]
+    return gallery.ids[np.searchsorted(gallery.bounds, at, side="right") - 1]
+
+
 def _identity_ranks(
-    distances: np.ndarray, own: np.ndarray, query_ids: np.ndarray, gallery: _Gallery
+    distances: np.ndarray, own: np.ndarray, query_ids: np.ndarray, gallery: Gallery
 ) -> np.ndarray:
     """Rank of each query's identity, at a distance ``own`` (Q, 1), each identity standing at its nearest image."""
     nearest = np.minimum.reduceat(distances, gallery.bounds[:-1], axis=1)
     ranks = 1 + np.count_nonzero(nearest < own, axis=1)
     for row in np.nonzero(np.count_nonzero(nearest == own, axis=1) > 1)[0]:
-        at = np.nonzero(distances[row] == own[row])[0]
-        at = at[np.argsort(gallery.place[at])]
-        held = gallery.ids[np.searchsorted(gallery.bounds, at, side="right") - 1]
+        held = _identities_at(distances[row] == own[row], gallery)
         before = held[: np.nonzero(held == query_ids[row])[0][0]]
         ranks[row] += np.count_nonzero(np.isin(gallery.ids[nearest[row] == own[row]], before))
     return ranks
