@@ -44,7 +44,7 @@ def trained(roots, tmp_path_factory):
 
 @pytest.mark.parametrize("engine", ["vi", "ddag", "softmax"])
 def test_features_are_those_that_evaluation_extracts(trained, engine):
-    folder = trained(engine, **({} if engine == "softmax" else {"model.streams": 2}))
+    folder = trained(engine, **({} if engine == "softmax" else {"model.streams": 2, "test.flip": True}))
     weights = folder / "checkpoints" / "last.pth"
     cfg = load_config(str(folder / "config.yaml"), overrides={"model.load_weights": str(weights)})
     manager = build.build_datamanager(cfg, use_gpu=False)
@@ -104,3 +104,10 @@ def test_what_cannot_be_used_is_one_sentence(trained, tmp_path):
     )
     with pytest.raises(InputError, match="is of a pre-training"):
         FeatureExtractor(pretext / "checkpoints" / "last.pth")
+    with pytest.raises(InputError, match="is a backbone without the rest"):
+        FeatureExtractor(pretext / "backbone.pth", settings)
+    content = torch.load(weights, weights_only=True)
+    content["state_dict"]["neck.weight"] *= float("nan")
+    torch.save(content, alone)
+    with pytest.raises(InputError, match="NaN or infinity"):
+        FeatureExtractor(alone, settings)([image])

@@ -46,13 +46,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def build(args: argparse.Namespace) -> None:
     """Embeds a gallery and writes its index."""
     from torchreid_vi import FeatureExtractor, InputError
-    from torchreid_vi.index import EmbeddingIndex
+    from torchreid_vi.index import EmbeddingIndex, check
 
-    if args.out.exists():
-        raise InputError(f"{args.out} is there: name another folder for the index, or remove it")
     paths = sorted(path for path in args.gallery.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:
         raise InputError(f"{args.gallery} holds no images ({', '.join(sorted(SUFFIXES))}): check --gallery")
+    check(args.kind, len(paths), args.out)
     features = FeatureExtractor(args.weights, args.settings)(paths, args.modality, progress=True)
     items = [{"path": str(path.absolute())} for path in paths]
     index = EmbeddingIndex.build(
@@ -68,7 +67,7 @@ def build(args: argparse.Namespace) -> None:
     size = sum(file.stat().st_size for file in args.out.iterdir()) / 2**20
     print(
         f"=> {len(paths)} images of {features.shape[1]} dimensions, {args.kind}, {size:.1f} MiB, recall@10 "
-        f"{100 * index.about['recall_at_10']:.1f}% of exact search\n=> Written to {args.out}"
+        f"{100 * index.about['recall_at_10']:.1f}% of exact search for some of its own\n=> Written to {args.out}"
     )
 
 
@@ -80,9 +79,14 @@ def search(args: argparse.Namespace) -> None:
     if args.top < 1:
         raise InputError(f"--top is {args.top}: it must be at least 1")
     index = EmbeddingIndex.load(args.index)
-    weights = Path(args.weights or index.about["weights"])
-    extractor = FeatureExtractor(weights, args.settings or index.about["settings"])
-    if digest(weights) != index.about["weights_sha256"]:
+    about = {"weights": "", "settings": "", "weights_sha256": ""} | index.about
+    if not (args.weights or about["weights"]):
+        raise InputError(
+            f"{args.index} does not say what weights it was built with: name them with --weights"
+        )
+    weights = Path(args.weights or about["weights"])
+    extractor = FeatureExtractor(weights, args.settings or about["settings"])
+    if about["weights_sha256"] and digest(weights) != about["weights_sha256"]:
         raise InputError(f"{weights} are not the weights that {args.index} was built with: build it again")
     found = index.search(extractor(args.query, args.modality), args.top)
     if args.json:

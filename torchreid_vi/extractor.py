@@ -53,10 +53,12 @@ class FeatureExtractor:
             raise InputError(
                 f"{weights} is of a pre-training, which retrieves nothing: fine-tune from it first"
             )
-        load_weights(model, self.weights, cfg.model.load_stem)
+        loaded = load_weights(model, self.weights, cfg.model.load_stem)
+        if any(not name.startswith("classifier.") for name in loaded.fresh):
+            raise InputError(f"{weights} is a backbone without the rest of a model: fine-tune from it first")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model: nn.Module = model.to(self.device).eval()
-        self.batch_size = batch_size
+        self.batch_size, self.flip = batch_size, cfg.test.flip
         self.size = cfg.data.height, cfg.data.width
         normalise = tv.Normalize(cfg.data.norm_mean, cfg.data.norm_std)
         self.transform = tv.Compose([tv.Resize(self.size), tv.ToTensor(), normalise])
@@ -94,12 +96,17 @@ class FeatureExtractor:
     @torch.inference_mode()
     def _features(self, images: Tensor, side: Modality) -> np.ndarray:
         images = images.to(self.device)
-        if isinstance(self.model, VIModel):
-            kind = torch.full((len(images),), int(side), device=self.device)
-            features = self.model(images, kind)
-        else:  # torchreid's own know no modality
-            features = self.model(images)
+        features = self._embed(images, side)
+        if self.flip:
+            features = (features + self._embed(images.flip(-1), side)) / 2
+        if not features.isfinite().all():
+            raise InputError(f"the features of {self.weights} hold NaN or infinity: its training diverged")
         return nn.functional.normalize(features.float()).cpu().numpy()
+
+    def _embed(self, images: Tensor, side: Modality) -> Tensor:
+        if not isinstance(self.model, VIModel):  # torchreid's own know no modality
+            return self.model(images)
+        return self.model(images, torch.full((len(images),), int(side), device=self.device))
 
     def _dimensions(self, side: Modality) -> int:
         return self._features(torch.zeros(1, 3, *self.size), side).shape[1]

@@ -60,6 +60,21 @@ def _ivf_pq(dimensions: int, number: int) -> Any:
 KINDS: dict[str, Callable[[int, int], Any]] = {"flat": _flat, "hnsw": _hnsw, "ivf-pq": _ivf_pq}
 
 
+def check(kind: str, number: int, folder: str | Path | None = None) -> None:
+    """Finds out before features are extracted whether an index of a number of them can be made and written.
+
+    Raises:
+        InputError: for an unknown kind, too few vectors for it, FAISS that is missing, or a folder that is there.
+    """
+    if kind not in KINDS:
+        raise unknown_name("kind of index", kind, KINDS)
+    if not number:
+        raise InputError("an index needs at least one image: check the folder")
+    KINDS[kind](64, number)
+    if folder and Path(folder).expanduser().exists():
+        raise InputError(f"{folder} is there: name another folder for the index, or remove it")
+
+
 class EmbeddingIndex:
     """Features that can be searched by their inner product, and an item for each.
 
@@ -90,12 +105,9 @@ class EmbeddingIndex:
             InputError: for an unknown kind, no vectors, or too few of them for the kind.
             ValueError: when features and items do not fit together.
         """
-        if kind not in KINDS:
-            raise unknown_name("kind of index", kind, KINDS)
+        check(kind, len(features))
         if len(features) != len(items) or features.ndim != 2:
             raise ValueError(f"features {features.shape} for {len(items)} items: (N, D) and N are expected")
-        if not len(features):
-            raise InputError("an index needs at least one image: check the folder")
         features = np.ascontiguousarray(features, np.float32)
         vectors = KINDS[kind](features.shape[1], len(features))
         if not vectors.is_trained:
@@ -109,7 +121,8 @@ class EmbeddingIndex:
     def _recall(self, features: np.ndarray) -> float:
         chosen = np.random.default_rng(0).choice(len(features), min(_SAMPLE, len(features)), replace=False)
         k = min(10, len(features))
-        exact = np.argpartition(-(features[chosen] @ features.T), k - 1, axis=1)[:, :k]
+        faiss = _faiss()
+        exact = faiss.knn(features[chosen], features, k, metric=faiss.METRIC_INNER_PRODUCT)[1]
         found = self.vectors.search(features[chosen], k)[1]
         return float(np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(exact, found, strict=True)]))
 
@@ -150,8 +163,9 @@ class EmbeddingIndex:
             (partial / ABOUT).write_text(json.dumps(self.about, indent=1) + "\n", encoding="utf-8")
             partial.chmod(0o755)
             partial.rename(folder)
-        except OSError as error:
-            raise InputError(f"{folder} cannot be written ({error.strerror}): free some space") from error
+        except (OSError, RuntimeError) as error:  # FAISS raises the latter
+            reason = " ".join(str(error).split())[:160]
+            raise InputError(f"{folder} cannot be written ({reason}): free some space") from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 

@@ -1,5 +1,6 @@
 """Transforms for batches against those for single images: distributions, and values where nothing is drawn."""
 
+import pickle
 import random
 
 import numpy as np
@@ -200,6 +201,15 @@ def test_what_is_drawn_for_one_part_says_nothing_of_the_other(roots):
     flipped, erased = drawn(["random_flip"], []), drawn(["random_erase_zero"], [])
     assert 0.4 < flipped.mean() < 0.6 and 0.35 < erased.mean() < 0.6
     assert abs(torch.corrcoef(torch.stack([flipped, erased]))[0, 1]) < 0.2
+
+
+def test_processes_that_are_spawned_load_the_same(roots):
+    loader = manage(roots, transforms=NAMES, second_view=NAMES, augment="batch").train_loader
+    copy = pickle.loads(pickle.dumps(loader.dataset))
+    draws = list(iter(loader.sampler))[:8]
+    one, other = loader.dataset.__getitems__(draws), copy.__getitems__(draws)
+    assert one["impath"] == other["impath"] and one["seed"] == other["seed"]
+    assert torch.equal(one["img"][0], other["img"][0])
 
 
 def test_what_has_no_form_for_batches_is_refused(roots):

@@ -8,7 +8,7 @@ import pytest
 from test_protocols import make_test_set
 
 from torchreid_vi.data import DATASETS
-from torchreid_vi.evaluation import PROTOCOLS, evaluate, ranking
+from torchreid_vi.evaluation import PROTOCOLS, Reranking, evaluate, ranking
 
 evaluating = importlib.import_module("torchreid_vi.evaluation.evaluate")  # the name is also the function's
 
@@ -61,3 +61,24 @@ def test_euclidean_distances_in_blocks(monkeypatch):
     _, found = figures(features, test_set, "regdb", "euclidean")
     monkeypatch.setattr(evaluating, "_ENTRIES", 300)
     assert_same(figures(features, test_set, "regdb", "euclidean")[1], found)
+
+
+def test_re_ranking_takes_features_of_half_precision():
+    features, test_set = make_test_set(DATASETS["regdb"].cameras, 9)
+    half = (1000 * features).astype(np.float16)  # whose norms are infinite in half precision
+    how = [Reranking("k-reciprocal", 20, 6, 0.3)]
+    about = {"name": "regdb", "split": 0}
+    found = evaluate(half, test_set, PROTOCOLS["regdb"], about, rerankings=how)
+    expected = evaluate(half.astype(np.float32), test_set, PROTOCOLS["regdb"], about, rerankings=how)
+    assert [result.trials for result in found] == [result.trials for result in expected]
+
+
+def test_ranking_takes_whole_numbers_and_galleries_without_images():
+    distances, query, gallery = np.array([[3, 1, 2], [5, 5, 4]]), np.array([7, 8]), np.array([7, 8, 7])
+    hidden = np.array([[False, True, False], [False, False, False]])
+    for excluded in (None, hidden):
+        found = ranking.rank(distances, query, gallery, excluded)
+        exact = ranking.rank(distances.astype(float), query, gallery, excluded)
+        assert all(np.array_equal(a, b) for a, b in zip(found, exact, strict=True))
+    empty = ranking.rank(np.zeros((2, 0)), query, gallery[:0])
+    assert [len(array) for array in empty] == [0, 0, 0, 0]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -56,10 +58,18 @@ def ratio(above: list[float], below: list[float]) -> float:
 
 
 def peak_mib() -> float:
-    """The most memory that this process has held so far."""
-    import resource
+    """The most memory that this process has held so far; not a number on Windows, which does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return float("nan")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+def in_a_process_of_its_own(action: Callable[..., Any], *arguments: Any) -> Any:
+    """What an action returns, so that its peak of memory is its alone."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(action, arguments)
 
 
 def machine() -> dict[str, Any]:

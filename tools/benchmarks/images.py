@@ -71,10 +71,12 @@ def _one_core() -> Iterator[None]:
     torch.set_num_threads(1)
     if choose:
         choose(0, {min(cores)})
-    yield
-    torch.set_num_threads(threads)
-    if choose:
-        choose(0, cores)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        if choose:
+            choose(0, cores)
 
 
 def _rate(loader: Any) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import shutil
 import statistics
 import tempfile
 import time
@@ -18,6 +19,7 @@ from benchmarks.figures import Figure
 #: Settings that change the speed of a step, beside none of them.
 KEYS: dict[str, dict[str, Any]] = {
     "as it is": {},
+    "compile": {"train.compile": True},
     "bf16": {"train.precision": "bf16"},
     "channels_last": {"train.channels_last": True},
     "fused": {"train.fused": True},
@@ -39,7 +41,9 @@ def run(args: Namespace) -> list[Figure]:
         engine = _engine(args, root)
         batches = [batch for _, batch in zip(range(steps), engine.train_loader, strict=False)]
         ours, bare = _against_bare(engine, batches, rounds)
-        keyed = {name: _engine(args, root, **settings) for name, settings in KEYS.items()}
+        compiles = shutil.which("c++") and not args.quick  # it takes longer than a quick look
+        chosen = {name: keys for name, keys in KEYS.items() if compiles or name != "compile"}
+        keyed = {name: _engine(args, root, **settings) for name, settings in chosen.items()}
         seconds: dict[str, list[float]] = {name: [] for name in keyed}
         for number in range(rounds + 1):
             for name, other in keyed.items():

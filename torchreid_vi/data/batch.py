@@ -51,7 +51,7 @@ class BatchAugment:
         for name in (*both[0], *both[1]):
             if name not in BATCH_TRANSFORMS:
                 raise InputError(f"transform {name} has no form for batches: set data.augment to image")
-        self.names, self.second = both
+        self.names, self.second, self.settings = *both, settings
         self.on_bytes, self.on_tensor = (
             [
                 _Step(BATCH_TRANSFORMS[name](settings), step.modalities, view)
@@ -63,6 +63,9 @@ class BatchAugment:
         )
         std, mean = (torch.tensor(v)[:, None, None] for v in (settings.norm_std, settings.norm_mean))
         self.scale, self.shift = 1 / (255 * std), -mean / std
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BatchAugment, (self.names, self.settings, self.second)  # loading processes build it anew
 
     def views(self, modality: Tensor) -> tuple[Tensor, Tensor]:
         """Which of a batch's images (B,) each view shows (V,), and whether it is a second view of it (V,)."""
@@ -95,9 +98,6 @@ class BatchAugment:
         for step in self.on_tensor:
             step(result, modality, view, generator)
         return result
-
-    def __repr__(self) -> str:
-        return f"BatchAugment({', '.join(self.names)}{' | ' if self.second else ''}{', '.join(self.second)})"
 
 
 class BatchDataset(Dataset[Any]):

@@ -40,15 +40,15 @@ class ImageCache:
 
     @cached_property
     def pixels(self) -> np.ndarray:
-        """All images (N, H, W, 3), uint8; a page of the file is read when it is touched, and never written."""
-        return np.memmap(self.file, np.uint8, "c", shape=self.shape)
+        """All images (N, H, W, 3), uint8; a page of the file is read when it is touched."""
+        return np.memmap(self.file, np.uint8, "r", shape=self.shape)
 
     def array(self, path: str) -> np.ndarray:
-        """The image (H, W, 3), uint8, without a copy."""
-        return self.pixels[self.row[path]]
+        """The image (H, W, 3), uint8."""
+        return np.array(self.pixels[self.row[path]])
 
     def __call__(self, path: str) -> Image.Image:
-        return Image.fromarray(self.array(path))
+        return Image.fromarray(self.pixels[self.row[path]])
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "pixels"}

@@ -173,7 +173,8 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
                 f"{len(dataset)} training images fill no batch of {batch_size_train}: lower train.batch_size"
             )
         for modality, transform in zip(Modality, train_transform, strict=True):
-            print(f"=> Training transforms, {modality.name.lower()}: {in_batches or transform}")
+            how = ", in batches" if in_batches else ""
+            print(f"=> Training transforms, {modality.name.lower()}{how}: {transform}")
         if "random_patch" in transforms:
             print(
                 "=> random_patch keeps patches in each loading process: repeat with the same data.workers ≥ 1"
