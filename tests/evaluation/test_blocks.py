@@ -35,7 +35,12 @@ def assert_same(found, expected):
 def test_blocks_of_any_size_give_the_same_rankings(family, entries, monkeypatch):
     features, test_set = make_test_set(DATASETS[family].cameras, 3)
     trials, found = figures(features, test_set, family)
-    for module, name in ((evaluating, "_ENTRIES"), (evaluating, "PIECE"), (ranking, "PIECE")):
+    for module, name in (
+        (evaluating, "_ENTRIES"),
+        (evaluating, "_GALLERY"),
+        (evaluating, "PIECE"),
+        (ranking, "PIECE"),
+    ):
         monkeypatch.setattr(module, name, entries)
     blocks = []
     plain = evaluating.distance_matrix
@@ -53,13 +58,14 @@ def test_features_come_from_a_file_of_half_precision(tmp_path, monkeypatch):
     file[:] = features
     _, expected = figures(np.asarray(file, np.float32), test_set, "regdb")
     monkeypatch.setattr(evaluating, "_ENTRIES", 700)
+    monkeypatch.setattr(evaluating, "_GALLERY", 700)
     assert_same(figures(file, test_set, "regdb")[1], expected)
 
 
 def test_euclidean_distances_in_blocks(monkeypatch):
     features, test_set = make_test_set(DATASETS["regdb"].cameras, 7)
     _, found = figures(features, test_set, "regdb", "euclidean")
-    monkeypatch.setattr(evaluating, "_ENTRIES", 300)
+    monkeypatch.setattr(evaluating, "_GALLERY", 300)
     assert_same(figures(features, test_set, "regdb", "euclidean")[1], found)
 
 

@@ -17,7 +17,8 @@ from torchreid_vi.evaluation.rerank import Reranking
 from torchreid_vi.modality import Modality
 
 RANKS = (1, 5, 10, 20)
-_ENTRIES = 2**27  # of features, and of distances, in one block: 512 MiB in single precision
+_ENTRIES = 2**27  # of distances, and of queries' features, in one block: 512 MiB in single precision
+_GALLERY = 2**24  # of the gallery's features at a time, where there are more
 
 
 @dataclass(frozen=True)
@@ -231,7 +232,7 @@ def _blocks(
     def ready(images: np.ndarray) -> np.ndarray:
         return _unit(features[images]) if normalise else _full(features[images])
 
-    chunks = _chunks(gallery, _ENTRIES // features.shape[1])
+    chunks = _chunks(gallery, _GALLERY // features.shape[1])
     whole = ready(gallery) if len(chunks) == 1 else None
     for block in _chunks(queries, _ENTRIES // max(len(gallery), features.shape[1])):
         query = ready(block)
