@@ -6,9 +6,9 @@ import multiprocessing
 import os
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 
@@ -58,12 +58,15 @@ def ratio(above: list[float], below: list[float]) -> float:
 
 
 def peak_mib() -> float:
-    """The most memory that this process has held so far; not a number on Windows, which does not tell."""
-    try:
-        import resource
-    except ImportError:
+    """The most memory that this process has held so far; not a number where the system does not tell."""
+    status = Path("/proc/self/status")
+    if not status.exists():
         return float("nan")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
+    # getrusage would also count what the process that started this one held.
+    return (
+        next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        / 1024
+    )
 
 
 def in_a_process_of_its_own(action: Callable[..., Any], *arguments: Any) -> Any:
