@@ -85,9 +85,7 @@ def default_config() -> CN:
     cfg.train.gamma = 0.1  # by which factor it falls
     cfg.train.warmup = 0  # epochs of linear warm-up from lr/warmup to lr, on top of the scheduler
     cfg.train.precision = "fp32"  # fp32, bf16, fp16; auto is bf16 or fp16 on a GPU and fp32 on a CPU
-    cfg.train.channels_last = (
-        False  # colour channels innermost in memory, which half precision on a GPU likes
-    )
+    cfg.train.channels_last = False  # keep a pixel's channels side by side, which half precision likes
     cfg.train.compile = False  # torch.compile; needs a C++ compiler, and minutes at the start
     cfg.train.fused = False  # all of the optimiser's step at once, where adam, amsgrad or sgd allow it
     cfg.train.clip_grad = 0.0  # largest norm of the gradient, 0 for no limit
