@@ -4,22 +4,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from test_series import TINY
 
 from torchreid_vi import FeatureExtractor, InputError, build, load_config, run
 from torchreid_vi.data.datasets.base import read_image
-
-TINY = {
-    "model.name": "osnet_x0_25",
-    "model.pretrained": False,
-    "data.sources": ["regdb"],
-    "data.height": 32,
-    "data.width": 16,
-    "data.workers": 0,
-    "sampler.train_sampler": "CrossModalitySampler",
-    "sampler.num_instances": 2,
-    "train.batch_size": 16,
-    "train.max_epoch": 1,
-}
 
 
 @pytest.fixture(scope="module")
