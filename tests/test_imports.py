@@ -16,6 +16,7 @@ PACKAGE = Path(torchreid_vi.__file__).parent
 #: Layers from the bottom; a module imports from its own part or from layers below.
 LAYERS = [
     {"errors", "modality", "host"},
+    {"distributed"},
     {"data", "models", "losses", "evaluation", "config"},
     {"engine"},
     {"build"},

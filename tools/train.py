@@ -3,6 +3,7 @@
 python tools/train.py --config-file configs/mcja_synthetic.yaml
 python tools/train.py --config-file configs/mcja_sysu.yaml --root /data train.max_epoch 60
 python tools/train.py --config-file configs/mcja_regdb.yaml --root /data --trials 1-10
+torchrun --nproc-per-node 8 tools/train.py --config-file configs/mcja_sysu.yaml --root /data
 
 With --trials or --seeds each run has a folder of its own under data.save_dir, and the mean over them is printed
 at the end. The same command goes on where it was interrupted.
@@ -62,7 +63,7 @@ def _split(values: list[str]) -> tuple[list[str], list[str]]:
 
 def run_series(cfg: Any, trials: str, seeds: str) -> None:
     """Completes every run of a series and prints and saves the mean over them."""
-    from torchreid_vi import InputError, series
+    from torchreid_vi import InputError, distributed, series
 
     if cfg.test.evaluate or cfg.model.resume:
         raise InputError("--trials and --seeds train, and resume by themselves: leave model.resume empty")
@@ -76,6 +77,8 @@ def run_series(cfg: Any, trials: str, seeds: str) -> None:
         print(f"=> {name}, run {number} of {len(runs)}")
         contents.append(series.complete(one))
     rows = series.summarise(contents)
+    if distributed.rank():
+        return
     summary = Path(cfg.data.save_dir).expanduser() / "summary.json"
     summary.write_text(json.dumps({"runs": list(runs), "results": rows}, indent=1) + "\n")
     print(f"{cfg.data.save_dir}: mean ± sample deviation over {len(runs)} runs\n{series.format_series(rows)}")
@@ -85,15 +88,16 @@ def run_series(cfg: Any, trials: str, seeds: str) -> None:
 def main(evaluate: bool = False) -> int:
     """Runs the command line; returns the exit status."""
     command = parse()
-    from torchreid_vi import InputError, load_config, run
+    from torchreid_vi import InputError, distributed, load_config, run
 
     overrides = command.overrides | ({"test.evaluate": True} if evaluate else {})
     try:
-        cfg = load_config(command.file, overrides, command.options)
-        if command.trials or command.seeds:
-            run_series(cfg, command.trials, command.seeds)
-        else:
-            run(cfg)
+        with distributed.connected():
+            cfg = load_config(command.file, overrides, command.options)
+            if command.trials or command.seeds:
+                run_series(cfg, command.trials, command.seeds)
+            else:
+                run(cfg)
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

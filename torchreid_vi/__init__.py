@@ -9,6 +9,8 @@ from importlib.metadata import version
 
 # PyTorch then takes large tensors from large pages of memory, whose first use costs far less. It reads this once.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+if os.environ.get("RANK", "0") != "0":  # of torchrun's processes the first alone shows its progress
+    os.environ.setdefault("TQDM_DISABLE", "1")
 
 from torchreid_vi.build import ENGINES, LOSSES, register
 from torchreid_vi.config import load_config

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from yacs.config import CfgNode
 
-from torchreid_vi import config, host
+from torchreid_vi import config, distributed, host
 from torchreid_vi.data import DATASETS, VIDataManager
 from torchreid_vi.engine import (
     DDAGEngine,
@@ -175,8 +175,10 @@ def build_engine(cfg: CfgNode, datamanager: Any, model: nn.Module, use_gpu: bool
     optimizer = build_optimizer(cfg, model)
     options = config.engine_kwargs(cfg) | {"scheduler": build_scheduler(cfg, optimizer), "use_gpu": use_gpu}
     options |= {"rerankings": build_rerankings(cfg)}
+    if distributed.size() > 1:
+        _check_many(cfg)
     if issubclass(cls, StepEngine):
-        names = ("precision", "channels_last", "compile", "clip_grad")
+        names = ("precision", "channels_last", "compile", "sync_bn", "clip_grad")
         options |= {"losses": build_losses(cfg)} | {name: cfg.train[name] for name in names}
     else:
         options |= {"label_smooth": cfg.loss.softmax.label_smooth}
@@ -199,6 +201,16 @@ def build_rerankings(cfg: CfgNode) -> list[Reranking]:
     return chosen
 
 
+def _check_many(cfg: CfgNode) -> None:
+    """What several processes cannot do together."""
+    if not issubclass(_engine(cfg), StepEngine):
+        raise InputError(
+            f"torchreid's {cfg.loss.name} engine trains in one process: start it without torchrun"
+        )
+    if cfg.train.fixbase_epoch > 0:
+        raise InputError("train.fixbase_epoch is for one process: set it to 0, or start without torchrun")
+
+
 def _say_what_is_ignored(cfg: CfgNode) -> None:
     """Names the settings of our engine that were changed although torchreid's is chosen."""
     if cfg.data.k_tfm > 1:
@@ -210,6 +222,7 @@ def _say_what_is_ignored(cfg: CfgNode) -> None:
         "train.precision",
         "train.channels_last",
         "train.compile",
+        "train.sync_bn",
         "train.clip_grad",
         "loss.terms",
     )

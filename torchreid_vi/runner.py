@@ -7,16 +7,17 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TextIO
 
 import torch
 from tqdm import tqdm
 from yacs.config import CfgNode
 
-from torchreid_vi import build, config
+from torchreid_vi import build, config, distributed
 from torchreid_vi.engine import CHECKPOINTS, PretextResult, PretrainingEngine, StepEngine, seed_everything
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import Result
@@ -42,8 +43,9 @@ def run(cfg: CfgNode) -> list[Result] | list[PretextResult]:
     use_gpu = torch.cuda.is_available()
     with _logged() as log:
         seed_everything(cfg.train.seed, 0)
-        datamanager = build.build_datamanager(cfg, use_gpu)
-        model = build.build_model(cfg, datamanager.num_train_pids)
+        with distributed.first_here_first():  # caches and weights are made once
+            datamanager = build.build_datamanager(cfg, use_gpu)
+            model = build.build_model(cfg, datamanager.num_train_pids)
         source = {}
         if cfg.model.load_weights:
             loaded = load_weights(model, cfg.model.load_weights, cfg.model.load_stem)
@@ -70,12 +72,14 @@ def run(cfg: CfgNode) -> list[Result] | list[PretextResult]:
         if cfg.model.resume:
             cfg.train.start_epoch = engine.resume(read_checkpoint(cfg.model.resume))
             print(f"=> Resumed after epoch {cfg.train.start_epoch} from {cfg.model.resume}")
-        folder = _open_folder(cfg)
-        log.to(folder / ("test.log" if cfg.test.evaluate else "train.log"))
-        print(f"=> Run folder: {folder}")
-        print(_describe(cfg, model, engine))
-        engine.run(**(config.run_kwargs(cfg) | {"save_dir": str(folder)}))
-        if engine.results:
+        folder = distributed.from_first(lambda: _open_folder(cfg))
+        private = TemporaryDirectory() if distributed.rank() else nullcontext(folder)
+        with private as own, distributed.continues_from(folder / CHECKPOINTS / "last.pth"):
+            log.to(Path(own) / ("test.log" if cfg.test.evaluate else "train.log"))
+            print(f"=> Run folder: {folder}")
+            print(_describe(cfg, model, engine))
+            engine.run(**(config.run_kwargs(cfg) | {"save_dir": str(own)}))
+        if engine.results and not distributed.rank():
             engine.write_results(folder / "results.json", source)
         print(f"=> Written to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     return engine.results
@@ -117,6 +121,7 @@ def _environment() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": gpu,
+        "processes": distributed.size(),
     }
 
 
@@ -134,6 +139,7 @@ def _describe(cfg: CfgNode, model: torch.nn.Module, engine: Any) -> str:
     return (
         f"=> {cfg.model.name}, {parameters:.2f} M parameters, {what}, seed {cfg.train.seed}, "
         f"{'GPU' if engine.use_gpu else 'CPU'}"
+        + (f" in {distributed.size()} processes" if distributed.size() > 1 else "")
     )
 
 

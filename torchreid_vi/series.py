@@ -24,7 +24,7 @@ import torch
 from tqdm import tqdm
 from yacs.config import CfgNode
 
-from torchreid_vi import config
+from torchreid_vi import config, distributed
 from torchreid_vi.engine import CHECKPOINTS
 from torchreid_vi.errors import InputError
 from torchreid_vi.runner import run
@@ -75,26 +75,37 @@ def members(cfg: CfgNode, trials: Sequence[int] = (), seeds: Sequence[int] = ())
 def complete(cfg: CfgNode) -> Content:
     """Runs what is missing of a run in ``data.save_dir``; returns the content of its ``results.json``.
 
+    Of several processes the first finds out what is missing, and all get the content.
+
     Raises:
         InputError: when the folder holds a run of other settings, or for anything that
             :func:`~torchreid_vi.runner.run` refuses.
     """
     folder = Path(cfg.data.save_dir).expanduser().absolute()
-    cfg = cfg.clone()
+    content, last = distributed.from_first(lambda: _what_is_there(cfg, folder))
+    if not content:
+        cfg = cfg.clone()
+        if last:
+            cfg.model.resume, cfg.model.load_weights = last, ""
+        run(cfg)
+        content = distributed.from_first(lambda: _content(folder))
+    return content
+
+
+def _what_is_there(cfg: CfgNode, folder: Path) -> tuple[Content, str]:
+    """The content of a run's results, empty when it is not finished, and the checkpoint to go on from, if any."""
+    last = folder / CHECKPOINTS / "last.pth"
     if folder.exists() and any(folder.iterdir()):
         _require_same(cfg, folder)
-        results = folder / "results.json"
-        if results.is_file():
-            content: Content = json.loads(results.read_text())
-            return content
-        last = folder / CHECKPOINTS / "last.pth"
-        if last.is_file():
-            cfg.model.resume, cfg.model.load_weights = str(last), ""
-        else:
+        if not _content(folder) and not last.is_file():
             shutil.rmtree(folder)  # cut off before its first epoch was over
-    run(cfg)
-    content = json.loads((folder / "results.json").read_text())
-    return content
+    return _content(folder), str(last) if last.is_file() else ""
+
+
+def _content(folder: Path) -> Content:
+    results = folder / "results.json"
+    found: Content = json.loads(results.read_text()) if results.is_file() else {}
+    return found
 
 
 def complete_quietly(cfg: CfgNode) -> Content:

@@ -3,6 +3,7 @@
 import math
 import random
 from collections import Counter
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from torchreid_vi.data.samplers import (
     SeededDataset,
     SeededSampler,
     build_sampler,
+    shares,
 )
 from torchreid_vi.errors import InputError
 
@@ -263,9 +265,8 @@ class Noise(Dataset):
 def stream(workers, number=5):
     seed_all(number)
     noise = Noise()
-    loader = DataLoader(
-        SeededDataset(noise), batch_size=4, sampler=SeededSampler(RandomSampler(noise)), num_workers=workers
-    )
+    sampler = SeededSampler(RandomSampler(noise), 1, [0])
+    loader = DataLoader(SeededDataset(noise), batch_size=4, sampler=sampler, num_workers=workers)
     drawn = []
     for _ in range(2):
         for batch in loader:
@@ -303,12 +304,52 @@ def test_the_global_generators_are_left_as_they_were_even_by_an_error():
 def test_lengths_are_those_of_what_is_wrapped(roots):
     train = dataset(roots)
     sampler = build_sampler("CrossModalitySampler", train, **OPTIONS)
-    assert len(SeededSampler(sampler)) == len(sampler) == len(list(SeededSampler(sampler)))
+    seeded = SeededSampler(sampler, sampler.batch_size, range(sampler.batch_size))
+    assert len(seeded) == len(sampler) == len(list(seeded))
     assert len(SeededDataset(train)) == len(train)
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "processes", "unit"),
+    [
+        ("CrossModalitySampler", 24, 2, 6),
+        ("CrossModalitySampler", 24, 4, 6),
+        ("RandomIdentitySampler", 12, 2, 3),
+        ("ModalityPairSampler", 12, 3, 2),
+        ("RandomSampler", 6, 3, 1),
+    ],
+)
+def test_processes_share_a_batch_evenly(roots, name, size, processes, unit):
+    train = dataset(roots)
+    sampler = build_sampler(name, train, **OPTIONS | {"batch_size": size, "num_instances": 3})
+    places = shares(name, size, 3, processes)
+    assert sorted(chain(*places)) == list(range(size))
+    drawn = []
+    for own in places:
+        seed_all(3)
+        drawn.append([index for index, _ in SeededSampler(sampler, size, own)])
+    seed_all(3)
+    whole = [index for index, _ in SeededSampler(sampler, size, range(size))]
+    assert len(whole) % size == 0 and len(whole) > 0
+    for start in range(0, len(whole), size):
+        batch = whole[start : start + size]
+        part = size // processes
+        parts = [own[start // processes : start // processes + part] for own in drawn]
+        assert sorted(chain(*parts)) == sorted(batch)
+        if name != "RandomSampler":
+            kinds = [Counter(train.modality(train.train[i]) for i in own) for own in parts]
+            assert name == "RandomIdentitySampler" or all(
+                kind == {0: part // 2, 1: part // 2} for kind in kinds
+            )
+        if name.endswith(("IdentitySampler", "CrossModalitySampler")):
+            people = [{train.train[i][1] for i in own} for own in parts]
+            assert sum(map(len, people)) == len(set.union(*people)) == size // unit
+    with pytest.raises(InputError, match=f"multiple of {processes * unit}"):
+        shares(name, size + unit, 3, processes)
+
+
 def test_every_draw_has_a_seed_of_its_own_and_the_epoch_is_drawn_at_its_start():
-    sampler = SeededSampler(RandomSampler(range(200)))
+    sampler = SeededSampler(RandomSampler(range(200)), 1, [0])
     seed_all(2)
     first = list(sampler)
     assert len({seed for _, seed in first}) == 200 and sorted(index for index, _ in first) == list(range(200))

@@ -74,7 +74,7 @@ def default_config() -> CN:
     cfg.train.weight_decay = 5e-4  # on all parameters
     cfg.train.max_epoch = 60  # epochs
     cfg.train.start_epoch = 0  # torchreid's; model.resume sets it
-    cfg.train.batch_size = 32  # images of a batch, both modalities together
+    cfg.train.batch_size = 32  # images of a batch, both modalities and all processes together
     cfg.train.fixbase_epoch = 0  # epochs in which open_layers alone are trained
     cfg.train.open_layers = ["classifier"]  # see fixbase_epoch
     cfg.train.staged_lr = False  # train all but new_layers with lr × base_lr_mult
@@ -87,6 +87,7 @@ def default_config() -> CN:
     cfg.train.precision = "fp32"  # fp32, bf16, fp16; auto is bf16 or fp16 on a GPU and fp32 on a CPU
     cfg.train.channels_last = False  # keep a pixel's channels side by side, which half precision likes
     cfg.train.compile = False  # torch.compile; needs a C++ compiler, and minutes at the start
+    cfg.train.sync_bn = False  # batch normalisation over the GPUs of all processes, not each for itself
     cfg.train.fused = False  # all of the optimiser's step at once, where adam, amsgrad or sgd allow it
     cfg.train.clip_grad = 0.0  # largest norm of the gradient, 0 for no limit
     cfg.train.print_freq = 20  # batches between two lines of the log

@@ -12,11 +12,18 @@ from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 from tqdm import tqdm
 
-from torchreid_vi import host
+from torchreid_vi import distributed, host
 from torchreid_vi.data.batch import BatchAugment, BatchDataset, BatchLoader
 from torchreid_vi.data.cache import open_cache
 from torchreid_vi.data.datasets.base import Item, VIDataset, read_image
-from torchreid_vi.data.samplers import READ_IDENTITIES, SeededDataset, SeededSampler, build_sampler
+from torchreid_vi.data.samplers import (
+    EVEN,
+    READ_IDENTITIES,
+    SeededDataset,
+    SeededSampler,
+    build_sampler,
+    shares,
+)
 from torchreid_vi.data.transforms import MAA, Settings, build_train_transform
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.modality import Modality
@@ -153,9 +160,16 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
             num_cams=num_cams,
             num_datasets=num_datasets,
         )
+        processes = distributed.size()
+        if second_view and processes > 1 and train_sampler not in EVEN:
+            raise InputError(
+                f"data.second_view makes the shares of {processes} processes uneven with {train_sampler}: set "
+                f"sampler.train_sampler to {' or '.join(EVEN)}"
+            )
+        places = shares(train_sampler, batch_size_train, num_instances, processes)[distributed.rank()]
         options: dict[str, Any] = {
-            "batch_size": batch_size_train,
-            "sampler": SeededSampler(sampler),
+            "batch_size": len(places),
+            "sampler": SeededSampler(sampler, batch_size_train, places),
             "num_workers": self.train_loader.num_workers,
             "pin_memory": self.use_gpu,
             "drop_last": True,

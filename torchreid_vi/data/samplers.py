@@ -170,6 +170,7 @@ def _torchreids(name: str) -> SamplerFactory:
 
 SAMPLERS: dict[str, SamplerFactory] = {name: _torchreids(name) for name in host.samplers.AVAI_SAMPLERS}
 READ_IDENTITIES = {"RandomIdentitySampler", "CrossModalitySampler"}
+EVEN = ("CrossModalitySampler", "ModalityPairSampler")  # as many images of either modality for every process
 SAMPLERS |= {"CrossModalitySampler": _cross_modality, "ModalityPairSampler": _modality_pair}
 
 
@@ -186,22 +187,59 @@ def build_sampler(name: str, dataset: Any, **options: Any) -> Sampler[int]:
     return SAMPLERS[name](dataset, **options)
 
 
+def shares(name: str, batch_size: int, num_instances: int, processes: int) -> list[list[int]]:
+    """Which images of a batch each of several processes loads.
+
+    Of a sampler that draws identities a process gets all images of each of its identities, of one that draws
+    pairs as many images of either modality.
+
+    Args:
+        name: a key of :data:`SAMPLERS`.
+        batch_size: B.
+        num_instances: K.
+        processes: N.
+
+    Returns:
+        For each process the places in the batch, B/N from 0 to B−1, in ascending order.
+
+    Raises:
+        InputError: when the batch cannot be shared out evenly.
+    """
+    unit = {"CrossModalitySampler": 2 * num_instances, "RandomIdentitySampler": num_instances}.get(name, 1)
+    places = np.arange(batch_size)
+    if name == "ModalityPairSampler":
+        unit, places = 2, places.reshape(2, -1).T.ravel()
+    if batch_size % (processes * unit):
+        raise InputError(
+            f"train.batch_size {batch_size} cannot be shared out evenly among {processes} processes: "
+            f"make it a multiple of {processes * unit}"
+        )
+    return np.sort(places.reshape(processes, -1)).tolist()
+
+
 class SeededSampler(Sampler[Any]):
     """Gives every index that a sampler draws a seed of its own, from torch's global generator.
 
     The whole epoch is drawn when iteration begins, so what other code does with the generators in the
-    meantime changes nothing.
+    meantime changes nothing, and several processes with the same generators draw the same.
+
+    Args:
+        sampler: of whole batches, and of a part of one that is left out.
+        batch_size: of these.
+        places: those in each batch that are for this process.
     """
 
-    def __init__(self, sampler: Sampler[int]) -> None:
-        self.sampler = sampler
+    def __init__(self, sampler: Sampler[int], batch_size: int, places: Sequence[int]) -> None:
+        self.sampler, self.batch_size, self.places = sampler, batch_size, places
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         indices = list(self.sampler)
-        return iter(list(zip(indices, torch.randint(2**31, (len(indices),)).tolist(), strict=True)))
+        draws = list(zip(indices, torch.randint(2**31, (len(indices),)).tolist(), strict=True))
+        batches = range(0, len(draws) - self.batch_size + 1, self.batch_size)
+        return iter([draws[batch + place] for batch in batches for place in self.places])
 
     def __len__(self) -> int:
-        return len(self.sampler)  # type: ignore[arg-type]
+        return len(self.sampler) // self.batch_size * len(self.places)  # type: ignore[arg-type]
 
 
 class SeededDataset(Dataset[Any]):

@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from torchreid_vi import distributed
 from torchreid_vi.engine.evaluating import EvaluationMixin
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import PROTOCOLS, Reranking, evaluate
@@ -92,6 +93,8 @@ class EngineMixin(EvaluationMixin):
         loaders = self.datamanager.val_loader
         self.set_model_mode("eval")
         features, test_set = self.extract([loaders["query"], loaders["gallery"]])
+        if distributed.rank():
+            return
         family = PROTOCOLS["cross_modality"]
         protocol = {"infrared-to-visible": family["infrared-to-visible"]}
         result = evaluate(features, test_set, protocol, {"name": "validation", "split": "held out"})[0]
@@ -110,7 +113,7 @@ class EngineMixin(EvaluationMixin):
     def save_model(
         self: Any, epoch: int, rank1: float | None, save_dir: str | Path, is_best: bool = False
     ) -> None:
-        """Writes ``checkpoints/last.pth``; torchreid's own tools read it too."""
+        """Writes ``checkpoints/last.pth``, in the first process; torchreid's own tools read it too."""
         self._save("last.pth", self._state(epoch, rank1))
 
     def _state(self: Any, epoch: int, rank1: float | None) -> dict[str, Any]:
@@ -126,6 +129,8 @@ class EngineMixin(EvaluationMixin):
         return state | self.extra_state() | ({} if rank1 is None else {"rank1": float(rank1)})
 
     def _save(self: Any, name: str, state: dict[str, Any]) -> None:
+        if distributed.rank():
+            return
         folder = self.save_dir / CHECKPOINTS
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / f".{name}.partial"
@@ -177,6 +182,8 @@ def seed_everything(seed: int, epoch: int) -> None:
     random.seed(state)
     np.random.seed(state)
     torch.manual_seed(state)
+    if distributed.rank():  # what is drawn on the CPU is for all processes; each GPU drops what it will
+        torch.cuda.manual_seed(state + distributed.rank())
 
 
 class _Progress:
@@ -185,7 +192,10 @@ class _Progress:
     def __init__(self, loader: DataLoader, epochs: int) -> None:
         self.loader, self.epochs, self.images = loader, epochs, 0
         self.bar = tqdm(
-            total=max(epochs, 0) * len(loader), desc="training", unit="batch", disable=epochs <= 0
+            total=max(epochs, 0) * len(loader),
+            desc="training",
+            unit="batch",
+            disable=epochs <= 0 or distributed.rank() > 0,
         )
 
     def __len__(self) -> int:
@@ -195,7 +205,7 @@ class _Progress:
         before = self.bar.n
         for batch in self.loader:
             yield batch
-            self.images += len(batch["pid"])
+            self.images += len(batch["pid"]) * distributed.size()
             self.bar.update()
         self.epochs -= 1
         # Some samplers promise more batches than they draw.

@@ -38,7 +38,7 @@ class DDAGEngine(VIEngine):
         super().train(*args, **kwargs)
 
     def predict(self, images: Tensor, modality: Tensor, pids: Tensor) -> DDAGOutput:
-        return self.model(images, modality, pids)
+        return self.network(images, modality, pids)
 
     def step(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         others = [value.detach() * self.losses[name][1] for name, value in values.items() if name != GRAPH]

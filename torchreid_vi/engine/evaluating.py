@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -10,9 +11,10 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
+from torchreid_vi import distributed
 from torchreid_vi.data.datasets import VIDataset
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.evaluation import (
@@ -102,13 +104,15 @@ class EvaluationMixin:
                 dataset_name, query_loader, gallery_loader, dist_metric, normalize_feature, **kwargs
             )
         features, test_set = self.extract([query_loader, gallery_loader])
-        protocols = self._choose(dataset, test_set)
-        about = {"name": dataset_name, "synthetic": dataset.synthetic, "split": dataset.split_id}
         spectra = None
         if any(how.spectra for how in self.rerankings):
             spectra = np.stack(
                 [self.extract([query_loader, gallery_loader], channel)[0] for channel in range(3)]
             )
+        if distributed.rank():
+            return 0.0, 0.0
+        protocols = self._choose(dataset, test_set)
+        about = {"name": dataset_name, "synthetic": dataset.synthetic, "split": dataset.split_id}
         results = evaluate(
             features,
             test_set,
@@ -129,28 +133,45 @@ class EvaluationMixin:
     ) -> tuple[np.ndarray, TestSet]:
         """Features (N, D) of every image of the loaders, and what the images are.
 
-        With a ``channel``, the features of the visible images alone, with that channel in all places.
+        With a ``channel``, the features of the visible images alone, with that channel in all places. Several
+        processes deal the images among themselves, and all of them have all features in the end.
         """
+        distributed.agree(self.model)
         parts = []
         for loader in loaders:
-            for batch in tqdm(loader, desc="extracting features", unit="batch", leave=False):
-                images, modality = batch["img"], batch["modality"]
-                if channel is not None:
-                    visible = modality == Modality.VISIBLE
-                    images, modality = images[visible], modality[visible]
-                    if not len(images):
-                        continue
-                    images = self.datamanager.one_channel(images, channel)
-                if self.use_gpu:
-                    images, modality = images.cuda(), modality.cuda()
-                features = self.embed(images, modality)
-                if self.flip:
-                    features = (features + self.embed(images.flip(-1), modality)) / 2
-                parts.append(features.float().cpu())
+            dataset = cast(VIDataset, loader.dataset)
+            chosen = [
+                number
+                for number, item in enumerate(dataset.data)
+                if channel is None or dataset.modality(item) is Modality.VISIBLE
+            ]
+            if chosen:
+                parts.append(self._features(loader, chosen, channel))
         features = torch.cat(parts).numpy()
         if not np.isfinite(features).all():
             raise InputError("the model's features hold NaN or infinity: training diverged; lower train.lr")
         return features, describe([cast(VIDataset, loader.dataset) for loader in loaders])
+
+    def _features(self: Any, loader: DataLoader, chosen: Sequence[int], channel: int | None) -> Tensor:
+        """Those of the chosen images of a loader's dataset, on the CPU."""
+        processes = distributed.size()
+        dealt = np.resize(chosen, (math.ceil(len(chosen) / processes), processes))  # the last may come twice
+        own = Subset(loader.dataset, dealt[:, distributed.rank()].tolist())
+        batches = DataLoader(
+            own, loader.batch_size, num_workers=loader.num_workers, pin_memory=loader.pin_memory
+        )
+        parts = []
+        for batch in tqdm(batches, desc="extracting features", unit="batch", leave=False):
+            images, modality = batch["img"], batch["modality"]
+            if channel is not None:
+                images = self.datamanager.one_channel(images, channel)
+            if self.use_gpu:
+                images, modality = images.cuda(), modality.cuda()
+            features = self.embed(images, modality)
+            if self.flip:
+                features = (features + self.embed(images.flip(-1), modality)) / 2
+            parts.append(features.float().cpu())
+        return distributed.collect(torch.cat(parts), len(chosen))
 
     def embed(self: Any, images: Tensor, modality: Tensor) -> Tensor:
         """Features of a batch; torchreid's models know no modality."""

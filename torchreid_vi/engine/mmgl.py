@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from torchreid_vi import distributed
 from torchreid_vi.data.stripes import paired_orders, random_orders, shuffle_stripes
 from torchreid_vi.engine.pretraining import PretrainingEngine
 from torchreid_vi.engine.step import read_by
@@ -44,12 +45,14 @@ class MMGLEngine(PretrainingEngine):
 
     def forward_backward(self, data: dict[str, Any]) -> dict[str, Any]:
         """One step on a batch; returns each loss and, in percent, the stripes put back in their place."""
-        images, _, modality = self.parse_data_for_train(data)
+        images, _, own = self.parse_data_for_train(data)
+        (modality,) = distributed.gather(own)
         orders = paired_orders(modality, self.model.stripes)
         if self.orders == "batch":
             orders = orders[:1].expand_as(orders)
         with self.autocast():
-            outputs = self.model(shuffle_stripes(images, orders), modality)
+            found = self.network(shuffle_stripes(images, distributed.share(orders)), own)
+        (outputs,) = self.whole(found)
         targets = {"permutation": orders, "parts": modality}
         values = {
             name: loss(getattr(outputs, read_by(loss)), targets[read_by(loss)])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from torchreid_vi import distributed
 from torchreid_vi.engine.step import StepEngine
 from torchreid_vi.errors import InputError
 from torchreid_vi.models import save_backbone
@@ -66,7 +67,9 @@ class PretrainingEngine(StepEngine):
         return set()
 
     def test(self, *args: Any, **kwargs: Any) -> float:
-        """Measures the pretext; returns its first score as a share."""
+        """Measures the pretext, in the first process; returns its first score as a share."""
+        if distributed.rank():
+            return 0.0
         result = self._measure()
         self.results = [result]
         print(f"=> Pretext: {result}")
@@ -83,6 +86,8 @@ class PretrainingEngine(StepEngine):
         raise NotImplementedError
 
     def _validate(self) -> None:
+        if distributed.rank():
+            return
         result = self._measure()
         self.results = [result]
         print(f"=> Epoch {self.epoch + 1}: {result}")
@@ -104,7 +109,9 @@ class PretrainingEngine(StepEngine):
         return PretextResult(sum(len(loader.dataset) for loader in loaders), scores)
 
     def save_model(self, epoch: int, rank1: float | None, save_dir: Any, is_best: bool = False) -> None:
-        """Writes ``checkpoints/last.pth`` and ``backbone.pth``."""
+        """Writes ``checkpoints/last.pth`` and ``backbone.pth``, in the first process."""
+        if distributed.rank():
+            return
         super().save_model(epoch, rank1, save_dir, is_best)
         about = {
             "engine": type(self).__name__,

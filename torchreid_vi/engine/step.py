@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from torchreid_vi import host
+from torchreid_vi import distributed, host
 from torchreid_vi.engine.base import EngineMixin
 from torchreid_vi.errors import InputError, unknown_name
 
@@ -17,7 +18,9 @@ WeightedLosses = dict[str, tuple[nn.Module, float]]
 
 
 class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
-    """One model, one optimiser and a weighted sum of losses, in any precision.
+    """One model, one optimiser and a weighted sum of losses, in any precision, in one process or several.
+
+    Losses see the whole batch, also where several processes have a share of it each.
 
     Args:
         datamanager: a :class:`~torchreid_vi.data.VIDataManager`.
@@ -30,14 +33,17 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
             otherwise, on a CPU fp32. Losses are always computed in full precision.
         channels_last: keep images and weights with the channels innermost in memory.
         compile: compile the model when it is first called.
+        sync_bn: batch normalisation over the shares of all processes, on GPUs.
         clip_grad: largest norm of the gradient, 0 for no limit.
         **kwargs: ``seed``, ``protocols`` and ``flip`` of :class:`~torchreid_vi.engine.base.EngineMixin`.
 
     Attributes:
+        network: what to call in training: the model, or what averages its gradients over the processes.
         outputs: the fields of what the engine's model returns; a loss reads the one that its ``on`` names.
 
     Raises:
-        InputError: for no loss, or one that reads a field which is not there.
+        InputError: for no loss, or one that reads a field which is not there, and for ``sync_bn`` among
+            processes without GPUs.
     """
 
     outputs: tuple[str, ...] = ()
@@ -53,6 +59,7 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
         precision: str = "fp32",
         channels_last: bool = False,
         compile: bool = False,
+        sync_bn: bool = False,
         clip_grad: float = 0.0,
         **kwargs: Any,
     ) -> None:
@@ -65,12 +72,17 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
                     f"loss.terms {name} is no loss of this engine, whose model gives {', '.join(self.outputs)}: "
                     "choose another term or loss.name"
                 )
+        if sync_bn and distributed.size() > 1:
+            if not self.use_gpu:
+                raise InputError("train.sync_bn is for GPUs, and there is none: leave it False")
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         self.model, self.optimizer, self.scheduler, self.losses = model, optimizer, scheduler, losses
         self.clip_grad = clip_grad
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         model.to(memory_format=self.memory_format)
         if compile:
             model.compile()
+        self.network = DistributedDataParallel(model) if distributed.size() > 1 else model
         self.device = torch.device("cuda" if self.use_gpu else "cpu")
         self.dtype = _dtype(precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
@@ -105,6 +117,11 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
         images = torch.cat(views).to(self.device, non_blocking=True, memory_format=self.memory_format)
         pids = data["pid"].repeat(len(views)).to(self.device, non_blocking=True)
         return images, pids, data["modality"].repeat(len(views)).to(self.device, non_blocking=True)
+
+    def whole(self, outputs: Any, *labels: Tensor) -> tuple[Any, ...]:
+        """Outputs, a named tuple of tensors, and labels of the whole batch, of this process's share of it."""
+        tensors = distributed.gather(*outputs, *labels)
+        return type(outputs)(*tensors[: len(outputs)]), *tensors[len(outputs) :]
 
     def extra_state(self) -> dict[str, Any]:
         return {"scaler": self.scaler.state_dict()}

@@ -25,7 +25,8 @@ class VIEngine(StepEngine):
         """One step on a batch; returns each loss and the accuracy of the classifier in percent."""
         images, pids, modality = self.parse_data_for_train(data)
         with self.autocast():
-            outputs = self.predict(images, modality, pids)
+            own = self.predict(images, modality, pids)
+        outputs, pids, modality = self.whole(own, pids, modality)
         values = {
             name: loss(getattr(outputs, read_by(loss)), pids, modality)
             for name, (loss, _) in self.losses.items()
@@ -35,7 +36,7 @@ class VIEngine(StepEngine):
 
     def predict(self, images: Tensor, modality: Tensor, pids: Tensor) -> Any:
         """What the model returns in training for images (B, 3, H, W), their modality and identity (B,)."""
-        return self.model(images, modality)
+        return self.network(images, modality)
 
     def embed(self, images: Tensor, modality: Tensor) -> Tensor:
         return self.model(images, modality)

@@ -1,0 +1,268 @@
+"""Two processes on gloo: the gradient of the whole batch, the same features, one run folder, and a death."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from torchreid_vi import InputError, build, distributed, load_config
+from torchreid_vi.engine import seed_everything
+from torchreid_vi.models.ddag import GraphAttentionLayer
+
+ROOT = Path(__file__).parents[1]
+SMALL = {
+    "model.name": "osnet_x0_25",
+    "model.pretrained": False,
+    "data.height": 32,
+    "data.width": 16,
+    "data.workers": 0,
+    "data.transforms": ["maa", "random_flip", "random_crop"],
+    "sampler.train_sampler": "CrossModalitySampler",
+    "sampler.num_instances": 2,
+    "train.batch_size": 16,
+    "train.optim": "sgd",
+    "train.lr_scheduler": "single_step",
+}
+TERMS = ["identity", "cmr", "hard_triplet", "weighted_triplet"]
+DDAG = ["identity", "part_identity", "graph_identity"]
+#: What is trained, by name.
+CASES = {
+    "all losses": {"loss.terms": TERMS, "loss.weights": [1.0, 0.5, 2.0, 1.0]},
+    "a loss that leaves the classifier out": {"loss.terms": ["cmr"]},
+    "a second view": {"loss.terms": ["identity", "cmr"], "loss.weights": [1.0, 1.0]}
+    | {"data.second_view": ["random_flip", "channel_exchange"]},
+    "pictures at random": {"sampler.train_sampler": "RandomSampler"},
+    "identities": {"sampler.train_sampler": "RandomIdentitySampler", "loss.terms": ["hard_triplet"]},
+    "ddag": {"loss.name": "ddag", "loss.terms": DDAG, "loss.weights": [1.0, 1.0, 1.0]},
+    "mmgl": {"loss.name": "mmgl", "loss.terms": ["permutation", "part_cycle"], "loss.weights": [1.0, 0.5]}
+    | {"sampler.train_sampler": "ModalityPairSampler", "data.validation": 0.2}
+    | {"data.height": 48, "mmgl.stripes": 3, "model.last_stride": 1},
+}
+#: What several processes refuse, by the words in which they do.
+REFUSED = {
+    "multiple of 8": {"train.batch_size": 12},
+    "without torchrun": {"loss.name": "softmax"},
+    "train.fixbase_epoch is for one process": {"train.fixbase_epoch": 1},
+    "train.sync_bn is for GPUs": {"train.sync_bn": True},
+    "sampler.train_sampler to CrossModalitySampler": {"sampler.train_sampler": "RandomSampler"}
+    | {"data.second_view": ["random_flip"]},
+}
+
+
+def engine_of(root, changes):
+    cfg = load_config(overrides={"data.root": root} | SMALL | changes)
+    seed_everything(1, 0)
+    datamanager = build.build_datamanager(cfg, use_gpu=False)
+    model = build.build_model(cfg, datamanager.num_train_pids).double()
+    return build.build_engine(cfg, datamanager, model, use_gpu=False)
+
+
+def gradients(root, changes):
+    """Of one step on the first batch, without what depends on who computes what: batch statistics and dropout."""
+    engine = engine_of(root, changes)
+    for module in engine.model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm | nn.Dropout):
+            module.eval()
+        if isinstance(module, GraphAttentionLayer):
+            module.dropout = 0.0
+    engine.graph_weight = 0.7
+    seed_everything(1, 0)
+    batch = next(iter(engine.train_loader))
+    views = batch["img"] if isinstance(batch["img"], list) else [batch["img"]]
+    losses = engine.forward_backward(batch | {"img": [view.double() for view in views]})
+    found = {name: parameter.grad for name, parameter in engine.model.named_parameters()}
+    return batch["pid"].tolist(), float(losses["loss"]), found
+
+
+def refusal(root, changes):
+    try:
+        engine_of(root, changes)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def features(root, weights=None):
+    """All features, those of one channel, and the weights: the given ones, or those after one step."""
+    engine = engine_of(root, CASES["all losses"])
+    if weights:
+        engine.model.load_state_dict(weights)
+    else:
+        batch = next(iter(engine.train_loader))
+        engine.forward_backward(batch | {"img": batch["img"].double()})
+    engine.set_model_mode("eval")
+    loaders = [loader for _, loader in sorted(engine.test_loader["vi_synthetic"].items())]
+    engine.embed = lambda images, modality: engine.model(images.double(), modality)
+    return engine.extract(loaders)[0], engine.extract(loaders, channel=1)[0], engine.model.state_dict()
+
+
+def work(rank, root, out, port):
+    """What one of two processes does."""
+    torch.set_num_threads(1)
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    with distributed.connected():
+        found = {
+            "gradients": {name: gradients(root, changes) for name, changes in CASES.items()},
+            "refused": {words: refusal(root, changes) for words, changes in REFUSED.items()},
+            "features": features(root),
+            "first": distributed.from_first(lambda: f"made by {rank}"),
+            "collected": distributed.collect(torch.tensor([[rank], [2 + rank]]), 3),
+        }
+        with distributed.first_here_first():
+            (Path(out) / f"began{rank}").write_text(str(time.monotonic_ns()))
+            time.sleep(0.2 * (1 - rank))
+            found["ended"] = time.monotonic_ns()
+        torch.save(found, Path(out) / f"found{rank}.pt")
+
+
+@pytest.fixture(scope="module")
+def two(roots, tmp_path_factory):
+    """What two processes found."""
+    out = tmp_path_factory.mktemp("two")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = get_context("spawn")
+    both = [context.Process(target=work, args=(rank, str(roots), str(out), port)) for rank in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(300)
+        process.kill()
+    assert [process.exitcode for process in both] == [0, 0]
+    found = [torch.load(out / f"found{rank}.pt", weights_only=False) for rank in range(2)]
+    found[1]["began"] = int((out / "began1").read_text())
+    return found
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_gradient_is_that_of_one_process_with_the_whole_batch(roots, two, name):
+    pids, loss, alone = gradients(str(roots), CASES[name])
+    for rank, found in enumerate(two):
+        own, its_loss, shared = found["gradients"][name]
+        assert len(own) == len(pids) // 2, rank
+        assert its_loss == pytest.approx(loss, abs=1e-9)
+        assert shared.keys() == alone.keys()
+        for parameter, gradient in alone.items():
+            expected = torch.zeros_like(shared[parameter]) if gradient is None else gradient
+            torch.testing.assert_close(shared[parameter], expected, rtol=0, atol=1e-9, msg=parameter)
+    assert any(gradient is not None and gradient.abs().max() > 1e-3 for gradient in alone.values())
+
+
+@pytest.mark.parametrize("name", ["all losses", "a second view", "identities", "ddag"])
+def test_the_processes_have_no_identity_in_common(two, name):
+    first, second = (set(found["gradients"][name][0]) for found in two)
+    assert first and second and not first & second
+
+
+def test_features_are_those_of_one_process(roots, two):
+    *first, weights = two[0]["features"]
+    *alone, _ = features(str(roots), weights)
+    for shared in (first, two[1]["features"][:2]):
+        for found, expected in zip(shared, alone, strict=True):
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    assert any(tensor.std() > 1e-3 for tensor in map(torch.from_numpy, alone))
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_what_several_processes_cannot_do_is_one_sentence(two, words):
+    for found in two:
+        assert words in found["refused"][words]
+
+
+def test_the_first_process_decides_and_goes_first(two):
+    assert [found["first"] for found in two] == ["made by 0"] * 2
+    assert [found["collected"].tolist() for found in two] == [[[0], [1], [2]]] * 2
+    assert two[0]["ended"] < two[1]["began"]
+
+
+def launch(*arguments, cwd, processes=2):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
+    command += [str(ROOT / "tools" / "train.py"), "--config-file", str(ROOT / "configs/mcja_synthetic.yaml")]
+    options = [f"{key} {json.dumps(value)}".split(" ", 1) for key, value in SMALL.items()]
+    command += [*map(str, arguments), *(word for pair in options for word in pair)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def test_a_run_leaves_one_folder_that_one_process_evaluates_alike_and_continues(roots, tmp_path):
+    process = launch("--root", roots, "train.max_epoch", 2, "data.validation", 0.2, cwd=tmp_path)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert [path.name for path in (tmp_path / "log").iterdir()] == ["mcja_synthetic"]
+    assert out.count("=> Run folder") == out.count("=> Final test") == 1
+    assert "CPU in 2 processes" in out and err.count("training: 100%") < err.count("training:")
+    folder = tmp_path / "log" / "mcja_synthetic"
+    results = json.loads((folder / "results.json").read_text())
+    assert json.loads((folder / "environment.json").read_text())["processes"] == 2
+    last = folder / "checkpoints" / "last.pth"
+    tests = launch(
+        *("--root", roots, "model.load_weights", last, "test.evaluate", "True", "data.save_dir", "one"),
+        cwd=tmp_path,
+        processes=1,
+    )
+    _, err = tests.communicate(timeout=300)
+    assert tests.returncode == 0, err
+    alone = json.loads((tmp_path / "one-test" / "results.json").read_text())
+    for one, other in zip(alone["results"], results["results"], strict=True):
+        assert one["mean"] == pytest.approx(other["mean"], abs=0.5)  # neighbours change with the last digit
+    more = ["model.resume", last, "train.max_epoch", 3, "data.validation", 0.2]
+    further = launch("--root", roots, *more, cwd=tmp_path, processes=1)
+    out, err = further.communicate(timeout=300)
+    assert further.returncode == 0, err
+    assert "Resumed after epoch 2" in out
+    assert json.loads((folder / "results.json").read_text())["epoch"] == 3
+    images = results["training"]["images"]
+    assert json.loads((folder / "results.json").read_text())["training"]["images"] == images * 3 // 2
+
+
+def child(parent, rank):
+    """The process of that rank that torchrun has started, or nothing yet."""
+    for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+        if f"\0RANK={rank}\0" in Path(f"/proc/{pid}/environ").read_text():
+            return int(pid)
+    return None
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the processes in /proc")
+@pytest.mark.parametrize("victim", [0, 1])
+def test_the_death_of_a_process_ends_the_run_with_a_sentence_and_a_checkpoint(roots, tmp_path, victim):
+    process = launch("--root", roots, "train.max_epoch", 500, cwd=tmp_path)
+    last = tmp_path / "log" / "mcja_synthetic" / "checkpoints" / "last.pth"
+    deadline = time.monotonic() + 120
+    while not last.is_file():
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.1)
+    os.kill(child(process.pid, victim), signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    said = re.findall(r"^error: .*", err.replace("\r", "\n"), re.MULTILINE)
+    assert len(said) == 1 and f"model.resume {last} continues it" in said[0]
+    epoch = torch.load(last, weights_only=True)["epoch"]
+    further = launch(
+        *("--root", roots, "model.resume", last, "train.max_epoch", epoch + 1), cwd=tmp_path, processes=1
+    )
+    _, err = further.communicate(timeout=300)
+    assert further.returncode == 0, err
+
+
+def test_bad_input_is_said_once(roots, tmp_path):
+    process = launch("--root", tmp_path / "nowhere", "--sources", "regdb", cwd=tmp_path)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert len(re.findall(r"^error: .*", err, re.MULTILINE)) == 1
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,204 @@
+"""Several processes that train one model: which of them this one is, and how their shares of a batch become one.
+
+``torchrun`` starts the processes, on one machine or many. All of them draw the same epoch from the same seeds; each
+loads and computes its share of every batch. The first one alone writes and prints. Without ``torchrun`` there is
+one process, whose share is everything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from threading import Lock, Thread
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from torchreid_vi.errors import InputError
+
+T = TypeVar("T")
+
+# While the first process evaluates the others wait. That one has died is noticed without it.
+_PATIENCE = timedelta(hours=2)
+_checkpoint: list[Path] = []
+_leaving = Lock()
+
+
+def size() -> int:
+    """The number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """This process's number, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+@contextlib.contextmanager
+def connected() -> Iterator[None]:
+    """Within it this process works with the others that ``torchrun`` has started, each on a GPU of its own.
+
+    What another process than the first prints is dropped.
+
+    Raises:
+        InputError: when there are fewer GPUs than processes, or one of the processes has died.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    gpus = torch.cuda.device_count()
+    if gpus:
+        if int(os.environ["LOCAL_WORLD_SIZE"]) > gpus:
+            raise InputError(
+                f"{os.environ['LOCAL_WORLD_SIZE']} processes have {gpus} GPUs: start torchrun with "
+                f"--nproc-per-node {gpus}"
+            )
+        torch.cuda.set_device(_local_rank())
+    dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=_PATIENCE)
+    _watch_for_sigterm()
+    with contextlib.ExitStack() as stack:
+        if rank():
+            nowhere = stack.enter_context(open(os.devnull, "w"))
+            stack.enter_context(contextlib.redirect_stdout(nowhere))
+        try:
+            yield
+        except RuntimeError as error:
+            if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+                raise
+            _leave()
+    dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def continues_from(checkpoint: Path) -> Iterator[None]:
+    """Within it that is the file to go on from, for what is said when a process dies."""
+    _checkpoint.append(checkpoint)
+    yield
+    _checkpoint.clear()
+
+
+@contextlib.contextmanager
+def first_here_first() -> Iterator[None]:
+    """What is done within it the first process of each machine does before the others: they find what it made."""
+    if size() == 1:
+        yield
+        return
+    if _local_rank():
+        _meet()
+    yield
+    if not _local_rank():
+        _meet()
+
+
+def from_first(make: Callable[[], T]) -> T:
+    """What ``make``, called in the first process alone, returns there; the other processes wait for it."""
+    box: list[Any] = [None if rank() else make()]
+    if size() > 1:
+        dist.broadcast_object_list(box, device=torch.device("cpu"))
+    found: T = box[0]
+    return found
+
+
+def gather(*shares: Tensor) -> tuple[Tensor, ...]:
+    """Tensors of the whole batch from every process's share of it, in the order of the processes.
+
+    Each process is expected to compute the same loss from them, and the gradients of its parameters to be averaged
+    over the processes, as ``DistributedDataParallel`` does: the average is then the gradient of the whole batch.
+
+    Args:
+        *shares: (B, ...), of the same shape in every process.
+
+    Returns:
+        For each a tensor (number of processes × B, ...).
+    """
+    return shares if size() == 1 else _Gather.apply(*shares)  # type: ignore[no-any-return]
+
+
+def share(whole: Tensor) -> Tensor:
+    """This process's rows of what :func:`gather` returns."""
+    return whole.chunk(size())[rank()]
+
+
+def collect(rows: Tensor, number: int) -> Tensor:
+    """All rows, from those that the processes have dealt among themselves one by one.
+
+    Args:
+        rows: (⌈number / processes⌉, ...), on the CPU; what is dealt beyond ``number`` is dropped.
+        number: how many there are altogether.
+    """
+    if size() == 1:
+        return rows[:number]
+    return torch.stack(_all(rows), 1).flatten(0, 1)[:number]
+
+
+def agree(model: nn.Module) -> None:
+    """Gives every process the buffers of the first one's model, of which each has seen other images."""
+    if size() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, 0)
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *shares: Tensor) -> tuple[Tensor, ...]:
+        whole = tuple(torch.cat(_all(tensor)) for tensor in shares)
+        ctx.mark_non_differentiable(*(tensor for tensor in whole if not tensor.is_floating_point()))
+        return whole
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        # Of outputs that no loss reads it is zero, not absent: every parameter has a gradient to average.
+        return tuple(size() * share(gradient) for gradient in gradients)
+
+
+def _all(tensor: Tensor) -> list[Tensor]:
+    tensor = tensor.contiguous()
+    found = [torch.empty_like(tensor) for _ in range(size())]
+    dist.all_gather(found, tensor)
+    return found
+
+
+def _local_rank() -> int:
+    return int(os.environ["LOCAL_RANK"])
+
+
+def _meet() -> None:
+    dist.all_reduce(torch.zeros(1))
+
+
+def _watch_for_sigterm() -> None:
+    """Ends the process on SIGTERM, which ``torchrun`` sends when another process has died.
+
+    A thread does, since the main one may be waiting for the dead process outside of Python.
+    """
+    readable, writable = os.pipe()
+    os.set_blocking(writable, False)
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.set_wakeup_fd(writable)
+
+    def leave_at_sigterm() -> None:
+        while os.read(readable, 1) != bytes([signal.SIGTERM]):
+            pass
+        _leave()
+
+    Thread(target=leave_at_sigterm, daemon=True).start()
+
+
+def _leave() -> None:
+    """Ends this process because another one has ended: before there is a run without a word, that one has it."""
+    _leaving.acquire()  # for good: it is said once
+    if _checkpoint:
+        remedy = (
+            f"model.resume {_checkpoint[0]} continues it, and with --trials or --seeds the same command does"
+            if _checkpoint[0].is_file()
+            else "it has no checkpoint yet, start it again"
+        )
+        print(f"\nerror: a process of this run has ended: {remedy}", file=sys.stderr, flush=True)
+    os._exit(2)
