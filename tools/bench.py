@@ -23,6 +23,7 @@ PARTS = {
     "loss": "loss:run",
     "step": "step:run",
     "mmgl": "mmgl:run",
+    "processes": "processes:run",
     "evaluation": "evaluation:run",
     "scale": "evaluation:scale",
     "rerank": "rerank:run",
@@ -38,7 +39,7 @@ def main() -> int:
     parser.add_argument("parts", nargs="+", choices=(*PARTS, "all"), help="what to measure")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller galleries")
     parser.add_argument("--out", type=Path, help="also write the figures there, as JSON")
-    steps = parser.add_argument_group("of the parts step and mmgl")
+    steps = parser.add_argument_group("of the parts step, mmgl and processes")
     steps.add_argument("--backbone", default="resnet18", help="torchreid's name of it")
     steps.add_argument("--size", type=int, nargs=2, default=(96, 48), metavar=("H", "W"), help="in pixels")
     steps.add_argument("--batch-size", type=int, default=64, help="images")

@@ -86,10 +86,11 @@ def _plain_seconds(features: np.ndarray, test_set, protocol, some: int) -> float
 
 def scale(args: Namespace) -> list[Figure]:
     """Galleries of 10,000 images and more, their features in a file of half precision."""
-    queries = 500 if args.quick else 2_000
-    sizes = [10_000, 50_000] if args.quick else [10_000, 100_000, 1_000_000]
+    sizes = [(500, 10_000), (500, 50_000)]
+    if not args.quick:
+        sizes = [(2_000, 10_000), (2_000, 100_000), (2_000, 1_000_000), (20_000, 1_000_000)]
     figures = []
-    for size in sizes:
+    for queries, size in sizes:
         seconds, product, peak = in_a_process_of_its_own(_evaluate_large, queries, size)
         of = f"{queries:,} × {size:,}"
         figures += [
