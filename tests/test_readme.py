@@ -23,7 +23,7 @@ def blocks(language, page="README.md"):
 def tools(page):
     lines = [line for block in blocks("bash", page) for line in block.splitlines()]
     commands = [part.strip() for line in lines for part in line.split("&&")]
-    return [command for command in commands if command.startswith("python tools/")]
+    return [command for command in commands if command.startswith(("python tools/", "torchrun "))]
 
 
 @pytest.fixture
@@ -54,7 +54,10 @@ def test_its_commands_run_as_written(checkout, roots, page):
             .replace("--seeds 3", "--seeds 1")
             .split()
         )
-        small = SMALL if words[1] in ("tools/train.py", "tools/test.py", "tools/compare.py") else []
+        if words[0] == "torchrun":
+            words = ["python", "-m", "torch.distributed.run", *words[1:]]
+            words[words.index("8")] = "2"
+        small = SMALL if {*words} & {"tools/train.py", "tools/test.py", "tools/compare.py"} else []
         small = PRETRAINING if "configs/mmgl_" in command else small
         result = subprocess.run(
             [sys.executable, *words[1:], *small],

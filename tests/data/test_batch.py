@@ -2,6 +2,7 @@
 
 import pickle
 import random
+import time
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 from scipy.stats import ks_2samp
 from test_manager import epochs, manage
+from torch.utils.data import DataLoader
 from torchvision import transforms as tv
 from torchvision.transforms import functional as F
 
@@ -153,6 +155,23 @@ def test_batches_do_not_depend_on_the_number_of_workers_or_the_cache(roots, seco
     same(alone, epochs(manage(roots, cache="cache", **options), 2))
     first, again = alone[: len(alone) // 2], alone[len(alone) // 2 :]
     assert not any(torch.equal(a["img"], b["img"]) for a, b in zip(first, again, strict=True))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_loading_processes_share_stays_while_they_run_ahead(roots, workers):
+    def raw(loader, rest):
+        seed_all(3)
+        for batch in DataLoader.__iter__(loader):
+            time.sleep(rest)  # the processes load what they may in the meantime
+            yield loader.dataset.found(batch["img"]).clone()
+
+    options = {"transforms": NAMES, "augment": "batch", "k_tfm": 2, "batch_size_train": 4}
+    alone = list(raw(manage(roots, **options).train_loader, 0))
+    loader = manage(roots, workers=workers, **options).train_loader
+    shared = list(raw(loader, 0.1))
+    assert len(alone) == len(shared) > 3 * workers
+    assert all(torch.equal(one, other) for one, other in zip(alone, shared, strict=True))
+    assert loader.dataset.memory.any()
 
 
 def test_batches_hold_what_single_images_give(roots):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Generator, Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 from torchvision.transforms import functional as F
 
 from torchreid_vi.data.batch_transforms import BATCH_TRANSFORMS, BatchTransform
@@ -17,6 +18,8 @@ from torchreid_vi.data.cache import ImageCache
 from torchreid_vi.data.transforms import TRANSFORMS, Settings, check_names
 from torchreid_vi.errors import InputError
 from torchreid_vi.modality import Modality
+
+IN_FLIGHT = 3  # batches of a loading process: two are under way, PyTorch's prefetch_factor, and one is used
 
 
 class _Step(NamedTuple):
@@ -103,16 +106,25 @@ class BatchAugment:
 class BatchDataset(Dataset[Any]):
     """A dataset indexed by a list of (index, seed), the draws of a batch, that gives the batch.
 
+    Its images are under ``img``, or where :meth:`found` finds them when a loading process has put them into
+    ``memory``.
+
     Args:
         dataset: a :class:`~torchreid_vi.data.datasets.VIDataset`.
         augment: of which the first part is done here.
         height, width: of the images, in pixels.
-        k: number of times that each image is changed; with more than one, ``img`` is a list.
+        k: number of times that each image is changed.
+
+    Attributes:
+        memory: shared by all processes (loading processes, batches in flight of each, k, V, 3, H, W), so that
+            a batch costs no fresh memory; none without loading processes.
     """
 
     def __init__(self, dataset: Any, augment: BatchAugment, height: int, width: int, k: int = 1) -> None:
         self.augment, self.k = augment, k
         self.size = [height, width]
+        self.memory: Tensor | None = None
+        self.batches = 0  # that this process has loaded
         self.dataset = dataset.with_items(dataset.data, self._bytes)
         if isinstance(dataset.image, ImageCache):
             self.dataset.image = dataset.image.array
@@ -122,18 +134,38 @@ class BatchDataset(Dataset[Any]):
         return torch.from_numpy(array).permute(2, 0, 1)
 
     def __getitems__(self, draws: list[tuple[int, int]]) -> dict[str, Any]:
-        batch = default_collate([self.dataset[index] for index, _ in draws])
+        items = [self.dataset[index] for index, _ in draws]
+        plain = [item.pop("img") for item in items]
+        batch = default_collate(items)
         index, view = self.augment.views(batch["modality"])
         if len(index) > len(draws):
             batch = {key: _taken(values, index) for key, values in batch.items()}
         generator = Generator().manual_seed(draws[0][1])
         seeds = torch.randint(2**31, (self.k, 2), generator=generator).tolist()  # of either part
-        plain = [batch["img"], *(batch["img"].clone() for _ in seeds[1:])]
-        views = [
-            self.augment.change(images, batch["modality"], view, seed)
-            for images, (seed, _) in zip(plain, seeds, strict=True)
-        ]
-        return batch | {"img": views, "view": view, "seed": [seed for _, seed in seeds]}
+        images, place = self._room(len(index))
+        torch.stack([plain[i] for i in index.tolist()], out=images[0])
+        images[1:] = images[0]
+        for each, (seed, _) in zip(images, seeds, strict=True):
+            self.augment.change(each, batch["modality"], view, seed)
+        return batch | {"img": place or images, "view": view, "seed": [seed for _, seed in seeds]}
+
+    def _room(self, number: int) -> tuple[Tensor, tuple[int, ...]]:
+        """Where so many images (k, V, 3, H, W) of the next batch go, and where in ``memory`` that is, if it is."""
+        worker = get_worker_info()
+        if worker is None or self.memory is None:
+            return torch.empty(self.k, number, 3, *self.size, dtype=torch.uint8), ()
+        place = worker.id, self.batches % IN_FLIGHT, number
+        self.batches += 1
+        return self._at(place), place
+
+    def found(self, images: Tensor | tuple[int, ...]) -> Tensor:
+        """The images (k, V, 3, H, W) of a batch; they change when the next two of its loading process are taken."""
+        return images if isinstance(images, Tensor) else self._at(images)
+
+    def _at(self, place: tuple[int, ...]) -> Tensor:
+        assert self.memory is not None
+        worker, turn, number = place
+        return self.memory[worker, turn, :, :number]
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -157,15 +189,26 @@ class BatchLoader(DataLoader[Any]):
     def __init__(self, dataset: BatchDataset, device: torch.device, **kwargs: Any) -> None:
         super().__init__(dataset, collate_fn=_as_it_is, **kwargs)
         self.device = device
+        if self.num_workers:
+            rows = (self.batch_size or 1) * (2 if dataset.augment.second else 1)
+            shape = self.num_workers, IN_FLIGHT, dataset.k, rows, 3, *dataset.size
+            try:
+                dataset.memory = torch.empty(shape, dtype=torch.uint8).share_memory_()
+            except RuntimeError as error:
+                raise InputError(
+                    f"no {math.prod(shape) >> 20} MiB of shared memory for {self.num_workers} loading processes: "
+                    "lower data.workers, or give more (docker run --shm-size)"
+                ) from error
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
         for batch in super().__iter__():
             view, seeds = batch.pop("view"), batch.pop("seed")
+            plain = self.dataset.found(batch["img"])
+            if self.device.type == "cuda":
+                plain = plain.pin_memory().to(self.device, non_blocking=True)
             images = [
-                self.dataset.augment.finish(
-                    part.to(self.device, non_blocking=True), batch["modality"], view, seed
-                )
-                for part, seed in zip(batch["img"], seeds, strict=True)
+                self.dataset.augment.finish(part, batch["modality"], view, seed)
+                for part, seed in zip(plain, seeds, strict=True)
             ]
             yield batch | {"img": images if len(images) > 1 else images[0]}
 

@@ -185,7 +185,7 @@ def read_image(path: str) -> Image.Image:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = "is missing" if isinstance(error, FileNotFoundError) else "is corrupt or truncated"
         raise InputError(
-            f"image {path} {reason}: restore it, or leave such images out with data.on_bad_image skip"
+            f"image {path} {reason}: restore or remove it (data.on_bad_image skip leaves such images out of a run)"
         ) from error
 
 

@@ -1,0 +1,117 @@
+"""What is wrong with a dataset is found, named and told by the exit status."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from torchreid_vi.data import DATASETS
+from torchreid_vi.data.checking import examine, overview
+from torchreid_vi.data.datasets import VIDataset
+from torchreid_vi.modality import Modality
+
+TOOL = Path(__file__).parents[2] / "tools" / "check_data.py"
+
+
+@pytest.mark.parametrize("name", ["sysu_mm01", "regdb", "llcm", "vi_synthetic"])
+def test_nothing_is_wrong_with_what_was_drawn(roots, name):
+    dataset, findings = examine(DATASETS[name], str(roots))
+    assert findings == []
+    parts = {part.name: part for part in overview(dataset)}
+    assert list(parts) == ["train", "query", "gallery"]
+    assert parts["train"].visible + parts["train"].infrared == len(dataset.train)
+    assert parts["train"].identities == dataset.num_train_pids
+    assert 0 in (parts["query"].visible, parts["query"].infrared)
+
+
+def test_unreadable_images_are_named(copy_of):
+    root = copy_of("sysu_mm01")
+    bad = sorted((root / "sysu_mm01" / "cam1").rglob("*.jpg"))[:2]
+    bad[0].write_bytes(b"")
+    bad[1].write_bytes(bad[1].read_bytes()[:300])
+    _, findings = examine(DATASETS["sysu_mm01"], str(root))
+    assert len(findings) == 1 and findings[0].what.startswith("2 images cannot be read")
+    assert sorted(findings[0].where) == sorted(map(str, bad))
+
+
+def test_images_of_both_halves_and_of_two_people_are_found(copy_of):
+    root = copy_of("sysu_mm01")
+    dataset, _ = examine(DATASETS["sysu_mm01"], str(root))
+    train, query = dataset.train[0][0], dataset.query[0]
+    other = next(item for item in dataset.query if item[1] != query[1])
+    visible = next(item for item in dataset.gallery if item[1] == query[1])
+    shutil.copy(train, visible[0])
+    shutil.copy(query[0], other[0])
+    _, findings = examine(DATASETS["sysu_mm01"], str(root))
+    both, people = findings
+    assert both.what.startswith("1 image is both in training and in testing")
+    assert both.where == [" = ".join(sorted([train, visible[0]]))]
+    assert people.what.startswith("1 image is under several identities")
+    assert people.where == [" = ".join(sorted([query[0], other[0]]))]
+
+
+def test_one_person_twice_on_one_side_is_no_finding(copy_of):
+    root = copy_of("sysu_mm01")
+    dataset, _ = examine(DATASETS["sysu_mm01"], str(root))
+    same = [item for item in dataset.train if item[1] == 0 and item[2] == dataset.train[0][2]]
+    shutil.copy(same[0][0], same[1][0])
+    assert examine(DATASETS["sysu_mm01"], str(root))[1] == []
+
+
+def test_images_of_the_other_modality_are_found(copy_of):
+    root = copy_of("sysu_mm01")
+    dataset, _ = examine(DATASETS["sysu_mm01"], str(root))
+    infrared = [item[0] for item in dataset.query[:2]]
+    visible = [item[0] for item in dataset.gallery[:1]]
+    colours = np.random.default_rng(0).integers(0, 255, (40, 16, 3), dtype=np.uint8)
+    for i, path in enumerate(infrared):
+        Image.fromarray(np.roll(colours, i, 0)).save(path)
+    Image.open(visible[0]).convert("L").save(visible[0])
+    _, (grey, coloured) = examine(DATASETS["sysu_mm01"], str(root))
+    assert grey.what.startswith("1 image is filed as visible and has no colour") and grey.where == visible
+    assert coloured.what.startswith("2 images are filed as infrared and have colours")
+    assert coloured.where == infrared
+
+
+def test_fewer_images_than_published_are_a_finding(copy_of):
+    root = copy_of("sysu_mm01")
+    (root / "sysu_mm01" / "synthetic.json").unlink()
+    _, findings = examine(DATASETS["sysu_mm01"], str(root))
+    assert [finding for finding in findings if "is not the complete SYSU-MM01" in finding.what]
+
+
+def call(*arguments):
+    return subprocess.run([sys.executable, TOOL, *map(str, arguments)], capture_output=True, text=True)
+
+
+def test_the_tool_tells_by_its_status(copy_of, tmp_path):
+    root = copy_of("regdb")
+    sheet = tmp_path / "people.png"
+    good = call("regdb", "--root", root, "--split", 2, "--sheet", sheet)
+    assert good.returncode == 0, good.stderr
+    assert "=> Nothing is wrong" in good.stdout and Image.open(sheet).width > 100
+    bad = sorted((root / "regdb" / "Thermal").rglob("*.*"))
+    for path in bad:
+        path.write_bytes(b"no image")
+    found = call("regdb", "--root", root)
+    assert found.returncode == 1 and f"{len(bad)} images cannot be read" in found.stdout
+    assert found.stdout.count(str(root / "regdb" / "Thermal")) == 3 and "more" in found.stdout
+    bad[0].unlink()
+    missing = call("regdb", "--root", root)
+    assert missing.returncode == 2 and missing.stderr.startswith("error: ")
+    assert len([line for line in missing.stderr.splitlines() if line]) == 1
+    assert "did you mean 'regdb'" in call("regdbs", "--root", root).stderr
+
+
+def test_footage_without_identities_is_checked_too(roots, tmp_path):
+    for name, folder in (("visible", "Visible"), ("infrared", "Thermal")):
+        shutil.copytree(roots / "regdb" / folder, tmp_path / name)
+    dataset, findings = examine(DATASETS["vi_folder"], str(tmp_path))
+    assert findings == [] and isinstance(dataset, VIDataset)
+    train = overview(dataset)[0]
+    assert train.identities == 0 and train.visible == train.infrared == len(dataset.train) // 2
+    assert {dataset.modality(item) for item in dataset.train} == set(Modality)

@@ -1,0 +1,59 @@
+"""Checks a dataset before days are spent on it: what is there, what is missing, what is wrong.
+
+python tools/check_data.py sysu_mm01 --root /data
+python tools/check_data.py vi_folder --root footage --sheet people.jpg
+
+The status is 0 when nothing is wrong, 1 when something is, and 2 when the dataset cannot be read at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def main() -> int:
+    """Runs the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("dataset", help="sysu_mm01, regdb, llcm, vi_folder, or another that is registered")
+    parser.add_argument("--root", default="reid-data", help="folder that holds the datasets' folders")
+    parser.add_argument("--split", type=int, default=1, help="which split, from 1, where there are several")
+    parser.add_argument("--sheet", type=Path, help="also draw some people there")
+    parser.add_argument("--all", action="store_true", help="name all files, not the first three")
+    args = parser.parse_args()
+    from torchreid_vi import InputError
+    from torchreid_vi.data import DATASETS
+    from torchreid_vi.data.checking import examine, overview
+    from torchreid_vi.data.contact_sheet import contact_sheet
+    from torchreid_vi.errors import unknown_name
+
+    try:
+        if args.dataset not in DATASETS:
+            raise unknown_name("dataset", args.dataset, DATASETS)
+        dataset, findings = examine(DATASETS[args.dataset], args.root, args.split - 1)
+        print(f"{dataset.root}\n{'part':<10}{'identities':>12}{'visible':>10}{'infrared':>10}")
+        for part in overview(dataset):
+            print(f"{part.name:<10}{part.identities or '–':>12}{part.visible:>10,}{part.infrared:>10,}")
+        for finding in findings:
+            print(f"=> {finding.what}")
+            shown = finding.where if args.all else finding.where[:3]
+            more = len(finding.where) - len(shown)
+            print(
+                "".join(f"   {path}\n" for path in shown) + (f"   and {more} more\n" if more else ""), end=""
+            )
+        if not findings:
+            print("=> Nothing is wrong")
+        if args.sheet:
+            contact_sheet(dataset).save(args.sheet, quality=85)
+            print(f"=> Written: {args.sheet}")
+    except (InputError, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""What is wrong with a dataset on disk: missing images, unreadable ones, duplicates, ones of the other modality."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from torchreid_vi.data.datasets.base import Item, VIDataset
+from torchreid_vi.modality import Modality
+
+#: Mean difference between an image's largest and smallest channel, of 255: a grey image, saved as JPEG, stays below
+#: the first, one taken in colour is above the second.
+GREY, COLOUR = 1.5, 6.0
+
+
+class Finding(NamedTuple):
+    """Something that is wrong.
+
+    Attributes:
+        what: in one sentence, with the remedy.
+        where: the files concerned, if it is about files.
+    """
+
+    what: str
+    where: list[str]
+
+
+class Part(NamedTuple):
+    """What a part of a dataset (``train``, ``query`` or ``gallery``) holds."""
+
+    name: str
+    identities: int
+    visible: int
+    infrared: int
+
+
+class _Look(NamedTuple):
+    """A digest of a file's bytes, and how much colour there is; nothing if it does not decode."""
+
+    digest: str
+    colour: float | None
+
+
+def examine(dataset_class: type[VIDataset], root: str, split_id: int = 0) -> tuple[VIDataset, list[Finding]]:
+    """Reads a dataset and every one of its images.
+
+    Args:
+        dataset_class: one of :data:`~torchreid_vi.data.DATASETS`.
+        root: the folder that holds the dataset's folder, or that folder itself.
+        split_id: which split, from 0, where a dataset has several.
+
+    Returns:
+        The dataset and what is wrong with it.
+
+    Raises:
+        InputError: when it is not there, or so incomplete that it cannot be read.
+    """
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        dataset = dataset_class(root=root, split_id=split_id, verbose=False)
+    findings = [Finding(str(each.message), []) for each in said]
+    items = {item[0]: item for part in _parts(dataset).values() for item in part}
+    looks = dict(zip(items, _look_at_all(items), strict=True))
+    findings += _unreadable(looks) + _duplicates(dataset, looks) + _contradictions(dataset, items, looks)
+    return dataset, findings
+
+
+def overview(dataset: VIDataset) -> list[Part]:
+    """What each part of a dataset holds."""
+    rows = []
+    for name, items in _parts(dataset).items():
+        number = {side: sum(dataset.modality(item) is side for item in items) for side in Modality}
+        people = len({item[1] for item in items}) if dataset.labelled else 0
+        rows.append(Part(name, people, number[Modality.VISIBLE], number[Modality.INFRARED]))
+    return rows
+
+
+def _parts(dataset: VIDataset) -> dict[str, list[Item]]:
+    return {name: getattr(dataset, name) for name in ("train", "query", "gallery")}
+
+
+def _look_at_all(paths: Iterable[str]) -> list[_Look]:
+    paths = list(paths)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside Python's lock
+        return list(tqdm(pool.map(_look, paths), "checking images", total=len(paths), unit="img"))
+
+
+def _look(path: str) -> _Look:
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except OSError:
+        return _Look("", None)
+    digest = hashlib.sha256(content).hexdigest()
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            pixels = np.asarray(image.convert("RGB"), np.int16)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return _Look(digest, None)
+    return _Look(digest, float((pixels.max(2) - pixels.min(2)).mean()))
+
+
+def _unreadable(looks: dict[str, _Look]) -> list[Finding]:
+    bad = [path for path, look in looks.items() if look.colour is None]
+    return _if_any(
+        bad, "{images} cannot be read: unpack the dataset again, or train with data.on_bad_image skip"
+    )
+
+
+def _duplicates(dataset: VIDataset, looks: dict[str, _Look]) -> list[Finding]:
+    """Files of the same bytes that make test images known from training, or one image two people's."""
+    held: dict[str, list[tuple[str, str, int]]] = defaultdict(list)
+    for part, items in _parts(dataset).items():
+        for path, pid, *_ in items:
+            if looks[path].colour is not None:
+                held[looks[path].digest].append((path, "train" if part == "train" else "test", pid))
+    across, between = [], []
+    for same in held.values():
+        paths = " = ".join(sorted({path for path, *_ in same}))
+        if len({side for _, side, _ in same}) > 1:
+            across.append(paths)
+        for side in ("train", "test"):
+            if len({pid for _, of, pid in same if of == side}) > 1:
+                between.append(paths)
+    return _if_any(
+        across, "{images} {are} both in training and in testing: figures will be too good"
+    ) + _if_any(between, "{images} {are} under several identities: all but one are wrong")
+
+
+def _contradictions(dataset: VIDataset, items: dict[str, Item], looks: dict[str, _Look]) -> list[Finding]:
+    grey, colour = [], []
+    for path, item in items.items():
+        found = looks[path].colour
+        if found is None:
+            continue
+        if dataset.modality(item) is Modality.VISIBLE and found < GREY:
+            grey.append(path)
+        if dataset.modality(item) is Modality.INFRARED and found > COLOUR:
+            colour.append(path)
+    return _if_any(
+        grey, "{images} {are} filed as visible and {have} no colour: check their camera"
+    ) + _if_any(colour, "{images} {are} filed as infrared and {have} colours: check their camera")
+
+
+def _if_any(paths: list[str], what: str) -> list[Finding]:
+    one = len(paths) == 1
+    words = {"images": f"{len(paths):,} image{'' if one else 's'}", "are": "is" if one else "are"}
+    return [Finding(what.format(**words, have="has" if one else "have"), paths)] if paths else []
