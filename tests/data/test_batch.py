@@ -163,7 +163,10 @@ def test_what_loading_processes_share_stays_while_they_run_ahead(roots, workers)
         seed_all(3)
         for batch in DataLoader.__iter__(loader):
             time.sleep(rest)  # the processes load what they may in the meantime
-            yield loader.dataset.found(batch["img"]).clone()
+            sent = batch["img"]
+            yield loader.dataset.found(
+                torch.from_numpy(sent) if isinstance(sent, np.ndarray) else sent
+            ).clone()
 
     options = {"transforms": NAMES, "augment": "batch", "k_tfm": 2, "batch_size_train": 4}
     alone = list(raw(manage(roots, **options).train_loader, 0))

@@ -217,6 +217,6 @@ class BatchLoader(DataLoader[Any]):
             yield batch | {"img": images if len(images) > 1 else images[0]}
 
 
-def _by_value(batch: dict[str, Any]) -> dict[str, Any]:
+def _by_value(batch: Any) -> dict[str, Any]:
     """A batch whose tensors are arrays: those go from process to process faster, where they are small."""
     return {key: value.numpy() if isinstance(value, Tensor) else value for key, value in batch.items()}
