@@ -21,7 +21,7 @@ LAYERS = [
     {"engine"},
     {"build"},
     {"runner", "extractor", "index"},
-    {"series", "report"},
+    {"series", "report", "gallery"},
     {"__init__"},
 ]
 

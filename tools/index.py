@@ -7,12 +7,9 @@ python tools/index.py search --index photos.index --modality infrared --query se
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 from pathlib import Path
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -45,15 +42,19 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def build(args: argparse.Namespace) -> None:
     """Embeds a gallery and writes its index."""
-    from torchreid_vi import FeatureExtractor, InputError
+    from torchreid_vi import FeatureExtractor
+    from torchreid_vi.gallery import images_under
     from torchreid_vi.index import EmbeddingIndex, check
 
-    paths = sorted(path for path in args.gallery.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise InputError(f"{args.gallery} holds no images ({', '.join(sorted(SUFFIXES))}): check --gallery")
+    paths = images_under(args.gallery)
     check(args.kind, len(paths), args.out)
-    features = FeatureExtractor(args.weights, args.settings)(paths, args.modality, progress=True)
-    items = [{"path": str(path.absolute())} for path in paths]
+    extractor = FeatureExtractor(args.weights, args.settings)
+    features, readable = extractor.files(paths, args.modality, progress=True)
+    if len(readable) < len(paths):
+        unreadable = [str(path) for i, path in enumerate(paths) if i not in set(readable)]
+        names = ", ".join(unreadable[:3]) + ("…" if len(unreadable) > 3 else "")
+        print(f"=> Left out {len(unreadable)} that cannot be read: {names}")
+    items = [{"path": str(paths[number].absolute())} for number in readable]
     index = EmbeddingIndex.build(
         features,
         items,
@@ -61,12 +62,12 @@ def build(args: argparse.Namespace) -> None:
         modality=args.modality,
         weights=str(Path(args.weights).absolute()),
         settings=str(Path(args.settings).absolute()) if args.settings else "",
-        weights_sha256=digest(Path(args.weights)),
+        weights_sha256=extractor.weights_sha256,
     )
     index.save(args.out)
     size = sum(file.stat().st_size for file in args.out.iterdir()) / 2**20
     print(
-        f"=> {len(paths)} images of {features.shape[1]} dimensions, {args.kind}, {size:.1f} MiB, recall@10 "
+        f"=> {len(items)} images of {features.shape[1]} dimensions, {args.kind}, {size:.1f} MiB, recall@10 "
         f"{100 * index.about['recall_at_10']:.1f}% of exact search for some of its own\n=> Written to {args.out}"
     )
 
@@ -86,7 +87,7 @@ def search(args: argparse.Namespace) -> None:
         )
     weights = Path(args.weights or about["weights"])
     extractor = FeatureExtractor(weights, args.settings or about["settings"])
-    if about["weights_sha256"] and digest(weights) != about["weights_sha256"]:
+    if about["weights_sha256"] and extractor.weights_sha256 != about["weights_sha256"]:
         raise InputError(f"{weights} are not the weights that {args.index} was built with: build it again")
     found = index.search(extractor(args.query, args.modality), args.top)
     if args.json:
@@ -98,15 +99,6 @@ def search(args: argparse.Namespace) -> None:
         print(query)
         for rank, (score, item) in enumerate(each, 1):
             print(f"{rank:4}  {score:6.3f}  {item['path']}")
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(2**20):
-            found.update(part)
-    return found.hexdigest()
 
 
 def main() -> int:

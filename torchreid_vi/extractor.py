@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +66,16 @@ class FeatureExtractor:
         normalise = tv.Normalize(cfg.data.norm_mean, cfg.data.norm_std)
         self.transform = tv.Compose([tv.Resize(self.size), tv.ToTensor(), normalise])
 
+    @cached_property
+    def weights_sha256(self) -> str:
+        """SHA-256 of the weights' file."""
+        return hashlib.sha256(self.weights.read_bytes()).hexdigest()
+
+    @property
+    def identity(self) -> str:
+        """Tells extractors apart whose features differ."""
+        return f"{self.weights_sha256} {self.transform} {self.flip}"
+
     def __call__(
         self, images: Sequence[ImageLike], modality: str | Modality = Modality.VISIBLE, progress: bool = False
     ) -> np.ndarray:
@@ -76,22 +89,38 @@ class FeatureExtractor:
         Raises:
             InputError: naming an image that cannot be used.
         """
-        side = _modality(modality)
-        parts = [
-            self._features(torch.stack(batch), side)
-            for batch in tqdm(
-                self._batches(images),
-                "extracting features",
-                total=-(-len(images) // self.batch_size),
-                disable=not progress,
-                unit="batch",
-            )
-        ]
-        return np.concatenate(parts) if parts else np.zeros((0, self._dimensions(side)), np.float32)
+        return self._all(map(_opened, images), len(images), _modality(modality), progress)
 
-    def _batches(self, images: Sequence[ImageLike]) -> Iterator[list[Tensor]]:
-        for start in range(0, len(images), self.batch_size):
-            yield [self.transform(_opened(image)) for image in images[start : start + self.batch_size]]
+    def files(
+        self, paths: Sequence[str | Path], modality: str | Modality = Modality.VISIBLE, progress: bool = False
+    ) -> tuple[np.ndarray, list[int]]:
+        """Features (M, D) of the images among some files that can be read, and which M of the files these are.
+
+        Args:
+            paths: files (N).
+            modality, progress: as for images.
+        """
+        readable: list[int] = []
+
+        def opened() -> Iterator[Image.Image]:
+            for number, path in enumerate(paths):
+                try:
+                    image = read_image(str(path))
+                except InputError:
+                    continue
+                readable.append(number)
+                yield image
+
+        return self._all(opened(), len(paths), _modality(modality), progress), readable
+
+    def _all(self, images: Iterator[Image.Image], number: int, side: Modality, progress: bool) -> np.ndarray:
+        """Features of images as they come, at most so many."""
+        parts = []
+        with tqdm(total=number, desc="extracting features", unit="img", disable=not progress) as bar:
+            while batch := [self.transform(image) for image in islice(images, self.batch_size)]:
+                parts.append(self._features(torch.stack(batch), side))
+                bar.update(len(batch))
+        return np.concatenate(parts) if parts else np.zeros((0, self._dimensions(side)), np.float32)
 
     @torch.inference_mode()
     def _features(self, images: Tensor, side: Modality) -> np.ndarray:

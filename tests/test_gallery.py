@@ -1,0 +1,145 @@
+"""A folder to search in: answers by the cosine, features kept and renewed, and the tool that does it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_series import TINY
+
+from torchreid_vi import FeatureExtractor, InputError, load_config, run
+from torchreid_vi.gallery import Gallery
+from torchreid_vi.report.ranked import NEUTRAL, RIGHT, WRONG, Shown, ranked_picture
+
+TOOL = Path(__file__).parents[1] / "tools" / "search.py"
+
+
+@pytest.fixture(scope="module")
+def weights(roots, tmp_path_factory):
+    """Of a run of one epoch."""
+    folder = tmp_path_factory.mktemp("run") / "run"
+    run(load_config(overrides=TINY | {"data.root": str(roots), "data.save_dir": str(folder)}))
+    return folder / "checkpoints" / "last.pth"
+
+
+@pytest.fixture
+def photos(copy_of):
+    return copy_of("vi_synthetic") / "vi_synthetic" / "cam1"
+
+
+class Counting(FeatureExtractor):
+    """Counts the files that are embedded."""
+
+    count = 0
+
+    def files(self, paths, *args, **kwargs):
+        self.count += len(paths)
+        return super().files(paths, *args, **kwargs)
+
+
+def test_the_most_similar_comes_first(weights, photos, roots):
+    extractor = FeatureExtractor(weights)
+    gallery = Gallery(photos, extractor, cache="")
+    queries = sorted((roots / "vi_synthetic" / "cam3").rglob("*.jpg"))[:3]
+    expected = extractor(queries, "infrared") @ extractor(gallery.paths).T
+    for row, found in zip(expected, gallery.search(queries, top=4), strict=True):
+        best = np.argsort(-row)[:4]
+        assert [answer.path for answer in found] == [gallery.paths[i] for i in best]
+        np.testing.assert_allclose([answer.similarity for answer in found], row[best], atol=1e-5)
+    assert gallery.search(gallery.paths[:1], "visible", 1)[0][0].path == gallery.paths[0]
+
+
+def test_only_what_changed_is_embedded_again(weights, photos, tmp_path):
+    extractor, cache = Counting(weights), tmp_path / "kept"
+    first = Gallery(photos, extractor, cache=cache)
+    number = len(first.paths)
+    assert extractor.count == number > 3
+    again = Gallery(photos, extractor, cache=cache)
+    assert extractor.count == number and np.array_equal(again.features, first.features)
+    changed, gone = first.paths[0], first.paths[1]
+    Image.open(first.paths[2]).rotate(180).save(changed)
+    gone.unlink()
+    (photos / "broken.jpg").write_bytes(b"no image")
+    third = Gallery(photos, extractor, cache=cache)
+    assert extractor.count == number + 2 and third.unreadable == [photos / "broken.jpg"]
+    assert gone not in third.paths and len(third.paths) == number - 1
+    where = third.paths.index(changed)
+    np.testing.assert_allclose(third.features[where], extractor([changed])[0], atol=1e-5)
+    Gallery(photos, extractor, "infrared", cache=cache)
+    assert extractor.count == 2 * number + 2
+    for store in cache.iterdir():
+        store.write_bytes(store.read_bytes()[:100])
+    assert np.array_equal(Gallery(photos, extractor, cache=cache).features, third.features)
+
+
+def test_other_weights_have_features_of_their_own(weights, photos, tmp_path):
+    one = Gallery(photos, FeatureExtractor(weights), cache=tmp_path)
+    other = FeatureExtractor(weights)
+    other.flip = True
+    assert not np.allclose(Gallery(photos, other, cache=tmp_path).features, one.features)
+    assert len(list(tmp_path.glob("*.npz"))) == 2
+
+
+def test_a_folder_without_pictures_is_one_sentence(weights, tmp_path):
+    extractor = FeatureExtractor(weights)
+    with pytest.raises(InputError, match=r"holds no images \(\.bmp"):
+        Gallery(tmp_path, extractor, cache="")
+    (tmp_path / "a.jpg").write_bytes(b"")
+    with pytest.raises(InputError, match="can be read"):
+        Gallery(tmp_path, extractor, cache="")
+
+
+def test_frames_tell_right_from_wrong():
+    image = Image.new("RGB", (30, 70), "blue")
+    picture = ranked_picture(
+        [(Shown(image), [Shown(image, "a", True), Shown(image, "b", False)]), (Shown(image), [])], (20, 50)
+    )
+    assert picture.size == (3 * 36 + 8, 2 * (50 + 8 + 16 + 8))
+    pixels = np.asarray(picture).reshape(-1, 3)
+    counts = [np.all(pixels == colour, axis=1).sum() for colour in (RIGHT, WRONG, NEUTRAL)]
+    frame = 28 * 58 - 20 * 50
+    assert counts[0] >= frame and counts[1] >= frame and 2 * frame <= counts[2] < 3 * frame
+    assert (pixels == (0, 0, 255)).all(1).sum() == 4 * 20 * 50
+
+
+def call(*arguments, cwd):
+    environment = os.environ | {"XDG_CACHE_HOME": str(cwd / "xdg")}
+    command = [sys.executable, TOOL, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment)
+
+
+def test_the_tool_prints_and_draws_what_it_found(weights, photos, roots, tmp_path):
+    query = next((roots / "vi_synthetic" / "cam3").rglob("*.jpg"))
+    (photos / "broken.png").write_bytes(b"")
+    common = ["--weights", weights, "--gallery", photos, "--query", query]
+    table = call(*common, "--top", 3, "--picture", "found.png", cwd=tmp_path)
+    assert table.returncode == 0, table.stderr
+    lines = table.stdout.splitlines()
+    assert lines[0].startswith(f"{query}: 3 of ") and len(lines) == 4
+    assert "Left out 1 that cannot be read" in table.stderr and "broken.png" in table.stderr
+    assert Image.open(tmp_path / "found.png").width == 4 * (72 + 8) + 8
+    assert len(list((tmp_path / "xdg" / "torchreid_vi").iterdir())) == 1
+    found = json.loads(call(*common, "--top", 3, "--json", cwd=tmp_path).stdout)
+    assert [each["path"] for each in found[0]["found"]] == [line.split()[-1] for line in lines[1:]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (["--top", 0], "--top is 0"),
+        (["--query", "nowhere.jpg"], "nowhere.jpg is missing"),
+        (["--gallery-modality", "visble"], "did you mean 'visible'"),
+        (["--picture", "nowhere/found.png"], "nowhere/found.png"),
+    ],
+)
+def test_mistakes_are_one_sentence(weights, photos, roots, tmp_path, changes, words):
+    query = next((roots / "vi_synthetic" / "cam3").rglob("*.jpg"))
+    result = call("--weights", weights, "--gallery", photos, "--query", query, *changes, cwd=tmp_path)
+    assert result.returncode == 2
+    said = result.stderr.replace("\r", "\n").splitlines()
+    assert words in next(line for line in said if line.startswith("error: "))
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,73 @@
+"""Finds a person of one picture among the pictures of a folder.
+
+python tools/search.py --weights log/mcja_synthetic/checkpoints/last.pth --query night.jpg --gallery photos/
+python tools/search.py --weights RUN/checkpoints/last.pth --query a.jpg b.jpg --gallery photos/ --picture found.png
+
+The folder is embedded when it is first searched; later only pictures that are new or have changed are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+
+def main() -> int:
+    """Runs the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--weights", required=True, help="a run's checkpoints/last.pth")
+    parser.add_argument(
+        "--settings", default="", help="the run's config.yaml, if it is not beside the weights"
+    )
+    parser.add_argument("--query", required=True, nargs="+", type=Path, help="pictures of a person each")
+    parser.add_argument("--gallery", required=True, type=Path, help="folder, searched with its folders")
+    parser.add_argument("--query-modality", default="infrared", help="visible or infrared")
+    parser.add_argument("--gallery-modality", default="visible", help="visible or infrared")
+    parser.add_argument("--top", type=int, default=10, help="how many pictures to show")
+    parser.add_argument("--picture", type=Path, help="also draw what was found there")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--cache", help="folder to keep features in; '' keeps none (default: ~/.cache)")
+    args = parser.parse_args()
+    from torchreid_vi import FeatureExtractor, InputError
+    from torchreid_vi.data.datasets.base import read_image
+    from torchreid_vi.gallery import Gallery
+    from torchreid_vi.report.ranked import Shown, ranked_picture
+
+    try:
+        if args.top < 1:
+            raise InputError(f"--top is {args.top}: it must be at least 1")
+        pictures = [read_image(str(path)) for path in args.query]
+        extractor = FeatureExtractor(args.weights, args.settings)
+        gallery = Gallery(args.gallery, extractor, args.gallery_modality, args.cache, progress=True)
+        if gallery.unreadable:
+            names = ", ".join(map(str, gallery.unreadable[:3])) + ("…" if len(gallery.unreadable) > 3 else "")
+            print(f"=> Left out {len(gallery.unreadable)} that cannot be read: {names}", file=sys.stderr)
+        answers = gallery.search(pictures, args.query_modality, args.top)
+        if args.json:
+            found = [[{"path": str(path), "similarity": score} for path, score in each] for each in answers]
+            pairs = zip(map(str, args.query), found, strict=True)
+            print(json.dumps([{"query": query, "found": each} for query, each in pairs], indent=1))
+        else:
+            for query, each in zip(args.query, answers, strict=True):
+                print(f"{query}: {len(each)} of {len(gallery.paths)}")
+                for rank, (path, score) in enumerate(each, 1):
+                    print(f"{rank:4}  {score:6.3f}  {path}")
+        if args.picture:
+            rows = [
+                (Shown(picture, "query"), [Shown(read_image(str(path)), f"{s:.2f}") for path, s in each])
+                for picture, each in zip(pictures, answers, strict=True)
+            ]
+            ranked_picture(rows).save(args.picture)
+            print(f"=> Written: {args.picture}", file=sys.stderr)
+    except (InputError, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""A folder of images to search in: embedded once, and again only what has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from zipfile import BadZipFile
+
+import numpy as np
+
+from torchreid_vi.errors import InputError
+from torchreid_vi.extractor import FeatureExtractor, ImageLike
+from torchreid_vi.modality import Modality
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
+
+
+class Found(NamedTuple):
+    """An answer.
+
+    Attributes:
+        path: of the image.
+        similarity: the cosine of its feature and the query's, from −1 to 1.
+    """
+
+    path: Path
+    similarity: float
+
+
+def images_under(folder: str | Path) -> list[Path]:
+    """The image files in a folder and its folders, by name.
+
+    Raises:
+        InputError: when there are none.
+    """
+    folder = Path(folder).expanduser()
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not paths:
+        raise InputError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}): name another folder")
+    return paths
+
+
+class Gallery:
+    """The images of a folder with their features.
+
+    Features are kept in a file for each folder, weights and modality; an image of another size or time than the
+    kept one is embedded again. Images that cannot be read are left out.
+
+    Args:
+        folder: of the images.
+        extractor: embeds them.
+        modality: of the images, ``visible`` or ``infrared``.
+        cache: folder of the files with features; under the user's cache when left out, none when empty.
+        progress: show a bar.
+
+    Attributes:
+        paths: of the images (N).
+        features: (N, D).
+        unreadable: files that were left out.
+
+    Raises:
+        InputError: when there is no image that can be read.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        extractor: FeatureExtractor,
+        modality: str = "visible",
+        cache: str | Path | None = None,
+        progress: bool = False,
+    ) -> None:
+        self.extractor = extractor
+        paths = images_under(folder)
+        root = os.path.abspath(Path(folder).expanduser())
+        name = hashlib.sha256(f"{root}\0{extractor.identity}\0{modality}".encode()).hexdigest()[:24]
+        store = (_default_cache() if cache is None else Path(cache).expanduser()) / f"{name}.npz"
+        kept = _read(store) if cache != "" else {}
+        marks = [_mark(path) for path in paths]
+        fresh = [i for i, mark in enumerate(marks) if mark not in kept]
+        new, readable = extractor.files([paths[i] for i in fresh], modality, progress)
+        found = {marks[fresh[number]]: feature for number, feature in zip(readable, new, strict=True)}
+        held = kept | found
+        chosen = [i for i, mark in enumerate(marks) if mark in held]
+        self.unreadable = [paths[i] for i in fresh if marks[i] not in found]
+        if not chosen:
+            raise InputError(f"no image in {folder} can be read: name another folder")
+        self.paths = [paths[i] for i in chosen]
+        self.features = np.stack([held[marks[i]] for i in chosen])
+        if cache != "" and (found or len(kept) != len(chosen)):
+            _write(store, [marks[i] for i in chosen], self.features)
+
+    def search(
+        self, queries: Sequence[ImageLike], modality: str | Modality = "infrared", top: int = 10
+    ) -> list[list[Found]]:
+        """For each query at most ``top`` images, the most similar first.
+
+        Args:
+            queries: images, as for :class:`~torchreid_vi.FeatureExtractor`.
+            modality: of the queries.
+            top: how many images.
+        """
+        similarity = self.extractor(queries, modality) @ self.features.T
+        order = np.argsort(-similarity, axis=1, kind="stable")[:, :top]
+        return [
+            [Found(self.paths[i], float(row[i])) for i in best]
+            for row, best in zip(similarity, order, strict=True)
+        ]
+
+
+def _default_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "torchreid_vi"
+
+
+def _mark(path: Path) -> str:
+    found = path.stat()
+    return f"{path.absolute()}\0{found.st_size}\0{found.st_mtime_ns}"
+
+
+def _read(store: Path) -> dict[str, np.ndarray]:
+    """What is kept, by the marks of the images; nothing where there is no such file, or a damaged one."""
+    try:
+        with np.load(store, allow_pickle=False) as content:
+            return dict(zip(content["marks"].tolist(), content["features"], strict=True))
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        return {}
+
+
+def _write(store: Path, marks: list[str], features: np.ndarray) -> None:
+    partial: Any = store.with_suffix(f".{os.getpid()}.partial")
+    try:
+        store.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            np.savez(file, marks=np.array(marks), features=features)
+        partial.replace(store)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        print(
+            f"=> Features cannot be kept in {store.parent} ({error.strerror}): they are extracted every time"
+        )
