@@ -36,6 +36,8 @@ setup(
         "report": ["matplotlib>=3.9"],
         # For tools/index.py.
         "search": ["faiss-cpu>=1.9"],
+        # For tools/export.py.
+        "export": ["onnx>=1.17", "onnxscript>=0.4", "onnxruntime>=1.20"],
         # lightly is for tools/mmgl_study.py: its rival SimCLR.
         "test": [
             "pytest>=8",
@@ -48,6 +50,9 @@ setup(
             "lightly>=1.5",
             "matplotlib>=3.9",
             "faiss-cpu>=1.9",
+            "onnx>=1.17",
+            "onnxscript>=0.4",
+            "onnxruntime>=1.20",
         ],
     },
 )

@@ -21,7 +21,7 @@ LAYERS = [
     {"engine"},
     {"build"},
     {"runner", "extractor", "index"},
-    {"series", "report", "gallery"},
+    {"series", "report", "gallery", "export"},
     {"__init__"},
 ]
 

@@ -64,7 +64,7 @@ def test_its_commands_run_as_written(checkout, roots, page):
             cwd=checkout,
             capture_output=True,
             text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            env=os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(checkout / "cache")},
         )
         assert result.returncode == 0, f"{command}\n{result.stderr[-2000:]}"
 
@@ -82,6 +82,7 @@ def test_its_python_runs_as_written(checkout, roots, monkeypatch, capsys):
     first = tools("README.md")[0].split()
     subprocess.run([sys.executable, *first[1:], *SMALL], cwd=checkout, capture_output=True, check=True)
     monkeypatch.chdir(checkout)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(checkout / "cache"))
     tables = [(table, dict(table)) for table in (ENGINES, LOSSES, host.MODELS, host.IMAGE_DATASETS)]
     try:
         for block in blocks("python"):

@@ -110,12 +110,19 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor, modality: Tensor | None = None) -> Tensor:
         """Feature maps (B, C, H′, W′) of images (B, 3, H, W); two streams need their modality (B,)."""
-        if len(self.stems):
+        if len(self.stems) == 1:
+            images = self.stems[0](images)
+        elif len(self.stems):
             if modality is None:
                 raise ValueError("a two-stream model needs the modality of each image")
             images = self._stem(images, modality)
         maps = cast(Callable[[Tensor], Tensor], _maps(self.trunk))
         return maps(images)
+
+    def keep_stem(self, modality: Modality) -> None:
+        """Of two streams keeps that of one modality, whose images alone it then takes, without being told so."""
+        if len(self.stems):
+            self.stems = nn.ModuleList([self.stems[modality]])
 
     def _stem(self, images: Tensor, modality: Tensor) -> Tensor:
         rows = [(modality == kind).nonzero()[:, 0] for kind in Modality]

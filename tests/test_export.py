@@ -1,0 +1,97 @@
+"""Exported models compute what they come from, on both modalities and in batches of any size."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+from test_series import TINY
+
+from torchreid_vi import FeatureExtractor, InputError, load_config, run
+from torchreid_vi.export import FORMATS, export
+
+TOOL = Path(__file__).parents[1] / "tools" / "export.py"
+
+
+@pytest.fixture(scope="module")
+def trained(roots, tmp_path_factory):
+    """Extractors of runs of one epoch, by their settings."""
+    known = {}
+
+    def make(**changes):
+        name = str(sorted(changes.items()))
+        if name not in known:
+            folder = tmp_path_factory.mktemp("runs") / "run"
+            settings = TINY | {"data.root": str(roots), "data.save_dir": str(folder)}
+            run(load_config(overrides=settings | {k.replace("__", "."): v for k, v in changes.items()}))
+            known[name] = FeatureExtractor(folder / "checkpoints" / "last.pth", device="cpu")
+        return known[name]
+
+    return make
+
+
+def features(path, images):
+    """What an exported file computes, and what it says of itself."""
+    if path.suffix == ".onnx":
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        return session.run(None, {"images": images})[0], session.get_modelmeta().custom_metadata_map
+    content = {"about.json": ""}
+    program = torch.export.load(path, extra_files=content)
+    found = program.module()(torch.from_numpy(images)).detach().numpy()
+    return found, json.loads(content["about.json"])
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"model__streams": 2, "test__flip": True}, {"loss__name": "ddag"}, {"loss__name": "softmax"}],
+    ids=str,
+)
+def test_files_compute_the_features_of_real_images(trained, roots, tmp_path, changes, format):
+    extractor = trained(**changes)
+    done = export(extractor, tmp_path / "out", format)
+    names = ["visible", "infrared"] if "model__streams" in changes else ["model"]
+    assert [each.path.stem for each in done] == names
+    assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == sorted(names)
+    for side, folder in (("visible", "Visible"), ("infrared", "Thermal")):
+        paths = sorted((roots / "regdb" / folder).rglob("*.*"))[:3]
+        path = done[names.index(side) if len(names) == 2 else 0].path
+        _, about = features(path, np.zeros((1, 3, *extractor.size), np.float32))
+        mean, std = (np.array(json.loads(about[key]), np.float32)[:, None, None] for key in ("mean", "std"))
+        height, width = extractor.size
+        pixels = [np.array(Image.open(path).convert("RGB").resize((width, height), 2)) for path in paths]
+        images = [(each.transpose(2, 0, 1) / np.float32(255) - mean) / std for each in pixels]
+        found, about = features(path, np.stack(images).astype(np.float32))
+        np.testing.assert_allclose(found, extractor(paths, side), atol=1e-4)
+        assert about["modality"] == (side if len(names) == 2 else "visible or infrared")
+        assert about["weights_sha256"] == extractor.weights_sha256
+        assert f"{height} × {width}" in about["preprocessing"]
+    if len(names) == 2:
+        one, other = (features(each.path, np.stack(images).astype(np.float32))[0] for each in done)
+        assert not np.allclose(one, other, atol=1e-4)
+
+
+def test_what_differs_is_not_written(trained, tmp_path, monkeypatch):
+    write, suffix = FORMATS["torch"]
+    monkeypatch.setitem(FORMATS, "torch", (lambda *of: lambda images: write(*of)(images) + 2e-4, suffix))
+    with pytest.raises(InputError, match=r"differs from PyTorch by 0\.0002: it was not written"):
+        export(trained(), tmp_path, "torch")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_tool_says_what_it_wrote_and_what_is_wrong(trained, tmp_path):
+    def call(*arguments):
+        command = [sys.executable, TOOL, "--weights", trained().weights, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+
+    done = call("--out", "out", "--format", "torch")
+    assert done.returncode == 0, done.stderr
+    assert "=> Written: out/model.pt2" in done.stdout and (tmp_path / "out" / "model.pt2").is_file()
+    again = call("--out", "out", "--format", "torch")
+    assert again.returncode == 2 and again.stderr.startswith("error: out/model.pt2 is there")
+    assert "did you mean 'onnx'" in call("--out", "out", "--format", "onxx").stderr
