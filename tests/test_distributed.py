@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import nn
 
-from torchreid_vi import InputError, build, distributed, load_config
+from torchreid_vi import InputError, build, distributed, load_config, run, series
 from torchreid_vi.engine import seed_everything
 from torchreid_vi.models.ddag import GraphAttentionLayer
 
@@ -55,6 +55,7 @@ REFUSED = {
     "without torchrun": {"loss.name": "softmax"},
     "train.fixbase_epoch is for one process": {"train.fixbase_epoch": 1},
     "train.sync_bn is for GPUs": {"train.sync_bn": True},
+    "model.streams 2 needs both modalities": {"model.streams": 2, "sampler.train_sampler": "RandomSampler"},
     "sampler.train_sampler to CrossModalitySampler": {"sampler.train_sampler": "RandomSampler"}
     | {"data.second_view": ["random_flip"]},
 }
@@ -93,6 +94,18 @@ def refusal(root, changes):
     return ""
 
 
+def blind(root):
+    """What an engine is told that calls the model past what averages its gradients."""
+    engine = engine_of(root, CASES["all losses"])
+    batch = next(iter(engine.train_loader))
+    logits = engine.model(batch["img"].double(), batch["modality"]).logits
+    try:
+        engine.step({name: logits.mean() for name in engine.losses})
+    except InputError as error:
+        return str(error)
+    return ""
+
+
 def features(root, weights=None):
     """All features, those of one channel, and the weights: the given ones, or those after one step."""
     engine = engine_of(root, CASES["all losses"])
@@ -117,6 +130,7 @@ def work(rank, root, out, port):
             "gradients": {name: gradients(root, changes) for name, changes in CASES.items()},
             "refused": {words: refusal(root, changes) for words, changes in REFUSED.items()},
             "features": features(root),
+            "blind": blind(root),
             "first": distributed.from_first(lambda: f"made by {rank}"),
             "collected": distributed.collect(torch.tensor([[rank], [2 + rank]]), 3),
         }
@@ -180,6 +194,19 @@ def test_features_are_those_of_one_process(roots, two):
 def test_what_several_processes_cannot_do_is_one_sentence(two, words):
     for found in two:
         assert words in found["refused"][words]
+
+
+def test_an_engine_that_would_not_average_is_stopped(two):
+    assert all("self.network, which averages" in found["blind"] for found in two)
+
+
+def test_processes_that_do_not_know_each_other_are_stopped(roots, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    cfg = load_config(overrides={"data.root": str(roots), "data.save_dir": str(tmp_path / "run")} | SMALL)
+    for start in (run, series.complete):
+        with pytest.raises(InputError, match=r"within torchreid_vi\.distributed\.connected\(\)"):
+            start(cfg)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_first_process_decides_and_goes_first(two):

@@ -32,8 +32,19 @@ _leaving = Lock()
 
 
 def size() -> int:
-    """The number of processes."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    """The number of processes.
+
+    Raises:
+        InputError: when ``torchrun`` has started several and they are not :func:`connected`.
+    """
+    if dist.is_initialized():
+        return dist.get_world_size()
+    if started := _started() - 1:
+        raise InputError(
+            f"torchrun has started {started + 1} processes that do not know each other: start tools/train.py with "
+            "it, or train within torchreid_vi.distributed.connected()"
+        )
+    return 1
 
 
 def rank() -> int:
@@ -50,7 +61,7 @@ def connected() -> Iterator[None]:
     Raises:
         InputError: when there are fewer GPUs than processes, or one of the processes has died.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if _started() == 1:
         yield
         return
     gpus = torch.cuda.device_count()
@@ -72,7 +83,8 @@ def connected() -> Iterator[None]:
         except RuntimeError as error:
             if not isinstance(error, dist.DistError) and "gloo" not in str(error):
                 raise
-            _leave()
+            _leave(str(error))
+    _meet()
     dist.destroy_process_group()
 
 
@@ -99,8 +111,9 @@ def first_here_first() -> Iterator[None]:
 
 def from_first(make: Callable[[], T]) -> T:
     """What ``make``, called in the first process alone, returns there; the other processes wait for it."""
+    several = size() > 1
     box: list[Any] = [None if rank() else make()]
-    if size() > 1:
+    if several:
         dist.broadcast_object_list(box, device=torch.device("cpu"))
     found: T = box[0]
     return found
@@ -165,6 +178,10 @@ def _all(tensor: Tensor) -> list[Tensor]:
     return found
 
 
+def _started() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def _local_rank() -> int:
     return int(os.environ["LOCAL_RANK"])
 
@@ -186,13 +203,13 @@ def _watch_for_sigterm() -> None:
     def leave_at_sigterm() -> None:
         while os.read(readable, 1) != bytes([signal.SIGTERM]):
             pass
-        _leave()
+        _leave("")
 
     Thread(target=leave_at_sigterm, daemon=True).start()
 
 
-def _leave() -> None:
-    """Ends this process because another one has ended: before there is a run without a word, that one has it."""
+def _leave(reason: str) -> None:
+    """Ends this process, most often because another one has ended: that one says why before there is a run."""
     _leaving.acquire()  # for good: it is said once
     if _checkpoint:
         remedy = (
@@ -201,4 +218,6 @@ def _leave() -> None:
             else "it has no checkpoint yet, start it again"
         )
         print(f"\nerror: a process of this run has ended: {remedy}", file=sys.stderr, flush=True)
+    if reason:
+        print(f"process {rank()}: {' '.join(reason.split())[:300]}", file=sys.stderr, flush=True)
     os._exit(2)

@@ -63,6 +63,7 @@ class FeatureExtractor:
         self.model: nn.Module = model.to(self.device).eval()
         self.batch_size, self.flip = batch_size, cfg.test.flip
         self.size = cfg.data.height, cfg.data.width
+        self._model = f"{cfg.loss.name} {sorted(cfg.model.items())}"
         normalise = tv.Normalize(cfg.data.norm_mean, cfg.data.norm_std)
         self.transform = tv.Compose([tv.Resize(self.size), tv.ToTensor(), normalise])
 
@@ -74,7 +75,7 @@ class FeatureExtractor:
     @property
     def identity(self) -> str:
         """Tells extractors apart whose features differ."""
-        return f"{self.weights_sha256} {self.transform} {self.flip}"
+        return f"{self.weights_sha256} {self.transform} {self.flip} {self._model}"
 
     def __call__(
         self, images: Sequence[ImageLike], modality: str | Modality = Modality.VISIBLE, progress: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Sequence
@@ -137,7 +138,8 @@ def _write(store: Path, marks: list[str], features: np.ndarray) -> None:
             np.savez(file, marks=np.array(marks), features=features)
         partial.replace(store)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
         print(
             f"=> Features cannot be kept in {store.parent} ({error.strerror}): they are extracted every time"
         )

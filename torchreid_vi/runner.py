@@ -29,6 +29,8 @@ _PACKAGES = ("torchreid_vi", "torch", "torchvision", "torchreid", "numpy", "pill
 def run(cfg: CfgNode) -> list[Result] | list[PretextResult]:
     """Trains and evaluates, or only evaluates, as the settings say; returns the final results.
 
+    Within :func:`torchreid_vi.distributed.connected` all processes call it, and the first has the results.
+
     The run folder is made once everything has been built, so a mistake in the settings or the data
     leaves nothing behind. It holds ``config.yaml``, ``environment.json``, ``train.log``, TensorBoard
     events, ``checkpoints/last.pth``, ``results.json`` and, from pre-training, ``backbone.pth``.
@@ -79,7 +81,9 @@ def run(cfg: CfgNode) -> list[Result] | list[PretextResult]:
             print(f"=> Run folder: {folder}")
             print(_describe(cfg, model, engine))
             engine.run(**(config.run_kwargs(cfg) | {"save_dir": str(own)}))
-        if engine.results and not distributed.rank():
+        if distributed.rank():
+            return []
+        if engine.results:
             engine.write_results(folder / "results.json", source)
         print(f"=> Written to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     return engine.results

@@ -19,8 +19,6 @@ from torchreid_vi.data.transforms import TRANSFORMS, Settings, check_names
 from torchreid_vi.errors import InputError
 from torchreid_vi.modality import Modality
 
-IN_FLIGHT = 3  # batches of a loading process: two are under way, PyTorch's prefetch_factor, and one is used
-
 
 class _Step(NamedTuple):
     """A transform with the modalities and the view that it is for."""
@@ -154,7 +152,7 @@ class BatchDataset(Dataset[Any]):
         worker = get_worker_info()
         if worker is None or self.memory is None:
             return torch.empty(self.k, number, 3, *self.size, dtype=torch.uint8), ()
-        place = worker.id, self.batches % IN_FLIGHT, number
+        place = worker.id, self.batches % self.memory.shape[1], number
         self.batches += 1
         return self._at(place), place
 
@@ -191,7 +189,8 @@ class BatchLoader(DataLoader[Any]):
         self.device = device
         if self.num_workers:
             rows = (self.batch_size or 1) * (2 if dataset.augment.second else 1)
-            shape = self.num_workers, IN_FLIGHT, dataset.k, rows, 3, *dataset.size
+            in_flight = (self.prefetch_factor or 0) + 1  # of each process: under way, and in use
+            shape = self.num_workers, in_flight, dataset.k, rows, 3, *dataset.size
             try:
                 dataset.memory = torch.empty(shape, dtype=torch.uint8).share_memory_()
             except RuntimeError as error:

@@ -92,7 +92,11 @@ def open_cache(folder: Path, name: str, paths: Iterable[str], height: int, width
     except OSError as error:
         print(f"=> No image cache in {folder} ({error.strerror}): images are decoded in every epoch")
         return None
-    return ImageCache(file, paths, height, width)
+    cache = ImageCache(file, paths, height, width)
+    assert len(cache.pixels) == len(
+        paths
+    )  # mapped: it stays with this process if another one removes the file
+    return cache
 
 
 def _fingerprint(paths: Sequence[str]) -> str:

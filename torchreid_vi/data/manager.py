@@ -147,7 +147,10 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         if cache:
             folder = Path(str(kwargs.get("root", ""))).expanduser() / cache
             for each in (dataset, *(loader.dataset for loader in loaders)):
-                _cache(each, folder, height, width)
+                training = (
+                    [*sources[1:], *["all"] * bool(kwargs.get("combineall"))] if each is dataset else []
+                )
+                _cache(each, folder, height, width, training)
         keep = _chosen_modalities(modalities)
         dataset.set_train(_renumbered([item for item in dataset.train if dataset.modality(item) in keep]))
         self.val_loader = self._hold_out(dataset, validation, identities) if validation else None
@@ -272,10 +275,10 @@ def _renumbered(items: list[Item]) -> list[Item]:
     return [(path, label[pid], camid, dsetid) for path, pid, camid, dsetid in items]
 
 
-def _cache(dataset: Any, folder: Path, height: int, width: int) -> None:
-    """Makes one of our datasets take its images from a cache."""
+def _cache(dataset: Any, folder: Path, height: int, width: int, more: Sequence[str]) -> None:
+    """Makes one of our datasets take its images from a cache; ``more`` says what it holds beside its own part."""
     if isinstance(dataset, VIDataset) and dataset.data:
-        name = f"{dataset.root.name}-{dataset.mode}-{dataset.split_id}"
+        name = "-".join([dataset.root.name, *more, dataset.mode, str(dataset.split_id)])
         opened = open_cache(folder, name, (item[0] for item in dataset.data), height, width)
         dataset.image = opened or read_image
 

@@ -98,6 +98,8 @@ class EvaluationMixin:
     ) -> tuple[float, float]:
         dataset = query_loader.dataset
         if not isinstance(dataset, VIDataset):  # one of torchreid's own, under torchreid's own protocol
+            if distributed.rank():
+                return 0.0, 0.0
             largest = min(50, len(gallery_loader.dataset))  # torchreid computes no more
             kwargs["ranks"] = [k for k in kwargs.get("ranks", RANKS) if k <= largest]
             return super()._evaluate(  # type: ignore[misc]

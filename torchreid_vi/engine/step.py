@@ -83,6 +83,8 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
         if compile:
             model.compile()
         self.network = DistributedDataParallel(model) if distributed.size() > 1 else model
+        self._called = False  # whether the network has computed what the next step is about
+        self.network.register_forward_hook(lambda *_: setattr(self, "_called", True))
         self.device = torch.device("cuda" if self.use_gpu else "cpu")
         self.dtype = _dtype(precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
@@ -101,6 +103,12 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
         Returns:
             What to log: the sum as ``loss``, and each of them.
         """
+        if distributed.size() > 1 and not self._called:
+            raise InputError(
+                f"{type(self).__name__} calls self.model in training and not self.network, which averages over "
+                "processes: start it without torchrun"
+            )
+        self._called = False
         total = torch.stack([values[name] * weight for name, (_, weight) in self.losses.items()]).sum()
         self.optimizer.zero_grad()
         self.scaler.scale(total).backward()

@@ -1,9 +1,10 @@
-"""Reports on finished runs: methods side by side, as tables and as one page."""
+"""Reports on finished runs: one on a page, and methods side by side."""
 
 from torchreid_vi.report.bootstrap import Difference, paired_bootstrap
 from torchreid_vi.report.collect import Method, collect
 from torchreid_vi.report.comparison import write_comparison
 from torchreid_vi.report.published import PUBLISHED, Published, published
+from torchreid_vi.report.run_page import write_report
 
 __all__ = [
     "PUBLISHED",
@@ -14,4 +15,5 @@ __all__ = [
     "paired_bootstrap",
     "published",
     "write_comparison",
+    "write_report",
 ]

@@ -15,7 +15,7 @@ import numpy as np
 from torchreid_vi import config
 from torchreid_vi.errors import InputError
 
-_OF_A_SERIES = re.compile(r"(trial\d+)?-?(seed\d+)?")
+OF_A_SERIES = re.compile(r"(trial\d+)?-?(seed\d+)?")
 
 
 @dataclass
@@ -113,7 +113,7 @@ def collect(folders: Iterable[Path]) -> list[Method]:
         settings = config.comparable(config.load_config(str(folder / "config.yaml")))
         for key in ("train.seed", "data.split_id"):
             settings.pop(key)
-        called = (folder.parent if _OF_A_SERIES.fullmatch(folder.name) else folder).name
+        called = (folder.parent if OF_A_SERIES.fullmatch(folder.name) else folder).name
         called = re.sub(r"-[0-9a-f]{8}$", "", called)  # the mark of its settings
         method = methods.setdefault(json.dumps(settings, sort_keys=True), Method(called))
         method.folders.append(folder)

@@ -1,0 +1,193 @@
+"""The report of a run: everything is on it, what it says is so, and a browser shows it without complaint."""
+
+import html.parser
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_series import TINY
+
+from torchreid_vi import InputError, load_config, run
+from torchreid_vi.evaluation import Ranking
+from torchreid_vi.report import write_report
+from torchreid_vi.report.finished import FinishedRun
+from torchreid_vi.report.run_pictures import batch, confusions, galleries
+from torchreid_vi.report.run_plots import best_and_worst
+
+TOOL = Path(__file__).parents[2] / "tools" / "report.py"
+MMGL = {
+    "loss.name": "mmgl",
+    "loss.terms": ["permutation", "part_cycle"],
+    "loss.weights": [1.0, 0.02],
+    "sampler.train_sampler": "ModalityPairSampler",
+    "data.validation": 0.2,
+    "data.height": 48,
+    "mmgl.stripes": 3,
+    "model.last_stride": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def finished(roots, tmp_path_factory):
+    """Folders of runs of one epoch, by their settings."""
+    known = {}
+
+    def make(**changes):
+        name = json.dumps(changes, sort_keys=True)
+        if name not in known:
+            known[name] = tmp_path_factory.mktemp("runs") / "run"
+            settings = {"data.root": str(roots), "data.save_dir": str(known[name])}
+            run(load_config(overrides=TINY | settings | changes))
+        return known[name]
+
+    return make
+
+
+class Page(html.parser.HTMLParser):
+    """Collects headings, images and what is open."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.headings, self.images, self.open, self.where = [], [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        if tag == "img":
+            self.images.append(dict(attributes))
+        elif tag not in ("meta", "br"):
+            self.open.append(tag)
+        self.where = tag
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.where in ("h1", "h2", "h3") and data.strip():
+            self.headings.append(data.strip())
+
+
+RETRIEVAL = ["Retrieval", "Distances", "Map of features", "Ranked galleries", "Best queries", "Worst queries"]
+INPUT = ["What the network was shown", "One image, augmented again and again", "A batch"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sections"),
+    [
+        ({"model.streams": 2, "test.flip": True}, [*RETRIEVAL, "Who is taken for whom", "Activations"]),
+        ({"loss.name": "softmax"}, [*RETRIEVAL, "Who is taken for whom"]),
+        ({"data.augment": "batch", "data.second_view": ["random_flip"]}, [*RETRIEVAL, "Activations"]),
+        (MMGL, []),
+    ],
+    ids=["two streams", "torchreid's", "batches", "mmgl"],
+)
+def test_everything_is_on_the_page_and_nothing_outside_of_it(finished, changes, sections):
+    folder = finished(**changes)
+    path = write_report(folder)
+    assert path == folder / "report.html" and not list(folder.glob(".*partial*"))
+    text = path.read_text()
+    page = Page(text)
+    assert page.open == [] and page.headings[0] == "run"
+    assert set(sections) | {"Run", "Training", *INPUT} <= set(page.headings)
+    assert ("Retrieval" in page.headings) == bool(sections)
+    assert len(page.images) >= 2 and all(image["alt"] for image in page.images)
+    assert all(image["src"].startswith("data:image/jpeg;base64,") for image in page.images)
+    outside = re.findall(r'(?:src|href|url)\s*[=(]\s*["\']?((?!data:|#)[^"\')\s>]+)', text)
+    assert outside == []
+    assert "train.max_epoch" in text and "torch " in text
+    results = json.loads((folder / "results.json").read_text())["results"]
+    for result in results:
+        mean = f"{result['mean']['mAP']:.2f}" if sections else f"{next(iter(result['pretext'].values())):.2f}"
+        assert mean in text
+
+
+def test_best_and_worst_queries_are_of_different_people():
+    ranking = Ranking(np.arange(6), np.ones(6), np.array([0.1, 0.9, 0.8, 0.5, 0.2, 0.7]), np.ones(6))
+    pids = np.array([4, 5, 5, 6, 4, 7])
+    best, worst = best_and_worst(ranking, pids, 3)
+    assert best.tolist() == [1, 5, 3] and worst.tolist() == [0, 3, 5]
+
+
+def test_galleries_and_confusions_are_those_of_a_plain_loop(finished):
+    folder = finished(**{"model.streams": 2, "test.flip": True})
+    opened = FinishedRun(folder)
+    ranked, pids = opened.ranked, opened.test_set.pids
+    counts, hits = Counter(), 0
+    for row, query in enumerate(ranked.trial.query):
+        distances = [1 - opened.features[query] @ opened.features[image] for image in ranked.trial.gallery]
+        nearest = ranked.trial.gallery[int(np.argmin(distances))]
+        assert ranked.trial.gallery[ranked.order[row, 0]] == nearest
+        hits += pids[nearest] == pids[query]
+        if pids[nearest] != pids[query]:
+            counts[int(pids[query]), int(pids[nearest])] += 1
+    found, picture = confusions(opened, 3)
+    assert [times for *_, times in found] == [times for _, times in counts.most_common(3)]
+    assert all(counts[one, other] == times for one, other, times in found)
+    assert picture.height == len(found) * (8 + 160 + 16 + 8)
+    r1 = json.loads((folder / "results.json").read_text())["results"][0]["trials"][0]["R1"]
+    assert 100 * hits / len(ranked.trial.query) == pytest.approx(r1, abs=1.5)
+    assert galleries(opened, np.array([0]), top=3).width == 4 * (72 + 8) + 8
+
+
+def test_the_batch_shows_what_the_network_got(finished):
+    plain = FinishedRun(finished(**{"data.transforms": []}))
+    picture = np.asarray(batch(plain, most=1))
+    own = next(iter(plain.engine.datamanager.train_loader))["img"][:1]
+    assert picture.shape == (8 + 160 + 16 + 8, 72 + 8 + 8, 3)
+    assert own.shape[1:] == (3, plain.cfg.data.height, plain.cfg.data.width)
+    inside = Image.fromarray(picture[4:-28, 4:68])
+    assert np.asarray(inside).std() > 5
+
+
+def call(*arguments):
+    return subprocess.run([sys.executable, TOOL, *map(str, arguments)], capture_output=True, text=True)
+
+
+def test_the_tool_writes_where_it_is_told_and_says_what_is_wrong(finished, roots, tmp_path):
+    folder = finished(**MMGL)
+    done = call(folder, "--out", tmp_path / "page.html", "--root", roots)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"=> Written: {tmp_path / 'page.html'}"
+    for arguments, words in (
+        ([tmp_path], "is no finished run, config.yaml is missing"),
+        ([folder, "--root", tmp_path], "not found: put"),
+        ([folder, "--out", tmp_path / "no" / "page.html"], "page.html"),
+    ):
+        wrong = call(*arguments)
+        assert wrong.returncode == 2 and "Traceback" not in wrong.stderr
+        assert words in next(line for line in wrong.stderr.splitlines() if line.startswith("error: "))
+
+
+def test_results_of_another_version_and_weights_of_another_model_are_refused(finished, tmp_path):
+    folder = shutil.copytree(finished(**MMGL), tmp_path / "run")
+    content = json.loads((folder / "results.json").read_text())
+    (folder / "results.json").write_text(json.dumps({"results": content["results"]}))
+    with pytest.raises(InputError, match="of another version"):
+        FinishedRun(folder)
+    (folder / "results.json").write_text(json.dumps(content))
+    other = finished(**{"loss.name": "softmax"}) / "checkpoints" / "last.pth"
+    shutil.copy(other, folder / "checkpoints" / "last.pth")
+    with pytest.raises(InputError, match="is not of the model"):
+        write_report(folder)
+
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
+@pytest.mark.parametrize("width", [400, 1200])
+def test_a_browser_shows_it_without_complaint(finished, tmp_path, width):
+    page = write_report(finished(**{"model.streams": 2, "test.flip": True}), tmp_path / "page.html")
+    shot = tmp_path / "shot.png"
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
+    command += [f"--window-size={width},2000", f"--screenshot={shot}", page.as_uri()]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0 and "CONSOLE" not in result.stderr
+    pixels = np.asarray(Image.open(shot).convert("RGB"))
+    assert pixels.shape[1] >= 400 and len(np.unique(pixels.reshape(-1, 3), axis=0)) > 100

@@ -1,0 +1,174 @@
+"""A finished run, opened again: its settings, its curves, and its model on its data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from yacs.config import CfgNode
+
+from torchreid_vi import build, config
+from torchreid_vi.data.datasets import VIDataset
+from torchreid_vi.data.datasets.base import Item, read_image
+from torchreid_vi.engine import CHECKPOINTS, PretrainingEngine, seed_everything
+from torchreid_vi.errors import InputError
+from torchreid_vi.evaluation import PROTOCOLS, Protocol, Ranking, TestSet, rank, trials
+from torchreid_vi.evaluation.evaluate import distance_matrix
+from torchreid_vi.evaluation.protocols import Trial, excluded
+from torchreid_vi.models import read_checkpoint
+
+
+def _is_known(result: dict[str, Any]) -> bool:
+    return "pretext" in result or "label" in result
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One trial of the run's first protocol.
+
+    Attributes:
+        protocol: of it.
+        trial: who was compared with whom, by place in ``items``.
+        order: the gallery by distance for each query (Q, G), what is not shown to a query left at the end.
+        shown: how many of the gallery each query is shown (Q,).
+        ranking: what each query that has a right answer found.
+    """
+
+    protocol: Protocol
+    trial: Trial
+    order: np.ndarray
+    shown: np.ndarray
+    ranking: Ranking
+
+
+class FinishedRun:
+    """A run folder with its model on its data.
+
+    Args:
+        folder: with ``config.yaml``, ``results.json`` and ``checkpoints/last.pth``.
+        root: of the datasets, if they have moved since.
+
+    Attributes:
+        cfg: its settings.
+        content: of ``results.json``.
+
+    Raises:
+        InputError: for a folder that is no finished run, or data that are not there.
+    """
+
+    def __init__(self, folder: str | Path, root: str = "") -> None:
+        self.folder = Path(folder).expanduser()
+        self.weights = self.folder / CHECKPOINTS / "last.pth"
+        for path in (self.folder / "config.yaml", self.folder / "results.json", self.weights):
+            if not path.is_file():
+                raise InputError(
+                    f"{self.folder} is no finished run, {path.name} is missing: name another folder"
+                )
+        moved = {"data.root": root} if root else {}
+        self.cfg: CfgNode = config.load_config(
+            str(self.folder / "config.yaml"),
+            overrides={"model.pretrained": False, "model.load_weights": "", "test.evaluate": False} | moved,
+        )
+        self.content: dict[str, Any] = json.loads((self.folder / "results.json").read_text())
+        if "training" not in self.content or not all(map(_is_known, self.content["results"])):
+            raise InputError(f"{self.folder}/results.json is of another version: run or evaluate it again")
+
+    @cached_property
+    def engine(self) -> Any:
+        """With the trained model in evaluation mode."""
+        use_gpu = torch.cuda.is_available()
+        seed_everything(self.cfg.train.seed, 0)
+        manager = build.build_datamanager(self.cfg, use_gpu)
+        model = build.build_model(self.cfg, manager.num_train_pids)
+        try:
+            model.load_state_dict(read_checkpoint(self.weights)["state_dict"])
+        except (KeyError, RuntimeError) as error:
+            raise InputError(f"{self.weights} is not of the model in {self.folder}/config.yaml") from error
+        engine = build.build_engine(self.cfg, manager, model.cuda() if use_gpu else model, use_gpu)
+        engine.set_model_mode("eval")
+        return engine
+
+    @property
+    def pretraining(self) -> bool:
+        """Whether nothing is retrieved."""
+        return isinstance(self.engine, PretrainingEngine)
+
+    @cached_property
+    def target(self) -> list[Any]:
+        """The loaders of query and gallery of the first visible-infrared target."""
+        for loaders in self.engine.test_loader.values():
+            if isinstance(loaders["query"].dataset, VIDataset):
+                return [loaders["query"], loaders["gallery"]]
+        raise InputError(f"{self.folder} was tested on no visible-infrared dataset: name another run")
+
+    @cached_property
+    def items(self) -> list[Item]:
+        """Of the test images, in the order of ``features``."""
+        return [item for loader in self.target for item in loader.dataset.data]
+
+    @cached_property
+    def _extracted(self) -> tuple[np.ndarray, TestSet]:
+        features, test_set = self.engine.extract(self.target)
+        return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12), test_set
+
+    @property
+    def features(self) -> np.ndarray:
+        """Of the test images (N, D), L2-normalised."""
+        return self._extracted[0]
+
+    @property
+    def test_set(self) -> TestSet:
+        """What the test images are."""
+        return self._extracted[1]
+
+    @cached_property
+    def ranked(self) -> Ranked:
+        """The first trial of the first protocol, by the cosine."""
+        name = self.content["results"][0]["protocol"]["name"]
+        protocol = PROTOCOLS[self.target[0].dataset.protocols][name]
+        trial = next(iter(trials(protocol, self.test_set)))
+        distances = distance_matrix(self.features[trial.query], self.features[trial.gallery], "cosine")
+        hidden = excluded(protocol, self.test_set, trial.query, trial.gallery)
+        shown = np.full(len(distances), distances.shape[1])
+        if hidden is not None:
+            distances, shown = np.where(hidden, np.inf, distances), (~hidden).sum(1)
+        pids = self.test_set.pids
+        ranking = rank(distances, pids[trial.query], pids[trial.gallery], hidden, protocol.unique_ids)
+        return Ranked(protocol, trial, np.argsort(distances, axis=1, kind="stable"), shown, ranking)
+
+    def image(self, number: int) -> Any:
+        """A test image, as it is on disk."""
+        return read_image(self.items[number][0])
+
+    @torch.inference_mode()
+    def activations(self, numbers: list[int]) -> Tensor:
+        """Root mean square over channels of the backbone's maps (N, H′, W′) of some test images.
+
+        Raises:
+            AttributeError: for a model that is none of ours.
+        """
+        model = self.engine.model
+        device = next(model.parameters()).device
+        prepare = self.engine.datamanager.transform_te
+        images = torch.stack([prepare(self.image(number)) for number in numbers])
+        modality = torch.from_numpy(self.test_set.of("modality")[numbers])
+        maps: Tensor = model.backbone(images.to(device), modality.to(device))
+        return maps.float().square().mean(1).sqrt().cpu()
+
+    def curves(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Steps and values of everything that was logged, by name."""
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        events = EventAccumulator(str(self.folder), size_guidance={"scalars": 5000})
+        events.Reload()
+        found = {}
+        for name in events.Tags()["scalars"]:
+            values = events.Scalars(name)
+            found[name] = np.array([each.step for each in values]), np.array([each.value for each in values])
+        return found

@@ -1,0 +1,162 @@
+"""The report of one run: a page that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from torchreid_vi.config.defaults import default_config, flat
+from torchreid_vi.report import run_pictures as pictures
+from torchreid_vi.report import run_plots as plots
+from torchreid_vi.report.collect import OF_A_SERIES
+from torchreid_vi.report.finished import FinishedRun
+
+_SHOWN = 5  # best and worst queries, pairs of people
+
+
+def write_report(folder: str | Path, out: str | Path = "", root: str = "") -> Path:
+    """Writes the report of a finished run and returns where it is.
+
+    Args:
+        folder: of the run.
+        out: file to write; ``report.html`` in the run's folder when left out.
+        root: of the datasets, if they have moved.
+
+    Raises:
+        InputError: for a folder that is no finished run, or data that are not there.
+    """
+    run = FinishedRun(folder, root)
+    parts = [*_overview(run), *_training(run), *([] if run.pretraining else _retrieval(run)), *_input(run)]
+    home = run.folder.absolute()
+    name = f"{home.parent.name}, {home.name}" if OF_A_SERIES.fullmatch(home.name) else home.name
+    style = files("torchreid_vi.report").joinpath("page.css").read_text(encoding="utf-8")
+    page = (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(name)}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{style}</style></head>\n'
+        f"<body><main><h1>{html.escape(name)}</h1>{''.join(parts)}</main></body></html>\n"
+    )
+    path = Path(out).expanduser() if out else run.folder / "report.html"
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(page, encoding="utf-8")
+    partial.replace(path)
+    return path
+
+
+def _overview(run: FinishedRun) -> list[str]:
+    """Figures, what was changed from the defaults, and where it ran."""
+    parts = []
+    if run.pretraining:
+        scores = run.content["results"][0]["pretext"]
+        parts.append(_table([list(scores), [f"{value:.2f}" for value in scores.values()]]))
+    else:
+        figures = list(run.content["results"][0]["mean"])
+        rows = [["protocol", *figures, "trials"]]
+        for result in run.content["results"]:
+            cells = [f"{result['mean'][key]:.2f} ± {result['std'][key]:.2f}" for key in figures]
+            rows.append(
+                [f"{result['dataset']['name']}: {result['label']}", *cells, str(len(result["trials"]))]
+            )
+        parts.append(_table(rows))
+        parts.append("<p>Percent, mean ± standard deviation over the trials of the protocol.</p>")
+    now, before = flat(run.cfg), flat(default_config())
+    changed = [[key, str(value)] for key, value in now.items() if value != before[key]]
+    cost = run.content["training"]
+    rows = [
+        ["epochs of training", str(run.content["epoch"])],
+        ["parameters", f"{cost['parameters'] / 1e6:.2f} M"],
+        ["training", f"{cost['seconds'] / 60:.1f} min, {cost['images']:,} images"],
+    ]
+    environment = run.folder / "environment.json"
+    if environment.is_file():
+        about: dict[str, Any] = json.loads(environment.read_text())
+        rows.append(["machine", f"{about['platform']}, {about['gpu'] or str(about['cpus']) + ' CPUs'}"])
+        rows.append(["packages", ", ".join(f"{k} {v}" for k, v in about["packages"].items())])
+    parts += ["<h2>Run</h2>", _table([["", ""], *rows], "plain")]
+    parts += ["<details><summary>Settings that differ from the defaults</summary>"]
+    return [*parts, _table([["setting", "value"], *changed], "plain"), "</details>"]
+
+
+def _training(run: FinishedRun) -> list[str]:
+    drawn = plots.curves(run)
+    return (
+        ["<h2>Training</h2>", _plot(drawn, "Losses, accuracies and learning rate by step")] if drawn else []
+    )
+
+
+def _retrieval(run: FinishedRun) -> list[str]:
+    ranked = run.ranked
+    best, worst = plots.best_and_worst(ranked.ranking, run.test_set.pids[ranked.trial.query], _SHOWN)
+    pairs, picture = pictures.confusions(run, _SHOWN)
+    what = f"{ranked.protocol.direction}, {ranked.protocol.mode}, first trial, cosine"
+    parts = [
+        "<h2>Retrieval</h2>",
+        _plot(plots.cmc_curves(plots.ranks_of(run)), "CMC curves by protocol"),
+        "<h2>Distances</h2>",
+        _plot(plots.distances(run), "Histograms of distances of same and different people"),
+        "<p>What is green should lie left of what is red; across modalities it is harder.</p>",
+        "<h2>Map of features</h2>",
+        _plot(plots.feature_map(run), "Two principal components of features by person and by modality"),
+        "<p>A person's dots and triangles should lie together, and the two modalities should mix.</p>",
+        f"<h2>Ranked galleries</h2><p>{html.escape(what)}; the query is on the left, then its nearest, in "
+        "green its own person. Numbers are identities.</p><h3>Best queries</h3>",
+        _image(
+            pictures.galleries(run, best), "The queries with the highest average precision and their answers"
+        ),
+        "<h3>Worst queries</h3>",
+        _image(
+            pictures.galleries(run, worst), "The queries with the lowest average precision and their answers"
+        ),
+    ]
+    if picture:
+        rows = [["person", "taken for", "queries"], *([str(value) for value in pair] for pair in pairs)]
+        parts += [
+            "<h2>Who is taken for whom</h2><p>At rank 1. A query, its own person in the gallery, and the wrong "
+            "answer.</p>",
+            _table(rows),
+            _image(picture, "Queries of confused people, the right person, and the wrong answer"),
+        ]
+    if hasattr(run.engine.model, "backbone"):
+        parts += [
+            "<h2>Activations</h2><p>Strength of the last feature maps: red is strong.</p>",
+            _image(pictures.activations(run), "Images of both modalities and where the network responds"),
+        ]
+    return parts
+
+
+def _input(run: FinishedRun) -> list[str]:
+    return [
+        "<h2>What the network was shown</h2><h3>One image, augmented again and again</h3>",
+        _image(pictures.augmentations(run), "A visible and an infrared image and their augmentations"),
+        "<h3>A batch</h3>",
+        _image(pictures.batch(run), "The images of one training batch with their modality and identity"),
+    ]
+
+
+def _image(picture: Image.Image, alt: str) -> str:
+    content = io.BytesIO()
+    picture.save(content, "JPEG", quality=85)
+    data = base64.b64encode(content.getvalue()).decode()
+    size = f'width="{picture.width}" height="{picture.height}"'
+    return (
+        f'<div class="wide"><img src="data:image/jpeg;base64,{data}" alt="{html.escape(alt)}" {size}></div>'
+    )
+
+
+def _plot(svg: str, title: str) -> str:
+    return f'<figure role="img" aria-label="{html.escape(title)}">{svg}</figure>'
+
+
+def _table(rows: list[list[str]], kind: str = "figures") -> str:
+    def line(tag: str, cells: list[str]) -> str:
+        return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"
+
+    head = f"<thead>{line('th', rows[0])}</thead>" if any(rows[0]) else ""
+    body = "".join(line("td", row) for row in rows[1:])
+    return f'<div class="wide"><table class="{kind}">{head}<tbody>{body}</tbody></table></div>'

@@ -1,0 +1,127 @@
+"""The pictures of a run's report: ranked galleries, confusions, activations, what the network was shown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from torchreid_vi.data.datasets.base import read_image
+from torchreid_vi.data.stripes import paired_orders, shuffle_stripes
+from torchreid_vi.engine import MMGLEngine, seed_everything
+from torchreid_vi.modality import Modality
+from torchreid_vi.report.finished import FinishedRun
+from torchreid_vi.report.ranked import Shown, ranked_picture
+
+
+def galleries(run: FinishedRun, rows: np.ndarray, top: int = 10) -> Image.Image:
+    """What some queries, by row of the first trial, found first."""
+    ranked, pids = run.ranked, run.test_set.pids
+    pictures = []
+    for row in rows:
+        query = ranked.trial.query[row]
+        answers = ranked.trial.gallery[ranked.order[row, : min(top, ranked.shown[row])]]
+        right = pids[answers] == pids[query]
+        shown = [
+            Shown(run.image(i), f"{pids[i]}", bool(same)) for i, same in zip(answers, right, strict=True)
+        ]
+        pictures.append((Shown(run.image(query), f"{pids[query]}"), shown))
+    return ranked_picture(pictures)
+
+
+def confusions(run: FinishedRun, number: int = 5) -> tuple[list[tuple[int, int, int]], Image.Image | None]:
+    """The pairs of people that are most often taken for each other at rank 1.
+
+    Returns:
+        For each (the query's identity, the answered one, how often), and a picture: a query, an image of its own
+        person from the gallery, and the wrong answer.
+    """
+    ranked, pids = run.ranked, run.test_set.pids
+    counts: Counter[tuple[int, int]] = Counter()
+    example: dict[tuple[int, int], tuple[int, int]] = {}
+    for row in ranked.ranking.query:
+        query, answer = ranked.trial.query[row], ranked.trial.gallery[ranked.order[row, 0]]
+        if pids[query] != pids[answer]:
+            pair = int(pids[query]), int(pids[answer])
+            counts[pair] += 1
+            example.setdefault(pair, (query, answer))
+    pairs = counts.most_common(number)
+    rows = []
+    for pair, _ in pairs:
+        query, answer = example[pair]
+        own = next(i for i in ranked.trial.gallery if pids[i] == pids[query])
+        answers = [Shown(run.image(own), f"{pair[0]}", True), Shown(run.image(answer), f"{pair[1]}", False)]
+        rows.append((Shown(run.image(query), f"{pair[0]}"), answers))
+    return [(*pair, times) for pair, times in pairs], ranked_picture(rows) if rows else None
+
+
+def activations(run: FinishedRun, people: int = 5) -> Image.Image:
+    """Where the backbone responds, on a visible and an infrared image of some people."""
+    pids, modality = run.test_set.pids, run.test_set.of("modality")
+    rows: list[tuple[Shown, list[Shown]]] = []
+    for pid in np.unique(pids):
+        sides = [np.nonzero((pids == pid) & (modality == side))[0] for side in Modality]
+        if len(rows) < people and all(map(len, sides)):
+            numbers = [int(side[0]) for side in sides]
+            shown = []
+            for number, response in zip(numbers, run.activations(numbers), strict=True):
+                image = run.image(number).resize((64, 160))
+                name = Modality(int(modality[number])).name.lower()
+                shown += [Shown(image, name), Shown(_overlaid(image, response), "response")]
+            rows.append((shown[0], shown[1:]))
+    return ranked_picture(rows)
+
+
+def _overlaid(image: Image.Image, response: Tensor) -> Image.Image:
+    """An image under its response (H′, W′): red where it is strong, blue where it is weak."""
+    import matplotlib
+
+    low, high = float(response.min()), float(response.max())
+    scaled = ((response - low) / max(high - low, 1e-12)).numpy()
+    heat = Image.fromarray((255 * scaled).astype(np.uint8)).resize(image.size, Image.Resampling.BICUBIC)
+    colours = matplotlib.colormaps["turbo"](np.asarray(heat))[..., :3]
+    return Image.blend(image.convert("RGB"), Image.fromarray((255 * colours).astype(np.uint8)), 0.5)
+
+
+def augmentations(run: FinishedRun, times: int = 8) -> Image.Image:
+    """A training image of each modality, and what the training transforms make of it, several times."""
+    manager = run.engine.datamanager
+    dataset = manager.train_loader.dataset.dataset
+    seed_everything(run.cfg.train.seed, 1)
+    rows: list[tuple[Shown, list[Shown]]] = []
+    for side in Modality:
+        item = next((item for item in dataset.train if dataset.modality(item) is side), None)
+        if item:
+            image = read_image(item[0])
+            made = [manager.transform_tr[side](image) for _ in range(times)]
+            views = [view[0] if isinstance(view, list) else view for view in made]
+            rows.append((Shown(image, side.name.lower()), [Shown(_picture(manager, view)) for view in views]))
+    return ranked_picture(rows)
+
+
+def batch(run: FinishedRun, most: int = 32) -> Image.Image:
+    """The first images of the first batch of the second epoch, as the network gets them."""
+    manager = run.engine.datamanager
+    seed_everything(run.cfg.train.seed, 1)
+    content: dict[str, Any] = next(iter(manager.train_loader))
+    images = content["img"][0] if isinstance(content["img"], list) else content["img"]
+    images, modality = images[:most], content["modality"][:most]
+    if isinstance(run.engine, MMGLEngine):
+        stripes = run.engine.model.stripes
+        images = shuffle_stripes(images, paired_orders(modality, stripes).to(images.device))
+    names = [
+        f"{Modality(int(side)).name.lower()[:3]} {int(pid)}"
+        for side, pid in zip(modality, content["pid"], strict=False)
+    ]
+    shown = [Shown(_picture(manager, image), name) for image, name in zip(images, names, strict=False)]
+    return ranked_picture([(shown[i], shown[i + 1 : i + 8]) for i in range(0, len(shown), 8)])
+
+
+def _picture(manager: Any, image: Tensor) -> Image.Image:
+    """A normalised image (3, H, W) as a picture."""
+    plain = (image.cpu() * manager.norm_std + manager.norm_mean).clamp(0, 1)
+    return Image.fromarray((255 * plain).round().to(torch.uint8).permute(1, 2, 0).numpy())

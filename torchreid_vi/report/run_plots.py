@@ -1,0 +1,155 @@
+"""The plots of a run's report, as SVG on white."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+
+from torchreid_vi.evaluation import Ranking
+from torchreid_vi.modality import Modality
+from torchreid_vi.report.finished import FinishedRun
+
+_SOME = 2000  # images whose distances and places are drawn, at most
+
+
+def _figure(rows: int, columns: int, width: float = 11, height: float = 3.2) -> tuple[Any, Any]:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(width, height * rows), layout="constrained", squeeze=False
+    )
+    return figure, axes.ravel()
+
+
+def _svg(figure: Any) -> str:
+    from matplotlib import pyplot as plt
+
+    text = io.StringIO()
+    with plt.rc_context({"svg.hashsalt": "torchreid_vi"}):  # the same picture from the same run
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    plt.close(figure)
+    return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+def curves(run: FinishedRun) -> str:
+    """Everything that was logged while training, a panel each: losses, accuracies, learning rate."""
+    logged = {
+        name: found
+        for name, found in run.curves().items()
+        if len(found[0]) > 1 and name not in ("Train/time", "Train/data")
+    }
+    if not logged:
+        return ""
+    columns = 3
+    figure, axes = _figure(-(-len(logged) // columns), columns, height=2.4)
+    for panel, (name, (steps, values)) in zip(axes, logged.items(), strict=False):
+        panel.plot(steps, values, color="tab:blue", linewidth=1)
+        panel.set(title=name, xlabel="step" if name.startswith("Train/") else "epoch")
+        panel.grid(alpha=0.3)
+    for panel in axes[len(logged) :]:
+        panel.set_visible(False)
+    return _svg(figure)
+
+
+def cmc_curves(rankings: dict[str, list[np.ndarray]]) -> str:
+    """Share of queries found at each rank or before, by protocol.
+
+    Args:
+        rankings: for each protocol the ranks of the first right answers, a trial each.
+    """
+    figure, (panel,) = _figure(1, 1, width=6)
+    ranks = np.arange(1, 21)
+    for name, all_trials in rankings.items():
+        share = np.mean([(first[:, None] <= ranks).mean(0) for first in all_trials], axis=0)
+        panel.plot(ranks, 100 * share, label=name, marker="o", markersize=3)
+    panel.set(xlabel="rank", ylabel="%", xlim=(0.5, 20.5), xticks=(1, 5, 10, 15, 20), ylim=(0, 101))
+    panel.legend()
+    panel.grid(alpha=0.3)
+    return _svg(figure)
+
+
+def distances(run: FinishedRun) -> str:
+    """Histograms of cosine distances of same and different people, within and across modalities."""
+    chosen = _some(run, _SOME)
+    features, pids = run.features[chosen], run.test_set.pids[chosen]
+    modality = run.test_set.of("modality")[chosen]
+    figure, axes = _figure(1, 3)
+    pairs = [(side, side) for side in Modality] + [(Modality.INFRARED, Modality.VISIBLE)]
+    for panel, (one, other) in zip(axes, pairs, strict=True):
+        rows, columns = modality == one, modality == other
+        found = 1 - features[rows] @ features[columns].T
+        same = pids[rows][:, None] == pids[columns][None, :]
+        counted = np.ones(found.shape, bool) if one is not other else np.triu(np.ones(found.shape, bool), 1)
+        bins = np.linspace(0, max(float(found.max()), 1e-3), 60)
+        for which, name, colour in ((same, "same person", "tab:green"), (~same, "different", "tab:red")):
+            values = found[which & counted]
+            if len(values):
+                panel.hist(values, bins, density=True, alpha=0.55, color=colour, label=name)
+        where = "within" if one is other else "across"
+        names = one.name.lower() if one is other else "infrared and visible"
+        panel.set(title=f"{where} {names}", xlabel="cosine distance", yticks=[])
+        panel.legend()
+    return _svg(figure)
+
+
+def feature_map(run: FinishedRun, people: int = 12) -> str:
+    """Features of some people on their two principal components, by person and by modality."""
+    pids = run.test_set.pids
+    both = [pid for pid in np.unique(pids) if len(np.unique(run.test_set.of("modality")[pids == pid])) == 2]
+    held = np.random.default_rng(0).permutation(both)[:people]
+    chosen = np.nonzero(np.isin(pids, held))[0][:_SOME]
+    centred = run.features[chosen] - run.features[chosen].mean(0)
+    _, size, axes_of = np.linalg.svd(centred, full_matrices=False)
+    place = centred @ axes_of[:2].T
+    share = 100 * (size[:2] ** 2).sum() / max((size**2).sum(), 1e-12)
+    figure, (by_person, by_modality) = _figure(1, 2, height=4.2)
+    modality = run.test_set.of("modality")[chosen]
+    markers = {Modality.VISIBLE: "o", Modality.INFRARED: "^"}
+    person = np.searchsorted(np.sort(held), pids[chosen])
+    for side, marker in markers.items():
+        here = modality == side
+        by_person.scatter(*place[here].T, c=person[here], cmap="tab20", marker=marker, s=22, vmin=0, vmax=19)
+        colour = "tab:orange" if side is Modality.VISIBLE else "tab:purple"
+        by_modality.scatter(*place[here].T, c=colour, marker=marker, s=22, label=side.name.lower(), alpha=0.7)
+    by_person.set(title=f"colour: one of {len(held)} people; triangles: infrared")
+    by_modality.set(title=f"colour: modality; {share:.0f}% of the spread is on these two axes")
+    by_modality.legend()
+    for panel in (by_person, by_modality):
+        panel.set(xticks=[], yticks=[])
+    return _svg(figure)
+
+
+def _some(run: FinishedRun, number: int) -> np.ndarray:
+    every = np.arange(len(run.items))
+    return every if len(every) <= number else np.sort(np.random.default_rng(0).permutation(every)[:number])
+
+
+def ranks_of(run: FinishedRun) -> dict[str, list[np.ndarray]]:
+    """The ranks of first right answers that the run left, by protocol."""
+    with np.load(run.folder / "rankings.npz", allow_pickle=False) as content:
+        return {
+            result["label"]: [content[f"{number}/{trial}/first"] for trial in range(len(result["trials"]))]
+            for number, result in enumerate(run.content["results"])
+        }
+
+
+def best_and_worst(ranking: Ranking, pids: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the queries with the highest and the lowest average precision, each of another person.
+
+    Args:
+        ranking: of a trial.
+        pids: of its queries (Q,).
+        number: how many of either.
+    """
+    order = np.argsort(-ranking.ap, kind="stable")
+
+    def of_each_person(order: np.ndarray) -> np.ndarray:
+        rows = ranking.query[order]
+        return rows[np.sort(np.unique(pids[rows], return_index=True)[1])[:number]]
+
+    return of_each_person(order), of_each_person(order[::-1])
