@@ -21,6 +21,7 @@ PARTS = {
     "startup": "startup:run",
     "images": "images:run",
     "loss": "loss:run",
+    "identities": "identities:run",
     "step": "step:run",
     "mmgl": "mmgl:run",
     "processes": "processes:run",
