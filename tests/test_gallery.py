@@ -71,11 +71,15 @@ def test_only_what_changed_is_embedded_again(weights, photos, tmp_path):
     np.testing.assert_allclose(third.features[where], extractor([changed])[0], atol=1e-5)
     Gallery(photos, extractor, "infrared", cache=cache)
     assert extractor.count == 2 * number + 2
+    later = changed.stat().st_mtime_ns + 10**9
+    os.utime(changed, ns=(later, later))
+    Gallery(photos, extractor, cache=cache)
+    assert extractor.count == 2 * number + 4  # it, and the broken one
     for store in cache.iterdir():
         store.write_bytes(store.read_bytes()[:100])
     renewed = Gallery(photos, extractor, cache=cache)
     np.testing.assert_allclose(renewed.features, third.features, atol=1e-5)
-    assert extractor.count == 3 * number + 2
+    assert extractor.count == 3 * number + 4
 
 
 def test_other_weights_have_features_of_their_own(weights, photos, tmp_path):

@@ -203,7 +203,7 @@ class _Block(NamedTuple):
 
     Attributes:
         row, column: where each image of the test set stands in ``matrix`` (N,), −1 where it does not.
-        matrix: (rows, columns).
+        matrix: (rows or more, columns).
     """
 
     row: np.ndarray
@@ -253,7 +253,7 @@ def _blocks(
                 matrix[: len(block), place] = distance_matrix(query, ready(chunk), metric)
         row = np.full(len(modality), -1)
         row[block] = np.arange(len(block))
-        yield _Block(row, column, matrix[: len(block)])
+        yield _Block(row, column, matrix)
 
 
 def _chunks(indices: np.ndarray, size: int) -> list[np.ndarray]:
