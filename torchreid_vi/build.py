@@ -13,7 +13,7 @@ from yacs.config import CfgNode
 
 from torchreid_vi import config, distributed, host
 from torchreid_vi.data import DATASETS, VIDataManager
-from torchreid_vi.data.samplers import EVEN
+from torchreid_vi.data.samplers import BALANCED
 from torchreid_vi.engine import (
     DDAGEngine,
     EngineMixin,
@@ -208,10 +208,10 @@ def _check_many(cfg: CfgNode) -> None:
         raise InputError(
             f"torchreid's {cfg.loss.name} engine trains in one process: start it without torchrun"
         )
-    if cfg.model.streams == 2 and cfg.sampler.train_sampler not in EVEN:
+    if cfg.model.streams == 2 and cfg.sampler.train_sampler not in BALANCED:
         raise InputError(
             "model.streams 2 needs both modalities in every process: set sampler.train_sampler to "
-            f"{' or '.join(EVEN)}"
+            f"{' or '.join(BALANCED)}"
         )
     if cfg.train.fixbase_epoch > 0:
         raise InputError("train.fixbase_epoch is for one process: set it to 0, or start without torchrun")

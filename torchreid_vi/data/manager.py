@@ -17,7 +17,7 @@ from torchreid_vi.data.batch import BatchAugment, BatchDataset, BatchLoader
 from torchreid_vi.data.cache import open_cache
 from torchreid_vi.data.datasets.base import Item, VIDataset, read_image
 from torchreid_vi.data.samplers import (
-    EVEN,
+    BALANCED,
     READ_IDENTITIES,
     SeededDataset,
     SeededSampler,
@@ -164,10 +164,10 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
             num_datasets=num_datasets,
         )
         processes = distributed.size()
-        if second_view and processes > 1 and train_sampler not in EVEN:
+        if second_view and processes > 1 and train_sampler not in BALANCED:
             raise InputError(
                 f"data.second_view makes the shares of {processes} processes uneven with {train_sampler}: set "
-                f"sampler.train_sampler to {' or '.join(EVEN)}"
+                f"sampler.train_sampler to {' or '.join(BALANCED)}"
             )
         places = shares(train_sampler, batch_size_train, num_instances, processes)[distributed.rank()]
         options: dict[str, Any] = {

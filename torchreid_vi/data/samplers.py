@@ -170,7 +170,10 @@ def _torchreids(name: str) -> SamplerFactory:
 
 SAMPLERS: dict[str, SamplerFactory] = {name: _torchreids(name) for name in host.samplers.AVAI_SAMPLERS}
 READ_IDENTITIES = {"RandomIdentitySampler", "CrossModalitySampler"}
-EVEN = ("CrossModalitySampler", "ModalityPairSampler")  # as many images of either modality for every process
+BALANCED = (
+    "CrossModalitySampler",
+    "ModalityPairSampler",
+)  # as many images of either modality for every process
 SAMPLERS |= {"CrossModalitySampler": _cross_modality, "ModalityPairSampler": _modality_pair}
 
 

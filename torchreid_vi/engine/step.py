@@ -82,9 +82,13 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
         model.to(memory_format=self.memory_format)
         if compile:
             model.compile()
-        self.network = DistributedDataParallel(model) if distributed.size() > 1 else model
-        self._called = False  # whether the network has computed what the next step is about
-        self.network.register_forward_hook(lambda *_: setattr(self, "_called", True))
+        self.network: nn.Module = model
+        self._called = (
+            False  # whether the network has computed what the next step is about; of several processes
+        )
+        if distributed.size() > 1:
+            self.network = DistributedDataParallel(model)
+            self.network.register_forward_hook(lambda *_: setattr(self, "_called", True))
         self.device = torch.device("cuda" if self.use_gpu else "cpu")
         self.dtype = _dtype(precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)

@@ -12,7 +12,7 @@ import torch
 
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.evaluation.protocols import Protocol, TestSet, Trial, excluded, trials
-from torchreid_vi.evaluation.ranking import PIECE, Gallery, Ranking, cmc, rank_in
+from torchreid_vi.evaluation.ranking import PIECE, OrderedGallery, Ranking, cmc, rank_in
 from torchreid_vi.evaluation.rerank import Reranking
 from torchreid_vi.modality import Modality
 
@@ -105,7 +105,7 @@ def evaluate(
     stated = {"metric": metric, "normalised": normalise, "flip": flip, "reranking": "none"}
     drawn = {name: list(trials(protocol, test_set)) for name, protocol in protocols.items()}
     tasks = [
-        _Task(protocols[name], trial, Gallery.of(test_set.pids[trial.gallery]), [])
+        _Task(protocols[name], trial, OrderedGallery.of(test_set.pids[trial.gallery]), [])
         for name in protocols
         for trial in drawn[name]
     ]
@@ -143,7 +143,7 @@ class _Task(NamedTuple):
 
     protocol: Protocol
     trial: Trial
-    gallery: Gallery
+    gallery: OrderedGallery
     found: list[Ranking]
 
 
@@ -158,7 +158,7 @@ def _full(features: np.ndarray) -> np.ndarray:
     """The features, in single precision if they were in half."""
     if features.dtype != np.float16:
         return features
-    # PyTorch converts with all cores, about ten times as fast as NumPy.
+    # PyTorch converts with all cores.
     found: np.ndarray = torch.from_numpy(features).float().numpy()
     return found
 

@@ -56,7 +56,7 @@ def rank(
     """
     if not np.issubdtype(distances.dtype, np.floating):
         distances = distances.astype(np.float64)
-    gallery = Gallery.of(gallery_ids)
+    gallery = OrderedGallery.of(gallery_ids)
     size = max(1, PIECE // max(len(gallery_ids), 1))
     parts = []
     for begin in range(0, max(len(distances), 1), size):
@@ -67,7 +67,7 @@ def rank(
     return Ranking(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-class Gallery(NamedTuple):
+class OrderedGallery(NamedTuple):
     """A gallery ordered by identity.
 
     Attributes:
@@ -83,7 +83,7 @@ class Gallery(NamedTuple):
     in_order: bool
 
     @classmethod
-    def of(cls, ids: np.ndarray) -> Gallery:
+    def of(cls, ids: np.ndarray) -> OrderedGallery:
         """The gallery of images of these identities (G,)."""
         place = np.argsort(ids, kind="stable")
         different, start = np.unique(ids[place], return_index=True)
@@ -91,7 +91,7 @@ class Gallery(NamedTuple):
 
 
 def rank_in(
-    gallery: Gallery,
+    gallery: OrderedGallery,
     distances: np.ndarray,
     query_ids: np.ndarray,
     excluded: np.ndarray | None = None,
@@ -109,7 +109,9 @@ def rank_in(
     return _rank_block(distances, query_ids, gallery, unique_ids)
 
 
-def _rank_block(distances: np.ndarray, query_ids: np.ndarray, gallery: Gallery, unique: bool) -> Ranking:
+def _rank_block(
+    distances: np.ndarray, query_ids: np.ndarray, gallery: OrderedGallery, unique: bool
+) -> Ranking:
     ordered = np.sort(distances, axis=1)
     if np.isnan(ordered[:, -1]).any():  # they come last
         raise ValueError("distances are not numbers: the features hold NaN or infinity")
@@ -127,7 +129,7 @@ def _rank_block(distances: np.ndarray, query_ids: np.ndarray, gallery: Gallery, 
     return Ranking(valid, first, precision.sum(1) / count, count / last)
 
 
-def _right_answers(distances: np.ndarray, query_ids: np.ndarray, gallery: Gallery) -> np.ndarray:
+def _right_answers(distances: np.ndarray, query_ids: np.ndarray, gallery: OrderedGallery) -> np.ndarray:
     """Distances of each query's right answers, ascending, with infinity behind them (Q, at least 1)."""
     own = np.minimum(np.searchsorted(gallery.ids, query_ids), len(gallery.ids) - 1)
     begin, end = gallery.bounds[own], gallery.bounds[own + 1]
@@ -139,7 +141,11 @@ def _right_answers(distances: np.ndarray, query_ids: np.ndarray, gallery: Galler
 
 
 def _ranks(
-    distances: np.ndarray, ordered: np.ndarray, right: np.ndarray, query_ids: np.ndarray, gallery: Gallery
+    distances: np.ndarray,
+    ordered: np.ndarray,
+    right: np.ndarray,
+    query_ids: np.ndarray,
+    gallery: OrderedGallery,
 ) -> np.ndarray:
     """Rank of each right answer among its row's distances, from 1; what is infinite has none that counts."""
     nearer = torch.searchsorted(torch.from_numpy(ordered), torch.from_numpy(right)).numpy()
@@ -152,7 +158,7 @@ def _ranks(
     return nearer + 1
 
 
-def _identities_at(chosen: np.ndarray, gallery: Gallery) -> np.ndarray:
+def _identities_at(chosen: np.ndarray, gallery: OrderedGallery) -> np.ndarray:
     """The identities of some images of the gallery (G,), in the order in which they stood before."""
     at = np.nonzero(chosen)[0]
     at = at[np.argsort(gallery.place[at])]
@@ -160,7 +166,7 @@ def _identities_at(chosen: np.ndarray, gallery: Gallery) -> np.ndarray:
 
 
 def _identity_ranks(
-    distances: np.ndarray, own: np.ndarray, query_ids: np.ndarray, gallery: Gallery
+    distances: np.ndarray, own: np.ndarray, query_ids: np.ndarray, gallery: OrderedGallery
 ) -> np.ndarray:
     """Rank of each query's identity, at a distance ``own`` (Q, 1), each identity standing at its nearest image."""
     nearest = np.minimum.reduceat(distances, gallery.bounds[:-1], axis=1)
