@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_series import TINY
 from torch import nn
 
 from torchreid_vi import InputError, build, distributed, load_config, run, series
@@ -21,16 +22,9 @@ from torchreid_vi.engine import seed_everything
 from torchreid_vi.models.ddag import GraphAttentionLayer
 
 ROOT = Path(__file__).parents[1]
-SMALL = {
-    "model.name": "osnet_x0_25",
-    "model.pretrained": False,
-    "data.height": 32,
-    "data.width": 16,
-    "data.workers": 0,
+SMALL = TINY | {
+    "data.sources": ["vi_synthetic"],
     "data.transforms": ["maa", "random_flip", "random_crop"],
-    "sampler.train_sampler": "CrossModalitySampler",
-    "sampler.num_instances": 2,
-    "train.batch_size": 16,
     "train.optim": "sgd",
     "train.lr_scheduler": "single_step",
 }
@@ -219,7 +213,7 @@ def launch(*arguments, cwd, processes=2):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
     command += [str(ROOT / "tools" / "train.py"), "--config-file", str(ROOT / "configs/mcja_synthetic.yaml")]
     options = [f"{key} {json.dumps(value)}".split(" ", 1) for key, value in SMALL.items()]
-    command += [*map(str, arguments), *(word for pair in options for word in pair)]
+    command += [*(word for pair in options for word in pair), *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
@@ -288,7 +282,9 @@ def test_the_death_of_a_process_ends_the_run_with_a_sentence_and_a_checkpoint(ro
 
 
 def test_bad_input_is_said_once(roots, tmp_path):
-    process = launch("--root", tmp_path / "nowhere", "--sources", "regdb", cwd=tmp_path)
+    process = launch(
+        "--root", tmp_path / "nowhere", "data.sources", "[regdb]", "data.targets", "[regdb]", cwd=tmp_path
+    )
     _, err = process.communicate(timeout=120)
     assert process.returncode == 1
     assert len(re.findall(r"^error: .*", err, re.MULTILINE)) == 1

@@ -81,10 +81,11 @@ def test_files_compute_the_features_of_real_images(trained, roots, tmp_path, cha
         assert not np.allclose(one, other, atol=1e-4)
 
 
-def test_what_differs_is_not_written(trained, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("more", "said"), [(2e-4, "0.0002"), (float("nan"), "nan")])
+def test_what_differs_is_not_written(trained, tmp_path, monkeypatch, more, said):
     write, suffix = FORMATS["torch"]
-    monkeypatch.setitem(FORMATS, "torch", (lambda *of: lambda images: write(*of)(images) + 2e-4, suffix))
-    with pytest.raises(InputError, match=r"differs from PyTorch by 0\.0002: it was not written"):
+    monkeypatch.setitem(FORMATS, "torch", (lambda *of: lambda images: write(*of)(images) + more, suffix))
+    with pytest.raises(InputError, match=rf"differs from PyTorch by {said}: it was not written"):
         export(trained(), tmp_path, "torch")
     assert list(tmp_path.iterdir()) == []
 

@@ -90,6 +90,21 @@ def test_other_weights_have_features_of_their_own(weights, photos, tmp_path):
     assert len(list(tmp_path.glob("*.npz"))) == 2
 
 
+def test_other_settings_have_features_of_their_own(weights, tmp_path):
+    file = tmp_path / "config.yaml"
+    plain = weights.parents[1] / "config.yaml"
+    file.write_text(plain.read_text().replace("pooling: gem", "pooling: avg"))
+    assert file.read_text() != plain.read_text()
+    assert FeatureExtractor(weights, file).identity != FeatureExtractor(weights).identity
+    assert FeatureExtractor(weights, plain).identity == FeatureExtractor(weights).identity
+
+
+def test_features_that_cannot_be_kept_are_there_all_the_same(weights, photos, tmp_path, capsys):
+    (tmp_path / "taken").write_text("")
+    assert len(Gallery(photos, FeatureExtractor(weights), cache=tmp_path / "taken").paths) > 3
+    assert "cannot be kept" in capsys.readouterr().out
+
+
 def test_a_folder_without_pictures_is_one_sentence(weights, tmp_path):
     extractor = FeatureExtractor(weights)
     with pytest.raises(InputError, match=r"holds no images \(\.bmp"):

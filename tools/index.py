@@ -43,18 +43,16 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def build(args: argparse.Namespace) -> None:
     """Embeds a gallery and writes its index."""
     from torchreid_vi import FeatureExtractor
-    from torchreid_vi.gallery import images_under
+    from torchreid_vi.gallery import Gallery, images_under
     from torchreid_vi.index import EmbeddingIndex, check
 
-    paths = images_under(args.gallery)
-    check(args.kind, len(paths), args.out)
+    check(args.kind, len(images_under(args.gallery)), args.out)
     extractor = FeatureExtractor(args.weights, args.settings)
-    features, readable = extractor.files(paths, args.modality, progress=True)
-    if len(readable) < len(paths):
-        unreadable = [str(path) for i, path in enumerate(paths) if i not in set(readable)]
-        names = ", ".join(unreadable[:3]) + ("…" if len(unreadable) > 3 else "")
-        print(f"=> Left out {len(unreadable)} that cannot be read: {names}")
-    items = [{"path": str(paths[number].absolute())} for number in readable]
+    gallery = Gallery(args.gallery, extractor, args.modality, cache="", progress=True)
+    if gallery.left_out:
+        print(gallery.left_out)
+    features = gallery.features
+    items = [{"path": str(path.absolute())} for path in gallery.paths]
     index = EmbeddingIndex.build(
         features,
         items,

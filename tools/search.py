@@ -43,9 +43,8 @@ def main() -> int:
         pictures = [read_image(str(path)) for path in args.query]
         extractor = FeatureExtractor(args.weights, args.settings)
         gallery = Gallery(args.gallery, extractor, args.gallery_modality, args.cache, progress=True)
-        if gallery.unreadable:
-            names = ", ".join(map(str, gallery.unreadable[:3])) + ("…" if len(gallery.unreadable) > 3 else "")
-            print(f"=> Left out {len(gallery.unreadable)} that cannot be read: {names}", file=sys.stderr)
+        if gallery.left_out:
+            print(gallery.left_out, file=sys.stderr)
         answers = gallery.search(pictures, args.query_modality, args.top)
         if args.json:
             found = [[{"path": str(path), "similarity": score} for path, score in each] for each in answers]

@@ -94,6 +94,14 @@ class Gallery:
         if cache != "" and (found or len(kept) != len(chosen)):
             _write(store, [marks[i] for i in chosen], self.features)
 
+    @property
+    def left_out(self) -> str:
+        """What was left out, in a sentence; empty when nothing was."""
+        if not self.unreadable:
+            return ""
+        names = ", ".join(map(str, self.unreadable[:3])) + (", …" if len(self.unreadable) > 3 else "")
+        return f"=> Left out {len(self.unreadable)} that cannot be read: {names}"
+
     def search(
         self, queries: Sequence[ImageLike], modality: str | Modality = "infrared", top: int = 10
     ) -> list[list[Found]]:

@@ -66,6 +66,13 @@ def test_it_is_built_once_and_again_when_a_file_or_the_list_changes(paths, tmp_p
     assert build(paths[1:]) and whole.stat().st_size == 11 * 24 * 12 * 3
 
 
+def test_it_stays_with_who_opened_it_when_another_run_removes_it(paths, tmp_path):
+    cache = open_cache(tmp_path / "cache", "some", paths, 24, 12)
+    open_cache(tmp_path / "cache", "some", paths[1:], 24, 12)
+    assert not cache.file.exists()
+    assert np.array_equal(cache.array(paths[0]), np.asarray(read_image(paths[0]).resize((12, 24), 2)))
+
+
 def test_one_that_is_there_needs_no_writing(paths, tmp_path):
     folder = tmp_path / "cache"
     open_cache(folder, "some", paths, 24, 12)

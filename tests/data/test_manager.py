@@ -45,6 +45,17 @@ def train_items(manager):
     return manager.train_loader.dataset.dataset.train
 
 
+def test_runs_on_more_data_keep_caches_of_their_own(roots, tmp_path):
+    def caches():
+        return {path.name for path in tmp_path.glob("*train*.u8")}
+
+    manage(roots, cache=str(tmp_path))
+    alone = caches()
+    manage(roots, cache=str(tmp_path), combineall=True)
+    manage(roots, cache=str(tmp_path), sources=["sysu_mm01", "regdb"], targets=["sysu_mm01"])
+    assert len(alone) == 1 and alone < caches() and len(caches()) == 3
+
+
 # Loaders
 
 

@@ -66,15 +66,8 @@ class Method:
 
     def losses(self) -> list[np.ndarray]:
         """The training loss at every logged batch (steps,), in each run that logged it."""
-        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-        curves = []
-        for folder in self.folders:
-            events = EventAccumulator(str(folder))
-            events.Reload()
-            if "Train/loss" in events.Tags()["scalars"]:
-                curves.append(np.array([event.value for event in events.Scalars("Train/loss")]))
-        return curves
+        logged = (scalars(folder) for folder in self.folders)
+        return [found["Train/loss"][1] for found in logged if "Train/loss" in found]
 
     @property
     def dataset(self) -> str:
@@ -86,6 +79,19 @@ class Method:
         seconds = np.array([run["seconds"] for run in training])
         rate = [run["images"] / run["seconds"] if run["seconds"] else np.nan for run in training]
         return training[0]["parameters"] / 1e6, float(seconds.mean() / 60), float(np.mean(rate))
+
+
+def scalars(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Steps and values of everything that a run logged, by name."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    found = {name: events.Scalars(name) for name in events.Tags()["scalars"]}
+    return {
+        name: (np.array([each.step for each in values]), np.array([each.value for each in values]))
+        for name, values in found.items()
+    }
 
 
 def _trials(ranking: dict[str, np.ndarray], result: int) -> Iterable[dict[str, np.ndarray]]:

@@ -8,13 +8,14 @@ import io
 import re
 import statistics
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
 from torchreid_vi.report.bootstrap import Difference, paired_bootstrap
 from torchreid_vi.report.collect import Method, labels
+from torchreid_vi.report.page import page as html_page
+from torchreid_vi.report.page import table as html_table
 from torchreid_vi.report.picture import draw
 from torchreid_vi.report.published import Published, published
 
@@ -152,34 +153,16 @@ def markdown(methods: Sequence[Method], rows: Sequence[Sequence[str]]) -> str:
 def page(methods: Sequence[Method], rows: Sequence[Sequence[str]], picture: str, title: str) -> str:
     """The page: the same tables and the picture, with everything inside."""
     first = labels(methods)[0]
-    style = files("torchreid_vi.report").joinpath("page.css").read_text(encoding="utf-8")
     sources = {known.source for m in methods for label in m.labels if (known := _published(m, label))}
     parts = [
-        f"<h1>{html.escape(title)}</h1>",
-        _html(_without_empty([HEAD, *rows]), "results"),
+        html_table(_without_empty([HEAD, *rows]), "results"),
         "<p>Mean ± sample deviation over runs, in percent; min and images/s are of training, on the machine that "
         "ran it.</p>",
         f"<p>Published figures: {html.escape('; '.join(sorted(sources)))}.</p>" if sources else "",
         f"<h2>Which differences are larger than noise: {html.escape(first)}</h2>",
-        *(_html(rows, "differences") for rows in matrices(methods, first)),
+        *(html_table(rows, "differences") for rows in matrices(methods, first)),
         f"<p>{html.escape(_MATRIX_NOTE)}</p>",
         f"<h2>Figures and curves: {html.escape(first)}</h2>",
         picture[picture.index("<svg") :],
     ]
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{style}</style></head>\n'
-        f"<body><main>{''.join(parts)}</main></body></html>\n"
-    )
-
-
-def _html(rows: Sequence[Sequence[str]], kind: str) -> str:
-    def cell(tag: str, text: str) -> str:
-        bold = text.startswith("**")
-        inner = html.escape(text.strip("*"))
-        return f"<{tag}>{f'<b>{inner}</b>' if bold else inner}</{tag}>"
-
-    head = "".join(cell("th", text) for text in rows[0])
-    body = "".join(f"<tr>{''.join(cell('td', text) for text in row)}</tr>" for row in rows[1:])
-    inner = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-    return f'<div class="wide"><table class="{kind}">{inner}</table></div>'
+    return html_page(title, parts)

@@ -160,15 +160,3 @@ class FinishedRun:
         modality = torch.from_numpy(self.test_set.of("modality")[numbers])
         maps: Tensor = model.backbone(images.to(device), modality.to(device))
         return maps.float().square().mean(1).sqrt().cpu()
-
-    def curves(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Steps and values of everything that was logged, by name."""
-        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-        events = EventAccumulator(str(self.folder), size_guidance={"scalars": 5000})
-        events.Reload()
-        found = {}
-        for name in events.Tags()["scalars"]:
-            values = events.Scalars(name)
-            found[name] = np.array([each.step for each in values]), np.array([each.value for each in values])
-        return found

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import statistics
 from collections.abc import Sequence
 
 import numpy as np
 
 from torchreid_vi.report.collect import Method, labels
+from torchreid_vi.report.page import svg
 
 
 def draw(methods: Sequence[Method]) -> str:
@@ -45,11 +45,7 @@ def draw(methods: Sequence[Method]) -> str:
             loss.plot(_smooth(np.mean([each[:steps] for each in found], axis=0)), color=colour)
     cmc.set(title="CMC", xlabel="rank", ylabel="%", xlim=(1, 20), xticks=(1, 5, 10, 15, 20))
     loss.set(title="training loss, running mean", xlabel="step", yscale="log")
-    text = io.StringIO()
-    with plt.rc_context({"svg.hashsalt": "torchreid_vi"}):  # the same picture from the same runs
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    plt.close(figure)
-    return text.getvalue()
+    return svg(figure)
 
 
 def _smooth(values: np.ndarray, width: int = 20) -> np.ndarray:

@@ -6,7 +6,6 @@ import base64
 import html
 import io
 import json
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from torchreid_vi.report import run_pictures as pictures
 from torchreid_vi.report import run_plots as plots
 from torchreid_vi.report.collect import OF_A_SERIES
 from torchreid_vi.report.finished import FinishedRun
+from torchreid_vi.report.page import page, table
 
 _SHOWN = 5  # best and worst queries, pairs of people
 
@@ -36,15 +36,9 @@ def write_report(folder: str | Path, out: str | Path = "", root: str = "") -> Pa
     parts = [*_overview(run), *_training(run), *([] if run.pretraining else _retrieval(run)), *_input(run)]
     home = run.folder.absolute()
     name = f"{home.parent.name}, {home.name}" if OF_A_SERIES.fullmatch(home.name) else home.name
-    style = files("torchreid_vi.report").joinpath("page.css").read_text(encoding="utf-8")
-    page = (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(name)}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{style}</style></head>\n'
-        f"<body><main><h1>{html.escape(name)}</h1>{''.join(parts)}</main></body></html>\n"
-    )
     path = Path(out).expanduser() if out else run.folder / "report.html"
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(page, encoding="utf-8")
+    partial.write_text(page(name, parts), encoding="utf-8")
     partial.replace(path)
     return path
 
@@ -54,7 +48,7 @@ def _overview(run: FinishedRun) -> list[str]:
     parts = []
     if run.pretraining:
         scores = run.content["results"][0]["pretext"]
-        parts.append(_table([list(scores), [f"{value:.2f}" for value in scores.values()]]))
+        parts.append(table([list(scores), [f"{value:.2f}" for value in scores.values()]], "figures"))
     else:
         figures = list(run.content["results"][0]["mean"])
         rows = [["protocol", *figures, "trials"]]
@@ -63,7 +57,7 @@ def _overview(run: FinishedRun) -> list[str]:
             rows.append(
                 [f"{result['dataset']['name']}: {result['label']}", *cells, str(len(result["trials"]))]
             )
-        parts.append(_table(rows))
+        parts.append(table(rows, "figures"))
         parts.append("<p>Percent, mean ± standard deviation over the trials of the protocol.</p>")
     now, before = flat(run.cfg), flat(default_config())
     changed = [[key, str(value)] for key, value in now.items() if value != before[key]]
@@ -78,9 +72,9 @@ def _overview(run: FinishedRun) -> list[str]:
         about: dict[str, Any] = json.loads(environment.read_text())
         rows.append(["machine", f"{about['platform']}, {about['gpu'] or str(about['cpus']) + ' CPUs'}"])
         rows.append(["packages", ", ".join(f"{k} {v}" for k, v in about["packages"].items())])
-    parts += ["<h2>Run</h2>", _table([["", ""], *rows], "plain")]
+    parts += ["<h2>Run</h2>", table([["what", "value"], *rows], "plain")]
     parts += ["<details><summary>Settings that differ from the defaults</summary>"]
-    return [*parts, _table([["setting", "value"], *changed], "plain"), "</details>"]
+    return [*parts, table([["setting", "value"], *changed], "plain"), "</details>"]
 
 
 def _training(run: FinishedRun) -> list[str]:
@@ -97,7 +91,7 @@ def _retrieval(run: FinishedRun) -> list[str]:
     what = f"{ranked.protocol.direction}, {ranked.protocol.mode}, first trial, cosine"
     parts = [
         "<h2>Retrieval</h2>",
-        _plot(plots.cmc_curves(plots.ranks_of(run)), "CMC curves by protocol"),
+        _plot(plots.cmc_curves(run), "CMC curves by protocol"),
         "<h2>Distances</h2>",
         _plot(plots.distances(run), "Histograms of distances of same and different people"),
         "<p>What is green should lie left of what is red; across modalities it is harder.</p>",
@@ -119,7 +113,7 @@ def _retrieval(run: FinishedRun) -> list[str]:
         parts += [
             "<h2>Who is taken for whom</h2><p>At rank 1. A query, its own person in the gallery, and the wrong "
             "answer.</p>",
-            _table(rows),
+            table(rows, "figures"),
             _image(picture, "Queries of confused people, the right person, and the wrong answer"),
         ]
     if hasattr(run.engine.model, "backbone"):
@@ -150,13 +144,4 @@ def _image(picture: Image.Image, alt: str) -> str:
 
 
 def _plot(svg: str, title: str) -> str:
-    return f'<figure role="img" aria-label="{html.escape(title)}">{svg}</figure>'
-
-
-def _table(rows: list[list[str]], kind: str = "figures") -> str:
-    def line(tag: str, cells: list[str]) -> str:
-        return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"
-
-    head = f"<thead>{line('th', rows[0])}</thead>" if any(rows[0]) else ""
-    body = "".join(line("td", row) for row in rows[1:])
-    return f'<div class="wide"><table class="{kind}">{head}<tbody>{body}</tbody></table></div>'
+    return f'<figure role="img" aria-label="{html.escape(title)}">{svg[svg.index("<svg") :]}</figure>'

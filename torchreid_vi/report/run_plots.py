@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
 
 from torchreid_vi.evaluation import Ranking
 from torchreid_vi.modality import Modality
+from torchreid_vi.report.collect import Method, scalars
 from torchreid_vi.report.finished import FinishedRun
+from torchreid_vi.report.page import svg
 
 _SOME = 2000  # images whose distances and places are drawn, at most
 
@@ -26,21 +27,11 @@ def _figure(rows: int, columns: int, width: float = 11, height: float = 3.2) -> 
     return figure, axes.ravel()
 
 
-def _svg(figure: Any) -> str:
-    from matplotlib import pyplot as plt
-
-    text = io.StringIO()
-    with plt.rc_context({"svg.hashsalt": "torchreid_vi"}):  # the same picture from the same run
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    plt.close(figure)
-    return text.getvalue()[text.getvalue().index("<svg") :]
-
-
 def curves(run: FinishedRun) -> str:
     """Everything that was logged while training, a panel each: losses, accuracies, learning rate."""
     logged = {
         name: found
-        for name, found in run.curves().items()
+        for name, found in scalars(run.folder).items()
         if len(found[0]) > 1 and name not in ("Train/time", "Train/data")
     }
     if not logged:
@@ -53,24 +44,19 @@ def curves(run: FinishedRun) -> str:
         panel.grid(alpha=0.3)
     for panel in axes[len(logged) :]:
         panel.set_visible(False)
-    return _svg(figure)
+    return svg(figure)
 
 
-def cmc_curves(rankings: dict[str, list[np.ndarray]]) -> str:
-    """Share of queries found at each rank or before, by protocol.
-
-    Args:
-        rankings: for each protocol the ranks of the first right answers, a trial each.
-    """
+def cmc_curves(run: FinishedRun) -> str:
+    """Share of queries found at each rank or before, by protocol."""
+    method = Method("", [run.folder], [run.content])
     figure, (panel,) = _figure(1, 1, width=6)
-    ranks = np.arange(1, 21)
-    for name, all_trials in rankings.items():
-        share = np.mean([(first[:, None] <= ranks).mean(0) for first in all_trials], axis=0)
-        panel.plot(ranks, 100 * share, label=name, marker="o", markersize=3)
+    for label in method.labels:
+        panel.plot(range(1, 21), 100 * method.cmc(label), label=label, marker="o", markersize=3)
     panel.set(xlabel="rank", ylabel="%", xlim=(0.5, 20.5), xticks=(1, 5, 10, 15, 20), ylim=(0, 101))
     panel.legend()
     panel.grid(alpha=0.3)
-    return _svg(figure)
+    return svg(figure)
 
 
 def distances(run: FinishedRun) -> str:
@@ -94,7 +80,7 @@ def distances(run: FinishedRun) -> str:
         names = one.name.lower() if one is other else "infrared and visible"
         panel.set(title=f"{where} {names}", xlabel="cosine distance", yticks=[])
         panel.legend()
-    return _svg(figure)
+    return svg(figure)
 
 
 def feature_map(run: FinishedRun, people: int = 12) -> str:
@@ -121,21 +107,12 @@ def feature_map(run: FinishedRun, people: int = 12) -> str:
     by_modality.legend()
     for panel in (by_person, by_modality):
         panel.set(xticks=[], yticks=[])
-    return _svg(figure)
+    return svg(figure)
 
 
 def _some(run: FinishedRun, number: int) -> np.ndarray:
     every = np.arange(len(run.items))
     return every if len(every) <= number else np.sort(np.random.default_rng(0).permutation(every)[:number])
-
-
-def ranks_of(run: FinishedRun) -> dict[str, list[np.ndarray]]:
-    """The ranks of first right answers that the run left, by protocol."""
-    with np.load(run.folder / "rankings.npz", allow_pickle=False) as content:
-        return {
-            result["label"]: [content[f"{number}/{trial}/first"] for trial in range(len(result["trials"]))]
-            for number, result in enumerate(run.content["results"])
-        }
 
 
 def best_and_worst(ranking: Ranking, pids: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
