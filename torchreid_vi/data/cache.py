@@ -93,9 +93,7 @@ def open_cache(folder: Path, name: str, paths: Iterable[str], height: int, width
         print(f"=> No image cache in {folder} ({error.strerror}): images are decoded in every epoch")
         return None
     cache = ImageCache(file, paths, height, width)
-    assert len(cache.pixels) == len(
-        paths
-    )  # mapped: it stays with this process if another one removes the file
+    _ = cache.pixels  # mapped now, it stays with this process if another one removes the file
     return cache
 
 
