@@ -12,7 +12,7 @@ import pytest
 from torchreid_vi.data import DATASETS
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import PROTOCOLS, TestSet, choose, distance_matrix, evaluate, format_table
-from torchreid_vi.evaluation.protocols import trials
+from torchreid_vi.evaluation.protocols import excluded, shown_alike, trials
 from torchreid_vi.modality import Modality
 
 
@@ -208,3 +208,22 @@ def test_every_protocol_names_itself_in_table_and_json(family):
         assert set(said["settings"]) == {"metric", "normalised", "flip", "reranking"}
         assert said["mean"]["R1"] == pytest.approx(np.mean([t["R1"] for t in result.trials]), abs=1e-3)
         assert result.protocol.trials == len(result.trials)
+
+
+@pytest.mark.parametrize("family", PROTOCOLS)
+def test_parts_of_a_trial_show_what_is_not_hidden(family):
+    _, test_set = make_test_set(DATASETS["llcm" if family == "cross_modality" else family].cameras, 5)
+    hidden = 0
+    for protocol in PROTOCOLS[family].values():
+        trial = next(iter(trials(protocol, test_set)))
+        shown = np.zeros((len(test_set.pids),) * 2, bool)
+        for part in shown_alike(protocol, test_set, trial):
+            left = excluded(protocol, test_set, *part)
+            assert protocol.exclude != "location" or not left.any()
+            shown[np.ix_(*part)] = True if left is None else ~left
+        expected = excluded(protocol, test_set, *trial)
+        expected = np.zeros(shown[np.ix_(*trial)].shape, bool) if expected is None else expected
+        assert np.array_equal(shown[np.ix_(*trial)], ~expected)
+        assert shown.sum() == (~expected).sum()
+        hidden += int(expected.sum())
+    assert (hidden > 0) == (family != "regdb")  # which hides nothing

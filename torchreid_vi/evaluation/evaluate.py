@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from torchreid_vi.errors import InputError, unknown_name
-from torchreid_vi.evaluation.protocols import Protocol, TestSet, Trial, excluded, trials
-from torchreid_vi.evaluation.ranking import PIECE, OrderedGallery, Ranking, cmc, rank_in
+from torchreid_vi.evaluation.protocols import Protocol, TestSet, Trial, excluded, shown_alike, trials
+from torchreid_vi.evaluation.ranking import PIECE, OrderedGallery, Ranking, cmc, rank, rank_in
 from torchreid_vi.evaluation.rerank import Reranking
 from torchreid_vi.modality import Modality
 
@@ -104,54 +104,75 @@ def evaluate(
     normalise = normalise or metric == "cosine"
     stated = {"metric": metric, "normalised": normalise, "flip": flip, "reranking": "none"}
     drawn = {name: list(trials(protocol, test_set)) for name, protocol in protocols.items()}
-    tasks = [
-        _Task(protocols[name], trial, OrderedGallery.of(test_set.pids[trial.gallery]), [])
-        for name in protocols
-        for trial in drawn[name]
-    ]
+    tasks = {
+        name: [
+            [_Part.of(protocol, part, test_set.pids) for part in shown_alike(protocol, test_set, trial)]
+            for trial in drawn[name]
+        ]
+        for name, protocol in protocols.items()
+    }
     for sides in dict.fromkeys((protocol.query, protocol.gallery) for protocol in protocols.values()):
-        chosen = [task for task in tasks if (task.protocol.query, task.protocol.gallery) == sides]
+        chosen = [
+            part
+            for name, protocol in protocols.items()
+            if (protocol.query, protocol.gallery) == sides
+            for parts in tasks[name]
+            for part in parts
+        ]
         for block in _blocks(features, test_set.of("modality"), sides, metric, normalise):
-            pieces = [(task, piece) for task in chosen for piece in block.pieces(task.trial)]
+            pieces = [(part, piece) for part in chosen for piece in block.pieces(part.trial)]
 
-            def ranked(of: tuple[_Task, Trial], block: _Block = block) -> Ranking:
+            def ranked(of: tuple[_Part, Trial], block: _Block = block) -> Ranking:
                 return _rank(of[0], block.between(of[1]), of[1].query, test_set)
 
             with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # NumPy works outside Python's lock
-                for (task, _), found in zip(pieces, pool.map(ranked, pieces), strict=True):
-                    task.found.append(found)
+                for (part, _), found in zip(pieces, pool.map(ranked, pieces), strict=True):
+                    part.found.append(found)
     unit = _unit(np.array(features)) if rerankings else features
     results = []
     for name, protocol in protocols.items():
-        here = [task for task in tasks if task.protocol is protocol]
         results.append(Result(dataset, name, protocol, stated))
-        for task in here:
-            together = Ranking(*(np.concatenate(part) for part in zip(*task.found, strict=True)))
-            _add_trial(results[-1], together, len(task.trial.gallery))
+        for trial, parts in zip(drawn[name], tasks[name], strict=True):
+            _add_trial(results[-1], _together([found for part in parts for found in part.found]), trial)
         for how in rerankings:
             other = stated | {"metric": "re-ranked", "normalised": True, "reranking": str(how)}
             results.append(Result(dataset, name, protocol, other))
-            for task in here:
-                distances = how(*(_versions(unit, spectra, test_set, side, how) for side in task.trial))
-                found = _rank(task, distances, task.trial.query, test_set)
-                _add_trial(results[-1], found, len(task.trial.gallery))
+            for trial in drawn[name]:
+                distances = how(*(_versions(unit, spectra, test_set, side, how) for side in trial))
+                ids = (test_set.pids[side] for side in trial)
+                found = rank(distances, *ids, excluded(protocol, test_set, *trial), protocol.unique_ids)
+                _add_trial(results[-1], found._replace(query=trial.query[found.query]), trial)
     return results
 
 
-class _Task(NamedTuple):
-    """A trial of a protocol, its gallery ordered for ranking, and what parts of its queries have found."""
+class _Part(NamedTuple):
+    """Queries of a trial that are shown the same cameras, these ordered for ranking, and what some have found."""
 
     protocol: Protocol
     trial: Trial
     gallery: OrderedGallery
     found: list[Ranking]
 
+    @classmethod
+    def of(cls, protocol: Protocol, part: Trial, pids: np.ndarray) -> _Part:
+        gallery = OrderedGallery.of(pids[part.gallery])
+        return cls(protocol, part._replace(gallery=part.gallery[gallery.place]), gallery, [])
 
-def _rank(task: _Task, distances: np.ndarray, queries: np.ndarray, test_set: TestSet) -> Ranking:
-    """What some queries of a trial find; they are numbered as in the test set."""
-    hidden = excluded(task.protocol, test_set, queries, task.trial.gallery)
-    found = rank_in(task.gallery, distances, test_set.pids[queries], hidden, task.protocol.unique_ids)
+
+def _rank(part: _Part, distances: np.ndarray, queries: np.ndarray, test_set: TestSet) -> Ranking:
+    """What some queries of a part find; they are numbered as in the test set."""
+    hidden = None
+    if part.protocol.exclude != "location":  # which the part has left out
+        hidden = excluded(part.protocol, test_set, queries, part.trial.gallery)
+    found = rank_in(part.gallery, distances, test_set.pids[queries], hidden, part.protocol.unique_ids)
     return found._replace(query=queries[found.query])
+
+
+def _together(found: list[Ranking]) -> Ranking:
+    """What all queries of a trial have found, in their order."""
+    whole = Ranking(*(np.concatenate(each) for each in zip(*found, strict=True)))
+    order = np.argsort(whole.query, kind="stable")
+    return Ranking(*(each[order] for each in whole))
 
 
 def _full(features: np.ndarray) -> np.ndarray:
@@ -185,7 +206,7 @@ def _versions(
     return versions
 
 
-def _add_trial(result: Result, found: Ranking, gallery: int) -> None:
+def _add_trial(result: Result, found: Ranking, trial: Trial) -> None:
     queries = len(found.first)
     if not queries:
         raise InputError(
@@ -194,7 +215,7 @@ def _add_trial(result: Result, found: Ranking, gallery: int) -> None:
         )
     figures = {f"R{k}": 100 * share for k, share in cmc(found.first, RANKS).items()}
     figures |= {"mAP": 100 * float(np.mean(found.ap)), "mINP": 100 * float(np.mean(found.inp))}
-    result.trials.append(figures | {"queries": queries, "gallery": gallery})
+    result.trials.append(figures | {"queries": queries, "gallery": len(trial.gallery)})
     result.rankings.append(found)
 
 
@@ -213,7 +234,7 @@ class _Block(NamedTuple):
     def pieces(self, trial: Trial) -> list[Trial]:
         """The part of a trial whose queries have a row here, in pieces that a processor's cache can hold."""
         queries = trial.query[self.row[trial.query] >= 0]
-        return [Trial(some, trial.gallery) for some in _chunks(queries, PIECE // len(trial.gallery))]
+        return [Trial(some, trial.gallery) for some in _chunks(queries, PIECE // max(len(trial.gallery), 1))]
 
     def between(self, trial: Trial) -> np.ndarray:
         """The distances of a trial whose queries all have a row here."""

@@ -193,6 +193,18 @@ def trials(protocol: Protocol, test_set: TestSet) -> Iterator[Trial]:
         yield Trial(**chosen)
 
 
+def shown_alike(protocol: Protocol, test_set: TestSet, trial: Trial) -> list[Trial]:
+    """A trial in parts whose queries are shown the same cameras, with the gallery of these alone.
+
+    Where queries are not shown their own location there is a part for each of their locations. What ``own
+    camera`` hides depends on the identity, too: it is still in the gallery.
+    """
+    if protocol.exclude != "location":
+        return [trial]
+    query, gallery = (test_set.of("location")[side] for side in trial)
+    return [Trial(trial.query[query == own], trial.gallery[gallery != own]) for own in np.unique(query)]
+
+
 def excluded(
     protocol: Protocol, test_set: TestSet, query: np.ndarray, gallery: np.ndarray
 ) -> np.ndarray | None:

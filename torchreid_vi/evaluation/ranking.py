@@ -61,8 +61,8 @@ def rank(
     parts = []
     for begin in range(0, max(len(distances), 1), size):
         rows = slice(begin, begin + size)
-        hidden = None if excluded is None else excluded[rows]
-        found = rank_in(gallery, distances[rows], query_ids[rows], hidden, unique_ids)
+        hidden = None if excluded is None else gallery.order(excluded[rows])
+        found = rank_in(gallery, gallery.order(distances[rows]), query_ids[rows], hidden, unique_ids)
         parts.append(found._replace(query=found.query + begin))
     return Ranking(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
@@ -89,6 +89,10 @@ class OrderedGallery(NamedTuple):
         different, start = np.unique(ids[place], return_index=True)
         return cls(place, different, np.append(start, len(ids)), bool((np.diff(place) == 1).all()))
 
+    def order(self, columns: np.ndarray) -> np.ndarray:
+        """Columns (Q, G) for the images as they stood before, in this order."""
+        return columns if self.in_order else np.take(columns, self.place, axis=1)
+
 
 def rank_in(
     gallery: OrderedGallery,
@@ -97,15 +101,13 @@ def rank_in(
     excluded: np.ndarray | None = None,
     unique_ids: bool = False,
 ) -> Ranking:
-    """What :func:`rank` does, for floating-point distances of few queries to a gallery that was ordered before."""
+    """What :func:`rank` does for few queries, their floating-point distances to a gallery in its order."""
     if not len(gallery.place):
         none = np.zeros(0, np.int64)
         return Ranking(none, none, np.zeros(0), np.zeros(0))
     if excluded is not None:
         distances = distances.copy()
         np.copyto(distances, np.inf, where=excluded)
-    if not gallery.in_order:
-        distances = np.take(distances, gallery.place, axis=1)
     return _rank_block(distances, query_ids, gallery, unique_ids)
 
 
