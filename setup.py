@@ -38,6 +38,8 @@ setup(
         "search": ["faiss-cpu>=1.9"],
         # For tools/export.py.
         "export": ["onnx>=1.17", "onnxscript>=0.4", "onnxruntime>=1.20"],
+        # For tools/demo.py.
+        "demo": ["gradio>=6.0"],
         # lightly is for tools/mmgl_study.py: its rival SimCLR.
         "test": [
             "pytest>=8",
@@ -53,6 +55,7 @@ setup(
             "onnx>=1.17",
             "onnxscript>=0.4",
             "onnxruntime>=1.20",
+            "gradio>=6.0",
         ],
     },
 )

@@ -22,6 +22,7 @@ LAYERS = [
     {"build"},
     {"runner", "extractor", "index"},
     {"series", "report", "gallery", "export"},
+    {"demo"},
     {"__init__"},
 ]
 

@@ -117,7 +117,9 @@ class FeatureExtractor:
     def _all(self, images: Iterator[Image.Image], number: int, side: Modality, progress: bool) -> np.ndarray:
         """Features of images as they come, at most so many."""
         parts = []
-        with tqdm(total=number, desc="extracting features", unit="img", disable=not progress) as bar:
+        with tqdm(
+            total=number, desc="extracting features", unit="img", disable=not progress or not number
+        ) as bar:
             while batch := [self.transform(image) for image in islice(images, self.batch_size)]:
                 parts.append(self._features(torch.stack(batch), side))
                 bar.update(len(batch))

@@ -58,6 +58,7 @@ class Gallery:
         progress: show a bar.
 
     Attributes:
+        folder: of the images.
         paths: of the images (N).
         features: (N, D).
         unreadable: files that were left out.
@@ -75,8 +76,9 @@ class Gallery:
         progress: bool = False,
     ) -> None:
         self.extractor = extractor
+        self.folder = Path(folder).expanduser()
         paths = images_under(folder)
-        root = os.path.abspath(Path(folder).expanduser())
+        root = os.path.abspath(self.folder)
         name = hashlib.sha256(f"{root}\0{extractor.identity}\0{modality}".encode()).hexdigest()[:24]
         store = (_default_cache() if cache is None else Path(cache).expanduser()) / f"{name}.npz"
         kept = _read(store) if cache != "" else {}

@@ -139,8 +139,9 @@ def evaluate(
             results.append(Result(dataset, name, protocol, other))
             for trial in drawn[name]:
                 distances = how(*(_versions(unit, spectra, test_set, side, how) for side in trial))
-                ids = (test_set.pids[side] for side in trial)
-                found = rank(distances, *ids, excluded(protocol, test_set, *trial), protocol.unique_ids)
+                query, gallery = (test_set.pids[side] for side in trial)
+                hidden = excluded(protocol, test_set, *trial)
+                found = rank(distances, query, gallery, hidden, protocol.unique_ids)
                 _add_trial(results[-1], found._replace(query=trial.query[found.query]), trial)
     return results
 

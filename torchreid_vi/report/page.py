@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
+
+from PIL import Image
 
 
 def page(title: str, parts: Sequence[str]) -> str:
@@ -31,6 +34,13 @@ def table(rows: Sequence[Sequence[str]], kind: str) -> str:
     body = "".join(f"<tr>{''.join(cell('td', text) for text in row)}</tr>" for row in rows[1:])
     inner = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
     return f'<div class="wide"><table class="{kind}">{inner}</table></div>'
+
+
+def data_uri(image: Image.Image) -> str:
+    """An image as an address that holds all of it."""
+    content = io.BytesIO()
+    image.save(content, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
 def svg(figure: Any) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from torchreid_vi.report import run_pictures as pictures
 from torchreid_vi.report import run_plots as plots
 from torchreid_vi.report.collect import OF_A_SERIES
 from torchreid_vi.report.finished import FinishedRun
-from torchreid_vi.report.page import page, table
+from torchreid_vi.report.page import data_uri, page, table
 
 _SHOWN = 5  # best and worst queries, pairs of people
 
@@ -134,13 +132,8 @@ def _input(run: FinishedRun) -> list[str]:
 
 
 def _image(picture: Image.Image, alt: str) -> str:
-    content = io.BytesIO()
-    picture.save(content, "JPEG", quality=85)
-    data = base64.b64encode(content.getvalue()).decode()
     size = f'width="{picture.width}" height="{picture.height}"'
-    return (
-        f'<div class="wide"><img src="data:image/jpeg;base64,{data}" alt="{html.escape(alt)}" {size}></div>'
-    )
+    return f'<div class="wide"><img src="{data_uri(picture)}" alt="{html.escape(alt)}" {size}></div>'
 
 
 def _plot(svg: str, title: str) -> str:

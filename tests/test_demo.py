@@ -1,0 +1,179 @@
+"""The page to search with: what it answers, what it refuses, what it leaves behind, and where it can be reached."""
+
+import os
+import re
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from test_series import TINY
+
+from torchreid_vi import FeatureExtractor, InputError, load_config, run
+from torchreid_vi.demo import answers, served, some_of
+from torchreid_vi.gallery import Gallery
+
+TOOL = Path(__file__).parents[1] / "tools" / "demo.py"
+
+
+@pytest.fixture(scope="module")
+def weights(roots, tmp_path_factory):
+    """Of a run of one epoch."""
+    folder = tmp_path_factory.mktemp("run") / "run"
+    run(load_config(overrides=TINY | {"data.root": str(roots), "data.save_dir": str(folder)}))
+    return folder / "checkpoints" / "last.pth"
+
+
+@pytest.fixture(scope="module")
+def gallery(weights, roots):
+    return Gallery(roots / "vi_synthetic" / "cam1", FeatureExtractor(weights), cache="")
+
+
+@pytest.fixture(scope="module")
+def night(roots):
+    return some_of(roots / "vi_synthetic" / "cam3", 4)
+
+
+@pytest.fixture(scope="module")
+def address(gallery, night):
+    with served(gallery, night, top=5) as address:
+        yield address
+
+
+@pytest.fixture
+def client(address):
+    from gradio_client import Client
+
+    return Client(address, verbose=False)
+
+
+def test_an_infrared_picture_finds_the_most_similar(client, gallery, night):
+    from gradio_client import handle_file
+
+    expected = gallery.search(night[:1], top=5)[0]
+    middle = (expected[1].similarity + expected[2].similarity) / 2
+    shown = client.predict(handle_file(night[0]), middle, api_name="/search")
+    names = [str(answer.path.relative_to(gallery.folder)) for answer in expected]
+    assert re.findall(r'alt="rank \d, ([^"]+)"', shown) == names
+    assert shown.count('src="data:image/jpeg;base64,') == 5 and shown.count("class=below") == 3
+    assert f"2 of the 5 nearest of {len(gallery.paths)} pictures" in shown
+    moved = client.predict(-1, api_name="/move")
+    assert "class=below" not in moved and "5 of the 5" in moved
+
+
+def test_what_is_no_picture_is_answered_with_a_sentence(client, tmp_path, capfd):
+    from gradio_client import handle_file
+    from gradio_client.exceptions import AppError
+
+    (tmp_path / "person.jpg").write_bytes(b"no picture")
+    with pytest.raises(AppError, match="cannot be read: try another one"):
+        client.predict(handle_file(tmp_path / "person.jpg"), 0.5, api_name="/search")
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_path_is_no_upload(address, gallery):
+    import httpx
+
+    file = {"path": str(gallery.paths[0].absolute()), "meta": {"_type": "gradio.FileData"}}
+    call = httpx.post(f"{address}gradio_api/call/search", json={"data": [file, 0.5]}).json()
+    answer = httpx.get(f"{address}gradio_api/call/search/{call['event_id']}", timeout=30).text
+    assert "event: error" in answer and "base64" not in answer
+
+
+def test_names_of_files_are_no_html(gallery, roots, copy_of):
+    folder = copy_of("vi_synthetic") / "vi_synthetic" / "cam1"
+    odd = some_of(folder, 1)[0].rename(folder / "<img src=x onerror=alert(1)>.jpg")
+    other = Gallery(folder, gallery.extractor, cache="")
+    shown = answers(other, other.search([odd], "visible", 1)[0], 0.5)
+    assert "<img src=x" not in shown and "&lt;img src=x" in shown
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname", str(TOOL), os.path.relpath("/etc/hostname"), "setup.py"])
+def test_no_other_file_is_served(address, path):
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(f"{address}gradio_api/file={path}")
+    assert caught.value.code in (403, 404)
+
+
+def test_pictures_of_the_gallery_have_no_address(address, gallery):
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen(f"{address}gradio_api/file={gallery.paths[0].absolute()}")
+
+
+def test_only_this_machine_reaches_it(address):
+    parts = urlsplit(address)
+    assert parts.hostname == "127.0.0.1"
+    socket.create_connection(("127.0.0.1", parts.port)).close()
+    with pytest.raises(OSError):  # it would answer if it listened on all interfaces
+        socket.create_connection(("127.0.0.2", parts.port), timeout=5)
+
+
+def test_nothing_is_sent_anywhere_and_nothing_stays(gallery, night, monkeypatch):
+    from gradio_client import Client, handle_file
+
+    reached, connect = set(), socket.socket.connect
+
+    def recorded(self, target):
+        reached.add(target[0])
+        return connect(self, target)
+
+    monkeypatch.setattr(socket.socket, "connect", recorded)
+    with served(gallery, night) as address:
+        folder = Path(os.environ["GRADIO_TEMP_DIR"])
+        Client(address, verbose=False).predict(handle_file(night[0]), 0.5, api_name="/search")
+        assert any(path.suffix == ".jpg" for path in folder.rglob("*"))
+    assert reached == {"127.0.0.1"}
+    assert not folder.exists()
+
+
+def test_a_large_upload_is_refused(address, tmp_path):
+    import httpx
+
+    content = b"\xff" * (21 * 2**20)
+    answer = httpx.post(f"{address}gradio_api/upload", files={"files": ("large.jpg", content)})
+    assert answer.status_code == 413
+
+
+def test_a_port_that_is_taken_is_named(gallery):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(InputError, match=f"port {port} .* --port"), served(gallery, port=port):
+            pass
+
+
+def test_the_tool_serves_until_it_is_interrupted(weights, roots, tmp_path):
+    data = roots / "vi_synthetic"
+    words = [
+        sys.executable,
+        TOOL,
+        "--weights",
+        weights,
+        "--gallery",
+        data / "cam1",
+        "--examples",
+        data / "cam3",
+    ]
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as tool:
+        line = tool.stdout.readline()
+        page = urllib.request.urlopen(re.search(r"http://127.0.0.1:\d+/", line)[0]).read().decode()
+        tool.send_signal(signal.SIGINT)
+        _, error = tool.communicate(timeout=60)
+    assert tool.returncode == 0 and "Traceback" not in error, error
+    assert "torchreid_vi" in page
+
+
+def test_the_tool_answers_bad_input_with_a_sentence(weights, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [str(TOOL), "--weights", str(weights), "--gallery", str(tmp_path)])
+    assert runpy.run_path(str(TOOL))["main"]() == 2
+    assert "holds no images" in capsys.readouterr().err

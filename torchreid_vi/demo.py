@@ -1,0 +1,155 @@
+"""A page on this machine to search with: an infrared picture in, the visible pictures most like it out."""
+
+from __future__ import annotations
+
+import html
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from torchreid_vi.data.datasets.base import read_image
+from torchreid_vi.errors import InputError
+from torchreid_vi.gallery import Found, Gallery, images_under
+from torchreid_vi.report.page import data_uri
+
+LARGEST_UPLOAD = "20mb"
+_HEIGHT = 180  # pixels, of a picture that was found
+_STYLE = """
+ol { display: flex; flex-wrap: wrap; gap: 12px; list-style: none; margin: 0; padding: 0; }
+li { width: 96px; text-align: center; font-size: 13px; line-height: 1.3; overflow-wrap: anywhere; }
+img { width: 100%; height: 180px; object-fit: contain; background: #8882; border-radius: 6px; }
+img { border: 4px solid #188c3c; }
+b { display: block; font-size: 15px; }
+.below img { border-color: #8885; opacity: 0.45; }
+.below { color: #888; }
+p { margin: 0 0 12px; }
+"""
+
+
+@contextmanager
+def served(
+    gallery: Gallery, examples: Sequence[Path] = (), port: int | None = None, top: int = 10
+) -> Iterator[str]:
+    """Serves the page on the loopback interface while the context lasts.
+
+    What is uploaded lies in a temporary folder, which is removed in the end. Nothing is sent anywhere.
+
+    Args:
+        gallery: to search in.
+        examples: infrared pictures to pick from.
+        port: to listen on; from 7860 on the first that is free when left out.
+        top: how many pictures to show.
+
+    Yields:
+        The address.
+
+    Raises:
+        InputError: when Gradio is not installed, or the port is taken.
+    """
+    with tempfile.TemporaryDirectory(prefix="torchreid_vi-demo-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        try:
+            import gradio as gr
+        except ImportError as error:
+            raise InputError('the page needs Gradio: pip install "torchreid_vi[demo]"') from error
+        page = _page(gallery, examples, top)
+        try:
+            _, address, _ = page.launch(
+                server_name="127.0.0.1",
+                server_port=port,
+                share=False,
+                max_file_size=LARGEST_UPLOAD,
+                theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+                footer_links=[],
+                run_history=False,
+                ssr_mode=False,
+                quiet=True,
+                prevent_thread_lock=True,
+            )
+        except OSError as error:
+            raise InputError(f"port {port or 7860} cannot be used: name another with --port") from error
+        try:
+            yield address
+        finally:
+            page.close(verbose=False)
+
+
+def _page(gallery: Gallery, examples: Sequence[Path], top: int) -> Any:
+    import gradio as gr
+
+    def search(path: str | None, least: float) -> tuple[list[Found], str]:
+        if not path:
+            return [], ""
+        try:
+            picture = read_image(path)
+        except InputError as error:
+            raise gr.Error("This picture cannot be read: try another one.", print_exception=False) from error
+        found = gallery.search([picture], "infrared", top)[0]
+        return found, answers(gallery, found, least)
+
+    def move(found: list[Found], least: float) -> str:
+        return answers(gallery, found, least) if found else ""
+
+    with gr.Blocks(title="torchreid_vi", analytics_enabled=False, delete_cache=(600, 3600)) as page:
+        gr.Markdown(
+            "# Who is this?\nAn infrared picture of a person finds the visible pictures most like it."
+        )
+        found = gr.State([])
+        with gr.Row():
+            with gr.Column(scale=1, min_width=260):
+                upload = gr.Image(
+                    label="Infrared picture", sources=["upload", "clipboard"], height=300, type="filepath"
+                )
+                # Our own reader opens it, and says when it cannot.
+                upload.preprocess = lambda payload: payload.path if payload else None  # type: ignore[method-assign]
+                least = gr.Slider(-1, 1, 0.5, step=0.01, label="Least similarity")
+            with gr.Column(scale=2, min_width=320):
+                shown = gr.HTML(css_template=_STYLE)
+        if examples:
+            pictures = [str(path) for path in examples]
+            gr.Examples(pictures, upload, label="Pick one", examples_per_page=len(pictures))
+        hidden: dict[str, Any] = {"api_visibility": "undocumented"}
+        upload.change(search, [upload, least], [found, shown], api_name="search", **hidden)
+        least.change(move, [found, least], shown, show_progress="hidden", api_name="move", **hidden)
+    return page
+
+
+def answers(gallery: Gallery, found: Sequence[Found], least: float) -> str:
+    """What was found, as HTML: pictures that are less similar than ``least`` are dimmed."""
+    number = sum(answer.similarity >= least for answer in found)
+    items = []
+    for rank, (path, similarity) in enumerate(found, 1):
+        name = html.escape(str(path.relative_to(gallery.folder)))
+        alt = f"rank {rank}, {name}"
+        items.append(
+            f'<li{"" if similarity >= least else " class=below"}><img src="{_thumbnail(path)}" alt="{alt}">'
+            f"<b>{similarity:.2f}</b>{name}</li>"
+        )
+    nearest = f"{len(found)} nearest of {len(gallery.paths):,} pictures"
+    text = f"{number} of the {nearest} are at least {least:.2f} similar."
+    return f'<p role="status">{text}</p><ol>{"".join(items)}</ol>'
+
+
+@lru_cache(512)
+def _thumbnail(path: Path) -> str:
+    try:
+        image = read_image(str(path))
+    except InputError:  # it was there when the page was started
+        return ""
+    image.thumbnail((2 * _HEIGHT, 2 * _HEIGHT))
+    return data_uri(image)
+
+
+def some_of(folder: Path, number: int = 12) -> list[Path]:
+    """Pictures of a folder and its folders, evenly chosen.
+
+    Raises:
+        InputError: when there are none.
+    """
+    paths = images_under(folder)
+    return paths[:: max(1, -(-len(paths) // number))]
