@@ -175,5 +175,6 @@ def test_the_tool_serves_until_it_is_interrupted(weights, roots, tmp_path):
 
 def test_the_tool_answers_bad_input_with_a_sentence(weights, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [str(TOOL), "--weights", str(weights), "--gallery", str(tmp_path)])
+    monkeypatch.syspath_prepend(TOOL.parent)
     assert runpy.run_path(str(TOOL))["main"]() == 2
     assert "holds no images" in capsys.readouterr().err

@@ -102,7 +102,7 @@ def test_other_settings_have_features_of_their_own(weights, tmp_path):
 def test_features_that_cannot_be_kept_are_there_all_the_same(weights, photos, tmp_path, capsys):
     (tmp_path / "taken").write_text("")
     assert len(Gallery(photos, FeatureExtractor(weights), cache=tmp_path / "taken").paths) > 3
-    assert "cannot be kept" in capsys.readouterr().out
+    assert "cannot be kept" in capsys.readouterr().err
 
 
 def test_a_folder_without_pictures_is_one_sentence(weights, tmp_path):

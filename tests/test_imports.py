@@ -15,7 +15,7 @@ PACKAGE = Path(torchreid_vi.__file__).parent
 
 #: Layers from the bottom; a module imports from its own part or from layers below.
 LAYERS = [
-    {"errors", "modality", "host"},
+    {"errors", "modality", "host", "console"},
     {"distributed"},
     {"data", "models", "losses", "evaluation", "config"},
     {"engine"},

@@ -16,6 +16,8 @@ import sys
 import time
 from pathlib import Path
 
+import commandline
+
 #: The parts, by the function of benchmarks/ that measures each.
 PARTS = {
     "startup": "startup:run",
@@ -34,9 +36,7 @@ PARTS = {
 
 def main() -> int:
     """Runs the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commandline.parser(__doc__)
     parser.add_argument("parts", nargs="+", choices=(*PARTS, "all"), help="what to measure")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller galleries")
     parser.add_argument("--out", type=Path, help="also write the figures there, as JSON")
@@ -47,9 +47,12 @@ def main() -> int:
     steps.add_argument("--streams", type=int, default=2, help="of mmgl: 1 or 2")
     steps.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     args = parser.parse_args()
-    from benchmarks.figures import machine
+    return commandline.status(lambda: measure(args), args.quiet)
 
-    from torchreid_vi import InputError
+
+def measure(args: argparse.Namespace) -> None:
+    """Measures, prints and writes the figures of the parts that were asked for."""
+    from benchmarks.figures import machine
 
     found: dict[str, list[dict]] = {}
     here = machine()
@@ -57,18 +60,13 @@ def main() -> int:
     for part in PARTS if "all" in args.parts else dict.fromkeys(args.parts):
         module, _, function = PARTS[part].partition(":")
         start = time.perf_counter()
-        try:
-            figures = getattr(importlib.import_module(f"benchmarks.{module}"), function)(args)
-        except InputError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
+        figures = getattr(importlib.import_module(f"benchmarks.{module}"), function)(args)
         print(f"\n{part}, measured in {time.perf_counter() - start:.0f} s")
         for figure in figures:
             print(f"  {figure.name:55} {figure.value:12.3f} {figure.unit:11} {figure.goal}")
         found[part] = [figure._asdict() for figure in figures]
         if args.out:
             args.out.write_text(json.dumps({"machine": here, "figures": found}, indent=1) + "\n")
-    return 0
 
 
 if __name__ == "__main__":

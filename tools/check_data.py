@@ -8,29 +8,28 @@ The status is 0 when nothing is wrong, 1 when something is, and 2 when the datas
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
+
+import commandline
 
 
 def main() -> int:
     """Runs the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commandline.parser(__doc__)
     parser.add_argument("dataset", help="sysu_mm01, regdb, llcm, vi_folder, or another that is registered")
     parser.add_argument("--root", default="reid-data", help="folder that holds the datasets' folders")
     parser.add_argument("--split", type=int, default=1, help="which split, from 1, where there are several")
     parser.add_argument("--sheet", type=Path, help="also draw some people there")
     parser.add_argument("--all", action="store_true", help="name all files, not the first three")
     args = parser.parse_args()
-    from torchreid_vi import InputError
-    from torchreid_vi.data import DATASETS
-    from torchreid_vi.data.checking import examine, overview
-    from torchreid_vi.data.contact_sheet import contact_sheet
-    from torchreid_vi.errors import unknown_name
 
-    try:
+    def work() -> int:
+        from torchreid_vi.data import DATASETS
+        from torchreid_vi.data.checking import examine, overview
+        from torchreid_vi.data.contact_sheet import contact_sheet
+        from torchreid_vi.errors import unknown_name
+
         if args.dataset not in DATASETS:
             raise unknown_name("dataset", args.dataset, DATASETS)
         dataset, findings = examine(DATASETS[args.dataset], args.root, args.split - 1)
@@ -47,12 +46,10 @@ def main() -> int:
         if not findings:
             print("=> Nothing is wrong")
         if args.sheet:
-            contact_sheet(dataset).save(args.sheet, quality=85)
-            print(f"=> Written: {args.sheet}")
-    except (InputError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 1 if findings else 0
+            commandline.save(contact_sheet(dataset), args.sheet, quality=85)
+        return 1 if findings else 0
+
+    return commandline.status(work, args.quiet)
 
 
 if __name__ == "__main__":

@@ -17,12 +17,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import commandline
+
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commandline.parser(__doc__)
     parser.add_argument("--configs", nargs="+", default=[], help="YAML files of settings, as in configs/")
     parser.add_argument(
         "--vary", nargs="+", action="append", default=[], metavar=("KEY", "VALUE"), help="a setting's values"
@@ -39,10 +39,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     """Runs the command line; returns the exit status."""
     args = parse()
-    from torchreid_vi import InputError, series
-    from torchreid_vi.report import collect, write_comparison
 
-    try:
+    def work() -> None:
+        from torchreid_vi import InputError, console, series
+        from torchreid_vi.report import collect, write_comparison
+
         if bool(args.configs) == bool(args.runs) or args.seeds < 1 or args.jobs < 1:
             raise InputError(
                 "name either --configs to run, with --seeds and --jobs at least 1, or --runs that are finished"
@@ -53,14 +54,9 @@ def main() -> int:
             series.complete_all(runs, args.jobs)
             folders = [Path(cfg.data.save_dir) for cfg in runs]
         for path in write_comparison(collect(folders), args.out):
-            print(f"=> Written: {path}")
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+            console.say(f"Written: {path}")
+
+    return commandline.status(work, args.quiet, interrupted="the same command goes on from here")
 
 
 def plan(args: argparse.Namespace) -> list[Any]:

@@ -8,21 +8,18 @@ Only this machine can open the page, and nothing that is dropped on it outlives 
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import sys
 import threading
 from pathlib import Path
 
+import commandline
+
 
 def main() -> int:
     """Runs the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--weights", required=True, help="a run's checkpoints/last.pth")
-    parser.add_argument(
-        "--settings", default="", help="the run's config.yaml, if it is not beside the weights"
-    )
+    parser = commandline.parser(__doc__)
+    commandline.add_weights(parser)
     parser.add_argument("--gallery", required=True, type=Path, help="folder of visible pictures to search in")
     parser.add_argument(
         "--examples", type=Path, help="folder of infrared pictures, some of which the page offers"
@@ -31,24 +28,20 @@ def main() -> int:
         "--port", type=int, help="to listen on (default: from 7860 on, the first that is free)"
     )
     args = parser.parse_args()
-    from torchreid_vi import FeatureExtractor, InputError
-    from torchreid_vi.demo import served, some_of
-    from torchreid_vi.gallery import Gallery
 
-    try:
+    def work() -> None:
+        from torchreid_vi import FeatureExtractor
+        from torchreid_vi.demo import served, some_of
+        from torchreid_vi.gallery import Gallery
+
         examples = some_of(args.examples) if args.examples else []
         gallery = Gallery(args.gallery, FeatureExtractor(args.weights, args.settings), progress=True)
-        if gallery.left_out:
-            print(gallery.left_out, file=sys.stderr)
         with served(gallery, examples, args.port) as address:
-            print(f"=> Serving on {address} until Ctrl-C", flush=True)
-            threading.Event().wait()
-    except KeyboardInterrupt:
-        return 0
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+            print(f"Serving on {address} until Ctrl-C", flush=True)
+            with contextlib.suppress(KeyboardInterrupt):
+                threading.Event().wait()
+
+    return commandline.status(work, args.quiet)
 
 
 if __name__ == "__main__":

@@ -11,15 +11,15 @@ import json
 import sys
 from pathlib import Path
 
+import commandline
+
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commandline.parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     build = commands.add_parser("build", help="embed a folder of images and index them")
-    build.add_argument("--weights", required=True, help="a run's checkpoints/last.pth")
+    commandline.add_weights(build)
     build.add_argument(
         "--gallery", required=True, type=Path, help="folder of images, searched with its folders"
     )
@@ -30,27 +30,23 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     search.add_argument("--index", required=True, type=Path, help="folder that build wrote")
     search.add_argument("--query", required=True, nargs="+", type=Path, help="images of a person each")
     search.add_argument("--modality", default="infrared", help="of the queries: visible or infrared")
-    search.add_argument("--weights", default="", help="those of the index, if they have moved")
+    commandline.add_weights(search, required=False, what="those of the index, if they have moved")
     search.add_argument("--top", type=int, default=10, help="how many images to show")
     search.add_argument("--json", action="store_true", help="print JSON")
     for command in (build, search):
-        command.add_argument(
-            "--settings", default="", help="the run's config.yaml, if it is not beside the weights"
-        )
+        commandline.add_quiet(command)
     return parser.parse_args(arguments)
 
 
 def build(args: argparse.Namespace) -> None:
     """Embeds a gallery and writes its index."""
-    from torchreid_vi import FeatureExtractor
+    from torchreid_vi import FeatureExtractor, console
     from torchreid_vi.gallery import Gallery, images_under
     from torchreid_vi.index import EmbeddingIndex, check
 
     check(args.kind, len(images_under(args.gallery)), args.out)
     extractor = FeatureExtractor(args.weights, args.settings)
     gallery = Gallery(args.gallery, extractor, args.modality, cache="", progress=True)
-    if gallery.left_out:
-        print(gallery.left_out)
     features = gallery.features
     items = [{"path": str(path.absolute())} for path in gallery.paths]
     index = EmbeddingIndex.build(
@@ -65,9 +61,10 @@ def build(args: argparse.Namespace) -> None:
     index.save(args.out)
     size = sum(file.stat().st_size for file in args.out.iterdir()) / 2**20
     print(
-        f"=> {len(items)} images of {features.shape[1]} dimensions, {args.kind}, {size:.1f} MiB, recall@10 "
-        f"{100 * index.about['recall_at_10']:.1f}% of exact search for some of its own\n=> Written to {args.out}"
+        f"{len(items)} images of {features.shape[1]} dimensions, {args.kind}, {size:.1f} MiB, recall@10 "
+        f"{100 * index.about['recall_at_10']:.1f}% of exact search for some of its own"
     )
+    console.say(f"Written: {args.out}")
 
 
 def search(args: argparse.Namespace) -> None:
@@ -102,14 +99,7 @@ def search(args: argparse.Namespace) -> None:
 def main() -> int:
     """Runs the command line; returns the exit status."""
     args = parse()
-    from torchreid_vi import InputError
-
-    try:
-        (build if args.command == "build" else search)(args)
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return commandline.status(lambda: (build if args.command == "build" else search)(args), args.quiet)
 
 
 if __name__ == "__main__":

@@ -6,15 +6,14 @@ python tools/make_synthetic.py --shape published --root reid-data
 
 from __future__ import annotations
 
-import argparse
 import sys
+
+import commandline
 
 
 def main() -> int:
     """Runs the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commandline.parser(__doc__)
     parser.add_argument("--layout", default="sysu", help="sysu, regdb or llcm")
     parser.add_argument("--root", required=True, help="folder that gets the dataset's folder")
     parser.add_argument("--ids", type=int, default=180, help="identities")
@@ -26,10 +25,11 @@ def main() -> int:
         "--shape", choices=("free", "published"), default="free", help="published: SYSU-MM01's own counts"
     )
     args = parser.parse_args()
-    from torchreid_vi import InputError
-    from torchreid_vi.data.synthetic import draw_dataset
 
-    try:
+    def work() -> None:
+        from torchreid_vi import console
+        from torchreid_vi.data.synthetic import draw_dataset
+
         path = draw_dataset(
             args.root,
             args.layout,
@@ -40,14 +40,9 @@ def main() -> int:
             args.folder,
             args.shape == "published",
         )
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: nothing was kept", file=sys.stderr)
-        return 130
-    print(f"drawn: {path}")
-    return 0
+        console.say(f"Written: {path}")
+
+    return commandline.status(work, args.quiet, interrupted="nothing was kept")
 
 
 if __name__ == "__main__":

@@ -192,9 +192,11 @@ def _bars(axis: Any, places: list[float], values: list[list[float]], label: str 
 
 def write(out: Path) -> None:
     """Writes ``report.md`` and ``figure.png`` into the study's folder."""
+    from torchreid_vi import console
+
     (out / "report.md").write_text(report(out))
     draw(out, out / "figure.png")
-    print(f"written: {out / 'report.md'}, {out / 'figure.png'}")
+    console.say(f"Written: {out / 'report.md'}, {out / 'figure.png'}")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import commandline
+
 PARTS = ("accuracy", "rivals", "data", "transfer", "ablation", "augmented", "looks")
 HERE = Path(__file__).resolve().parents[1]
 RESNET, OSNET = "resnet18", "osnet_x0_25"
@@ -263,30 +265,33 @@ def leave_backbone(cfg: Any, checkpoint: Path, path: Path) -> None:
 
 def main() -> int:
     """Runs the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commandline.parser(__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the study, which is continued")
     parser.add_argument("--seeds", type=int, default=3, help="runs of everything")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts of the study")
     args = parser.parse_args()
-    import mmgl_report
-    from tqdm import tqdm
+    return commandline.status(
+        lambda: study(args), args.quiet, interrupted="the same command goes on from here"
+    )
 
-    from torchreid_vi import series
+
+def study(args: argparse.Namespace) -> None:
+    """Completes the study's runs and writes its report."""
+    import mmgl_report
+
+    from torchreid_vi import console, series
 
     out = args.out.absolute()
     draw(out / "data")
     chains = plan(args.only, args.seeds)
     with (
         series.worker_pool(args.jobs) as pool,
-        tqdm(total=sum(map(len, chains)), desc="study", unit="run") as bar,
+        console.progress(what="study", unit="run", total=sum(map(len, chains))) as bar,
     ):
         for done in as_completed([pool.submit(execute, chain, out) for chain in chains]):
             bar.update(len(done.result()))
     mmgl_report.write(out)
-    return 0
 
 
 if __name__ == "__main__":

@@ -8,21 +8,17 @@ The folder is embedded when it is first searched; later only pictures that are n
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
 
+import commandline
+
 
 def main() -> int:
     """Runs the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--weights", required=True, help="a run's checkpoints/last.pth")
-    parser.add_argument(
-        "--settings", default="", help="the run's config.yaml, if it is not beside the weights"
-    )
+    parser = commandline.parser(__doc__)
+    commandline.add_weights(parser)
     parser.add_argument("--query", required=True, nargs="+", type=Path, help="pictures of a person each")
     parser.add_argument("--gallery", required=True, type=Path, help="folder, searched with its folders")
     parser.add_argument("--query-modality", default="infrared", help="visible or infrared")
@@ -32,19 +28,18 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--cache", help="folder to keep features in; '' keeps none (default: ~/.cache)")
     args = parser.parse_args()
-    from torchreid_vi import FeatureExtractor, InputError
-    from torchreid_vi.data.datasets.base import read_image
-    from torchreid_vi.gallery import Gallery
-    from torchreid_vi.report.ranked import Shown, ranked_picture
 
-    try:
+    def work() -> None:
+        from torchreid_vi import FeatureExtractor, InputError
+        from torchreid_vi.data.datasets.base import read_image
+        from torchreid_vi.gallery import Gallery
+        from torchreid_vi.report.ranked import Shown, ranked_picture
+
         if args.top < 1:
             raise InputError(f"--top is {args.top}: it must be at least 1")
         pictures = [read_image(str(path)) for path in args.query]
         extractor = FeatureExtractor(args.weights, args.settings)
         gallery = Gallery(args.gallery, extractor, args.gallery_modality, args.cache, progress=True)
-        if gallery.left_out:
-            print(gallery.left_out, file=sys.stderr)
         answers = gallery.search(pictures, args.query_modality, args.top)
         if args.json:
             found = [[{"path": str(path), "similarity": score} for path, score in each] for each in answers]
@@ -60,12 +55,9 @@ def main() -> int:
                 (Shown(picture, "query"), [Shown(read_image(str(path)), f"{s:.2f}") for path, s in each])
                 for picture, each in zip(pictures, answers, strict=True)
             ]
-            ranked_picture(rows).save(args.picture)
-            print(f"=> Written: {args.picture}", file=sys.stderr)
-    except (InputError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+            commandline.save(ranked_picture(rows), args.picture)
+
+    return commandline.status(work, args.quiet)
 
 
 if __name__ == "__main__":

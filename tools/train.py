@@ -11,11 +11,12 @@ at the end. The same command goes on where it was interrupted.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import commandline
 
 
 class Command(NamedTuple):
@@ -26,13 +27,12 @@ class Command(NamedTuple):
     options: list[str]
     trials: str
     seeds: str
+    quiet: bool
 
 
 def parse(arguments: list[str] | None = None) -> Command:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commandline.parser(__doc__)
     parser.add_argument("--config-file", default="", help="YAML file of settings, as in configs/")
     parser.add_argument("--root", help="folder that holds the datasets' folders (data.root)")
     parser.add_argument("-s", "--sources", nargs="+", help="training datasets (data.sources)")
@@ -52,7 +52,7 @@ def parse(arguments: list[str] | None = None) -> Command:
             options += pairs
         if value:
             overrides[f"data.{name}"] = value
-    return Command(args.config_file, overrides, options, args.trials, args.seeds)
+    return Command(args.config_file, overrides, options, args.trials, args.seeds, args.quiet)
 
 
 def _split(values: list[str]) -> tuple[list[str], list[str]]:
@@ -63,7 +63,7 @@ def _split(values: list[str]) -> tuple[list[str], list[str]]:
 
 def run_series(cfg: Any, trials: str, seeds: str) -> None:
     """Completes every run of a series and prints and saves the mean over them."""
-    from torchreid_vi import InputError, distributed, series
+    from torchreid_vi import InputError, console, distributed, series
 
     if cfg.test.evaluate or cfg.model.resume:
         raise InputError("--trials and --seeds train, and resume by themselves: leave model.resume empty")
@@ -74,7 +74,7 @@ def run_series(cfg: Any, trials: str, seeds: str) -> None:
     )
     contents = []
     for number, (name, one) in enumerate(runs.items(), 1):
-        print(f"=> {name}, run {number} of {len(runs)}")
+        console.say(f"{name}, run {number} of {len(runs)}")
         contents.append(series.complete(one))
     rows = series.summarise(contents)
     if distributed.rank():
@@ -82,33 +82,30 @@ def run_series(cfg: Any, trials: str, seeds: str) -> None:
     summary = Path(cfg.data.save_dir).expanduser() / "summary.json"
     summary.write_text(json.dumps({"runs": list(runs), "results": rows}, indent=1) + "\n")
     print(f"{cfg.data.save_dir}: mean ± sample deviation over {len(runs)} runs\n{series.format_series(rows)}")
-    print(f"=> Written: {summary}")
+    console.say(f"Written: {summary}")
 
 
 def main(evaluate: bool = False) -> int:
     """Runs the command line; returns the exit status."""
     command = parse()
-    from torchreid_vi import InputError, distributed, load_config, run
 
-    overrides = command.overrides | ({"test.evaluate": True} if evaluate else {})
-    try:
+    def work() -> None:
+        from torchreid_vi import distributed, load_config, run
+
+        overrides = command.overrides | ({"test.evaluate": True} if evaluate else {})
         with distributed.connected():
             cfg = load_config(command.file, overrides, command.options)
             if command.trials or command.seeds:
                 run_series(cfg, command.trials, command.seeds)
             else:
                 run(cfg)
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(
-            "interrupted: with --trials or --seeds the same command goes on; else, if the run has a "
-            "checkpoints/last.pth, model.resume continues from it",
-            file=sys.stderr,
-        )
-        return 130
-    return 0
+
+    return commandline.status(
+        work,
+        command.quiet,
+        interrupted="with --trials or --seeds the same command goes on; else, if the run has a "
+        "checkpoints/last.pth, model.resume continues from it",
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from yacs.config import CfgNode
 
-from torchreid_vi import config, distributed, host
+from torchreid_vi import config, console, distributed, host
 from torchreid_vi.data import DATASETS, VIDataManager
 from torchreid_vi.data.samplers import BALANCED
 from torchreid_vi.engine import (
@@ -235,7 +235,7 @@ def _say_what_is_ignored(cfg: CfgNode) -> None:
     chosen, defaults = config.resumable(cfg), config.resumable(config.default_config())
     changed = [key for key in ours if chosen[key] != defaults[key]]
     if changed:
-        print(f"=> torchreid's {cfg.loss.name} engine has no use for {', '.join(changed)}")
+        console.say(f"torchreid's {cfg.loss.name} engine has no use for {', '.join(changed)}")
 
 
 @contextmanager

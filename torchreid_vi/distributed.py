@@ -21,6 +21,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from torchreid_vi import console
 from torchreid_vi.errors import InputError
 
 T = TypeVar("T")
@@ -78,6 +79,7 @@ def connected() -> Iterator[None]:
         if rank():
             nowhere = stack.enter_context(open(os.devnull, "w"))
             stack.enter_context(contextlib.redirect_stdout(nowhere))
+            stack.enter_context(console.quiet())
         try:
             yield
         except RuntimeError as error:
@@ -217,7 +219,7 @@ def _leave(reason: str) -> None:
             if _checkpoint[0].is_file()
             else "it has no checkpoint yet, start it again"
         )
-        print(f"\nerror: a process of this run has ended: {remedy}", file=sys.stderr, flush=True)
+        console.complain(f"a process of this run has ended: {remedy}")
     if reason:
         print(f"process {rank()}: {' '.join(reason.split())[:300]}", file=sys.stderr, flush=True)
     os._exit(2)

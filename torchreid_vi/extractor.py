@@ -14,9 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torchvision import transforms as tv
-from tqdm import tqdm
 
-from torchreid_vi import build, config
+from torchreid_vi import build, config, console
 from torchreid_vi.data.datasets.base import read_image
 from torchreid_vi.engine import CHECKPOINTS
 from torchreid_vi.errors import InputError, unknown_name
@@ -117,9 +116,7 @@ class FeatureExtractor:
     def _all(self, images: Iterator[Image.Image], number: int, side: Modality, progress: bool) -> np.ndarray:
         """Features of images as they come, at most so many."""
         parts = []
-        with tqdm(
-            total=number, desc="extracting features", unit="img", disable=not progress or not number
-        ) as bar:
+        with console.progress(what="extracting features", total=number, shown=progress and number > 0) as bar:
             while batch := [self.transform(image) for image in islice(images, self.batch_size)]:
                 parts.append(self._features(torch.stack(batch), side))
                 bar.update(len(batch))

@@ -12,6 +12,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from torchreid_vi import console
 from torchreid_vi.errors import InputError
 from torchreid_vi.extractor import FeatureExtractor, ImageLike
 from torchreid_vi.modality import Modality
@@ -93,16 +94,11 @@ class Gallery:
             raise InputError(f"no image in {folder} can be read: name another folder")
         self.paths = [paths[i] for i in chosen]
         self.features = np.stack([held[marks[i]] for i in chosen])
+        if self.unreadable:
+            names = ", ".join(map(str, self.unreadable[:3])) + (", …" if len(self.unreadable) > 3 else "")
+            console.say(f"Left out {len(self.unreadable)} that cannot be read: {names}")
         if cache != "" and (found or len(kept) != len(chosen)):
             _write(store, [marks[i] for i in chosen], self.features)
-
-    @property
-    def left_out(self) -> str:
-        """What was left out, in a sentence; empty when nothing was."""
-        if not self.unreadable:
-            return ""
-        names = ", ".join(map(str, self.unreadable[:3])) + (", …" if len(self.unreadable) > 3 else "")
-        return f"=> Left out {len(self.unreadable)} that cannot be read: {names}"
 
     def search(
         self, queries: Sequence[ImageLike], modality: str | Modality = "infrared", top: int = 10
@@ -150,6 +146,6 @@ def _write(store: Path, marks: list[str], features: np.ndarray) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink()
-        print(
-            f"=> Features cannot be kept in {store.parent} ({error.strerror}): they are extracted every time"
+        console.say(
+            f"Features cannot be kept in {store.parent} ({error.strerror}): they are extracted every time"
         )

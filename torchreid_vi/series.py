@@ -21,10 +21,9 @@ from threading import Thread
 from typing import Any
 
 import torch
-from tqdm import tqdm
 from yacs.config import CfgNode
 
-from torchreid_vi import config, distributed
+from torchreid_vi import config, console, distributed
 from torchreid_vi.engine import CHECKPOINTS
 from torchreid_vi.errors import InputError
 from torchreid_vi.runner import run
@@ -120,7 +119,7 @@ def complete_all(runs: Sequence[CfgNode], jobs: int = 1) -> None:
     Raises:
         InputError: as :func:`complete`, once what runs beside it is finished.
     """
-    with tqdm(total=len(runs), desc="runs", unit="run") as bar:
+    with console.progress(what="runs", unit="run", total=len(runs)) as bar:
         if jobs == 1:
             for cfg in runs:
                 bar.set_postfix_str("/".join(Path(cfg.data.save_dir).parts[-2:]))

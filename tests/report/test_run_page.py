@@ -155,7 +155,7 @@ def test_the_tool_writes_where_it_is_told_and_says_what_is_wrong(finished, roots
     folder = finished(**MMGL)
     done = call(folder, "--out", tmp_path / "page.html", "--root", roots)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == f"=> Written: {tmp_path / 'page.html'}"
+    assert done.stderr.splitlines()[-1] == f"=> Written: {tmp_path / 'page.html'}"
     for arguments, words in (
         ([tmp_path], "is no finished run, config.yaml is missing"),
         ([folder, "--root", tmp_path], "not found: put"),

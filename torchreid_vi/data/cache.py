@@ -19,8 +19,8 @@ import PIL
 from filelock import FileLock
 from PIL import Image
 from torchvision import transforms as tv
-from tqdm import tqdm
 
+from torchreid_vi import console
 from torchreid_vi.data.datasets.base import read_image
 
 
@@ -90,7 +90,7 @@ def open_cache(folder: Path, name: str, paths: Iterable[str], height: int, width
                 for stale in set(folder.glob(f"{prefix}*.u8")) - {file}:
                     stale.unlink()
     except OSError as error:
-        print(f"=> No image cache in {folder} ({error.strerror}): images are decoded in every epoch")
+        console.say(f"No image cache in {folder} ({error.strerror}): images are decoded in every epoch")
         return None
     cache = ImageCache(file, paths, height, width)
     _ = cache.pixels  # mapped now, it stays with this process if another one removes the file
@@ -121,7 +121,7 @@ def _build(file: Path, paths: Sequence[str], height: int, width: int) -> None:
     try:
         with partial.open("wb") as out:
             images = pool.map(decode, paths)
-            for image in tqdm(images, desc=f"caching {file.name[:-20]}", total=len(paths), unit="img"):
+            for image in console.progress(images, f"caching {file.name[:-20]}", total=len(paths)):
                 out.write(image)
             out.flush()
             os.fsync(out.fileno())

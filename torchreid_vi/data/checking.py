@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
+from torchreid_vi import console
 from torchreid_vi.data.datasets.base import Item, VIDataset
 from torchreid_vi.modality import Modality
 
@@ -92,7 +92,7 @@ def _parts(dataset: VIDataset) -> dict[str, list[Item]]:
 def _look_at_all(paths: Iterable[str]) -> list[_Look]:
     paths = list(paths)
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside Python's lock
-        return list(tqdm(pool.map(_look, paths), "checking images", total=len(paths), unit="img"))
+        return list(console.progress(pool.map(_look, paths), "checking images", total=len(paths)))
 
 
 def _look(path: str) -> _Look:

@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
-from tqdm import tqdm
 
-from torchreid_vi import distributed, host
+from torchreid_vi import console, distributed, host
 from torchreid_vi.data.batch import BatchAugment, BatchDataset, BatchLoader
 from torchreid_vi.data.cache import open_cache
 from torchreid_vi.data.datasets.base import Item, VIDataset, read_image
@@ -191,10 +190,10 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
             )
         for modality, transform in zip(Modality, train_transform, strict=True):
             how = ", in batches" if in_batches else ""
-            print(f"=> Training transforms, {modality.name.lower()}{how}: {transform}")
+            console.say(f"Training transforms, {modality.name.lower()}{how}: {transform}")
         if "random_patch" in transforms:
-            print(
-                "=> random_patch keeps patches in each loading process: repeat with the same data.workers ≥ 1"
+            console.say(
+                "random_patch keeps patches in each loading process: repeat with the same data.workers ≥ 1"
             )
 
     def one_channel(self, images: Tensor, channel: int) -> Tensor:
@@ -225,7 +224,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
             view = dataset.with_items(part, self.transform_te)
             loaders[name] = DataLoader(view, batch_size=test.batch_size, num_workers=test.num_workers)
         number = f"{len({item[1] for item in items})} training identities, " if identities else ""
-        print(f"=> Holding out {number}{len(items)} images for validation")
+        console.say(f"Holding out {number}{len(items)} images for validation")
         return loaders
 
 
@@ -286,7 +285,7 @@ def _cache(dataset: Any, folder: Path, height: int, width: int, more: Sequence[s
 def _drop_unreadable(dataset: Any) -> None:
     """Leaves out of a dataset the images that do not decode, and says which."""
     bad = set()
-    for item in tqdm(dataset.data, desc=f"checking {dataset.mode} images", unit="img"):
+    for item in console.progress(dataset.data, f"checking {dataset.mode} images"):
         try:
             read_image(item[0])
         except InputError:
@@ -294,7 +293,7 @@ def _drop_unreadable(dataset: Any) -> None:
     if not bad:
         return
     names = ", ".join(sorted(bad)[:3]) + (", …" if len(bad) > 3 else "")
-    print(f"=> Left out {len(bad)} unreadable {dataset.mode} images: {names}")
+    console.say(f"Left out {len(bad)} unreadable {dataset.mode} images: {names}")
     dataset.data = [item for item in dataset.data if item[0] not in bad]
     setattr(dataset, dataset.mode, dataset.data)
     if not dataset.data:

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
-from torchreid_vi import distributed
+from torchreid_vi import console, distributed
 from torchreid_vi.engine.evaluating import EvaluationMixin
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import PROTOCOLS, Reranking, evaluate
@@ -99,8 +98,8 @@ class EngineMixin(EvaluationMixin):
         protocol = {"infrared-to-visible": family["infrared-to-visible"]}
         result = evaluate(features, test_set, protocol, {"name": "validation", "split": "held out"})[0]
         score = result.mean("mAP")
-        print(
-            f"=> Validation: R1 {result.mean('R1'):.2f}, mAP {score:.2f} (best {max(self.best, score):.2f})"
+        console.say(
+            f"Validation: R1 {result.mean('R1'):.2f}, mAP {score:.2f} (best {max(self.best, score):.2f})"
         )
         if self.writer is not None:
             self.writer.add_scalar("Validation/mAP", score, self.epoch)
@@ -191,11 +190,8 @@ class _Progress:
 
     def __init__(self, loader: DataLoader, epochs: int) -> None:
         self.loader, self.epochs, self.images = loader, epochs, 0
-        self.bar = tqdm(
-            total=max(epochs, 0) * len(loader),
-            desc="training",
-            unit="batch",
-            disable=epochs <= 0 or distributed.rank() > 0,
+        self.bar = console.progress(
+            what="training", unit="batch", total=max(epochs, 0) * len(loader), shown=epochs > 0
         )
 
     def __len__(self) -> int:

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
-from tqdm import tqdm
 
-from torchreid_vi import distributed
+from torchreid_vi import console, distributed
 from torchreid_vi.data.datasets import VIDataset
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.evaluation import (
@@ -62,13 +61,13 @@ class EvaluationMixin:
                 test_set = describe(datasets)
                 official = any(p.draw == "official" for p in PROTOCOLS[datasets[0].protocols].values())
                 if official and test_set.permutations is None:
-                    print("=> rand_perm_cam.mat is not there: only seeded galleries can be drawn")
+                    console.say("rand_perm_cam.mat is not there: only seeded galleries can be drawn")
                 for name, protocol in self._choose(datasets[0], test_set).items():
                     drawn = list(trials(protocol, test_set))
                     pids = test_set.pids
                     if not any(np.isin(pids[trial.query], pids[trial.gallery]).any() for trial in drawn):
                         raise InputError(f"protocol {name}: query and gallery have no identity in common")
-                    print(f"=> Evaluation: {name}, {len(drawn)} trials")
+                    console.say(f"Evaluation: {name}, {len(drawn)} trials")
         known = {name for family in families for name in PROTOCOLS[family]}
         for name in self.protocols:
             if name not in known:
@@ -84,7 +83,7 @@ class EvaluationMixin:
         self.results = []
         rank1 = super().test(*args, **kwargs)  # type: ignore[misc]
         if self.results:
-            print(format_table(self.results))
+            console.result(format_table(self.results))
         return rank1
 
     def _evaluate(
@@ -163,7 +162,7 @@ class EvaluationMixin:
             own, loader.batch_size, num_workers=loader.num_workers, pin_memory=loader.pin_memory
         )
         parts = []
-        for batch in tqdm(batches, desc="extracting features", unit="batch", leave=False):
+        for batch in console.progress(batches, "extracting features", "batch", leave=False):
             images, modality = batch["img"], batch["modality"]
             if channel is not None:
                 images = self.datamanager.one_channel(images, channel)

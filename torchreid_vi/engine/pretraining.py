@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from torchreid_vi import distributed
+from torchreid_vi import console, distributed
 from torchreid_vi.engine.step import StepEngine
 from torchreid_vi.errors import InputError
 from torchreid_vi.models import save_backbone
@@ -72,7 +71,7 @@ class PretrainingEngine(StepEngine):
             return 0.0
         result = self._measure()
         self.results = [result]
-        print(f"=> Pretext: {result}")
+        console.result(f"=> Pretext: {result}")
         return next(iter(result.scores.values())) / 100
 
     def judge(self, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, float]:
@@ -90,7 +89,7 @@ class PretrainingEngine(StepEngine):
             return
         result = self._measure()
         self.results = [result]
-        print(f"=> Epoch {self.epoch + 1}: {result}")
+        console.say(f"Epoch {self.epoch + 1}: {result}")
         for name, value in result.scores.items():
             if self.writer is not None:
                 self.writer.add_scalar(f"Pretext/{name}", value, self.epoch)
@@ -104,7 +103,7 @@ class PretrainingEngine(StepEngine):
             scores = self.judge(
                 (batch["img"].to(self.device), batch["modality"].to(self.device))
                 for loader in loaders
-                for batch in tqdm(loader, "held-out images", leave=False, unit="batch")
+                for batch in console.progress(loader, "held-out images", "batch", leave=False)
             )
         return PretextResult(sum(len(loader.dataset) for loader in loaders), scores)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from torchreid_vi import host
+from torchreid_vi import console, host
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.modality import Modality
 from torchreid_vi.models.blocks import BLOCKS
@@ -188,7 +188,7 @@ def _is_stage(trunk: nn.Module, name: str) -> bool:
 def _keep_resolution(trunk: nn.Module, name: str) -> None:
     stage = getattr(trunk, "layer4", None)
     if not isinstance(stage, nn.Sequential):
-        print(f"=> {name} has no last stride to change: model.last_stride is left as it is")
+        console.say(f"{name} has no last stride to change: model.last_stride is left as it is")
         return
     for module in stage[0].modules():
         if isinstance(module, nn.Conv2d) and module.stride == (2, 2):

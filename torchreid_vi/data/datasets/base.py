@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from torchreid_vi import host
+from torchreid_vi import console, host
 from torchreid_vi.data.transforms import ModalityTransform
 from torchreid_vi.errors import InputError
 from torchreid_vi.modality import Camera, Modality
@@ -68,7 +68,7 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
             self.query, self.gallery = [], []
             self.data = self.train if self.mode == "train" else []
             if self.mode == "train":
-                print(f"=> {len(self.train)} training images without identities in {self.root}")
+                console.say(f"{len(self.train)} training images without identities in {self.root}")
 
     def find(self, root: str) -> Path:
         """The dataset's folder under ``root``."""

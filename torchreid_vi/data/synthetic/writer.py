@@ -12,8 +12,8 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
+from torchreid_vi import console
 from torchreid_vi.data.synthetic.layouts import LAYOUTS, Layout, Picture, published_sysu_layout
 from torchreid_vi.data.synthetic.person import random_person
 from torchreid_vi.data.synthetic.render import render
@@ -85,7 +85,7 @@ def _write(plan: Layout, target: Path, seed: int, size: Size, about: dict, proce
             (partial / folder).mkdir(parents=True, exist_ok=True)
         for path, content in plan.lists.items():
             (partial / path).write_bytes(content)
-        with tqdm(total=len(plan.pictures), desc=f"drawing {target.name}", unit="img") as bar:
+        with console.progress(what=f"drawing {target.name}", total=len(plan.pictures)) as bar:
             for drawn in _draw_all(plan, partial, seed, size, processes):
                 bar.update(drawn)
         (partial / MARKER).write_text(json.dumps(about, indent=1) + "\n")

@@ -1,0 +1,110 @@
+"""The one look of all tools: what goes where, in quiet mode, on a terminal, in colours, and into a run's log."""
+
+import fcntl
+import os
+import pty
+import re
+import runpy
+import struct
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+
+from torchreid_vi import console
+
+TOOLS = sorted((Path(__file__).parents[1] / "tools").glob("*.py"))
+
+
+def on_a_terminal(monkeypatch):
+    """What a terminal of 80 columns shows of a loop with notes, and of an error."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    with os.fdopen(theirs, "w") as screen, monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", screen)
+        patched.setattr(sys, "stderr", screen)
+        for _ in console.progress(range(3), "looking", "img"):
+            time.sleep(0.15)
+            console.say("a note")
+        console.complain("a sentence")
+        screen.flush()
+        os.set_blocking(ours, False)
+        text = os.read(ours, 65536).decode()
+    os.close(ours)
+    return text
+
+
+def test_results_go_to_one_stream_and_the_rest_to_the_other(capsys):
+    console.say("a note")
+    console.result("a result")
+    console.complain("a sentence")
+    assert capsys.readouterr() == ("a result\n", "=> a note\nerror: a sentence\n")
+
+
+def test_quiet_leaves_results_and_errors(capsys):
+    with console.quiet():
+        console.say("a note")
+        assert list(console.progress(range(3), "looking")) == [0, 1, 2]
+        console.result("a result")
+        with console.quiet(False):  # it stays quiet
+            console.say("a note")
+        console.complain("a sentence")
+    console.say("later")
+    assert capsys.readouterr() == ("a result\n", "error: a sentence\n=> later\n")
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal(capsys, monkeypatch):
+    monkeypatch.setattr(console, "_INTERVAL", 0)
+    with console.progress(what="looking", unit="img", total=2) as bar:
+        bar.update()
+        bar.update()
+    assert list(console.progress(range(2), "inside", leave=False)) == [0, 1]
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("looking: 0 of 2 img, 00:00 gone") and lines[0].endswith(" left")
+    assert any(line.startswith("looking: 2 of 2 img") for line in lines)
+    assert all(line.strip() and "\r" not in line and "\x1b" not in line for line in lines)
+
+
+def test_few_lines_of_progress_are_shown_of_what_is_soon_over(capsys):
+    list(console.progress(range(1000), "looking"))
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_a_log_keeps_everything_in_quiet_mode_too(tmp_path, capsys, log):
+    with console.quiet(log), console.logged() as kept:
+        console.say("a note")
+        kept.to(tmp_path / "run.log")
+        print("what torchreid says")
+        console.result("a result")
+    everything = "=> a note\nwhat torchreid says\na result\n"
+    assert (tmp_path / "run.log").read_text() == everything
+    assert capsys.readouterr().out == ("a result\n" if log else everything)
+
+
+def test_a_terminal_shows_a_bar_with_the_time_left_and_notes_beside_it(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "")  # as if it were not there
+    text = on_a_terminal(monkeypatch)
+    assert "\x1b[32m" in text and "\x1b[1;31merror:\x1b[0m a sentence" in text  # a green bar, a red word
+    assert "looking" in text and "3/3" in text and "<00:0" in text
+    lines = [line.rsplit("\r", 1)[-1] for line in text.replace("\r\n", "\n").split("\n")]
+    assert lines.count("=> a note") == 3
+
+
+def test_colours_are_declined_by_no_color(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    text = on_a_terminal(monkeypatch)
+    assert "3/3" in text and "error: a sentence" in text and not re.search(r"\x1b\[[\d;]*m", text)
+
+
+@pytest.mark.parametrize(
+    "tool", [tool for tool in TOOLS if "def main" in tool.read_text()], ids=lambda tool: tool.stem
+)
+def test_every_tool_can_be_quiet(tool, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [tool.name, "--help"])
+    monkeypatch.syspath_prepend(tool.parent)
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path(str(tool))["main"]()
+    assert left.value.code == 0 and "--quiet" in capsys.readouterr().out

@@ -1,0 +1,69 @@
+"""What the command lines of all tools have in common."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser that shows a tool's docstring as it is, with the options that every tool has."""
+    made = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_quiet(made, default=False)
+    return made
+
+
+def add_quiet(made: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) -> None:
+    """Adds the option that every tool has; a command of a tool has it, too."""
+    made.add_argument(
+        "-q", "--quiet", action="store_true", default=default, help="show results and errors alone"
+    )
+
+
+def add_weights(
+    made: argparse.ArgumentParser, required: bool = True, what: str = "a run's checkpoints/last.pth"
+) -> None:
+    """Adds the options that say with which weights images are embedded."""
+    made.add_argument("--weights", required=required, default="", help=what)
+    made.add_argument("--settings", default="", help="the run's config.yaml, if it is not beside the weights")
+
+
+def save(picture: Any, path: str | Path, **options: Any) -> None:
+    """Writes one of Pillow's images, and says so.
+
+    Raises:
+        InputError: when the name says no kind of picture.
+    """
+    from torchreid_vi import InputError, console
+
+    try:
+        picture.save(path, **options)
+    except ValueError as error:
+        raise InputError(f"{path} names no kind of picture: let it end in .png or .jpg") from error
+    console.say(f"Written: {path}")
+
+
+def status(work: Callable[[], int | None], quiet: bool, interrupted: str = "") -> int:
+    """Does a tool's work and returns its exit status: 2 after a sentence on what is wrong, 130 when interrupted.
+
+    Args:
+        work: returns a status, or nothing for 0.
+        quiet: whether there are no notes and no progress.
+        interrupted: what to say of the work when it was.
+    """
+    from torchreid_vi import InputError, console
+
+    try:
+        with console.quiet(quiet):
+            return work() or 0
+    except (InputError, OSError) as error:
+        console.complain(str(error))
+        return 2
+    except KeyboardInterrupt:
+        print(f"interrupted{interrupted and ': '}{interrupted}", file=sys.stderr)
+        return 130
