@@ -19,7 +19,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--weights", required=True, help="a run's checkpoints/last.pth")
+    parser.add_argument(
+        "--weights", required=True, help="a run's checkpoints/last.pth; a package, https:// or hf:// of one"
+    )
     parser.add_argument(
         "--settings", default="", help="the run's config.yaml, if it is not beside the weights"
     )
