@@ -73,14 +73,13 @@ def write_package(
         raise InputError(f"{out} is there and not empty: name another folder, or remove it")
     source = _read_run(Path(run).expanduser(), weights)
     content = read_checkpoint(source.weights)
-    state = content.get("state_dict", content)
     about = _about(source, content, licence)
     partial = out.with_name(f".{out.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)  # of a call that was cut off
         partial.mkdir(parents=True)
         told = {"epoch": about["model"]["epoch"]} | {k: v for k, v in content.items() if k == "about"}
-        save_safetensors({k: v for k, v in state.items() if isinstance(v, Tensor)}, partial / WEIGHTS, told)
+        save_safetensors(_tensors(content), partial / WEIGHTS, told)
         (partial / SETTINGS).write_text(_shared_settings(source.cfg).dump(), encoding="utf-8")
         (partial / CARD).write_text(write_card(about, source.cfg), encoding="utf-8")
         about = {"format": FORMAT, "files": {n: mark(partial / n) for n in (WEIGHTS, SETTINGS, CARD)}} | about
@@ -189,6 +188,10 @@ def _about(source: Run, content: dict[str, Any], licence: str) -> dict[str, Any]
         raise InputError(
             f"{source.weights} is a backbone without the rest of a model: package the run that made it"
         )
+    if loaded.unused or loaded.matched != len(_tensors(content)):  # such as two stems, of which one was made
+        raise InputError(
+            f"{source.weights} is not of the model in the run's config.yaml: name a file of the run"
+        )
     if source.epochs is not None and loaded.epoch not in (None, source.epochs):
         raise InputError(
             f"the figures are of epoch {source.epochs} and {source.weights} of epoch {loaded.epoch}: finish the "
@@ -219,6 +222,12 @@ def _about(source: Run, content: dict[str, Any], licence: str) -> dict[str, Any]
             for result in source.results
         ],
     }
+
+
+def _tensors(content: dict[str, Any]) -> dict[str, Tensor]:
+    """The tensors of a model in what a file holds."""
+    state = content.get("state_dict", content)
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
 
 
 def _counts(result: dict[str, Any]) -> dict[str, Any]:
