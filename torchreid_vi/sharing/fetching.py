@@ -33,7 +33,7 @@ _SILENCE = 60  # seconds after which a server is given up
 def fetch(url: str) -> Path:
     """The folder of a package whose archive lies at an address, under the user's cache.
 
-    What was fetched before is used again, unless it has changed there or another SHA-256 is asked for.
+    What was fetched before is used again, unless it was damaged since or another SHA-256 is asked for.
 
     Args:
         url: ``https://`` of a zip or tar archive, or a link to one on Google Drive; ``#sha256=…`` at its end says

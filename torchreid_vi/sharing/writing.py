@@ -125,15 +125,15 @@ def _read_run(folder: Path, weights: str | Path) -> Run:
 def _json(path: Path) -> dict[str, Any]:
     """The content of a file of a run, empty when there is none."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    except (ValueError, TypeError) as error:
         raise InputError(f"{path} is damaged: run or evaluate it again") from error
-    return content
 
 
 def _measured(folder: Path, content: dict[str, Any]) -> Path:
     """The weights that the figures of a run are of."""
-    if content and not all("pretext" in each or "label" in each for each in content["results"]):
+    known = "epoch" in content and all("pretext" in r or "label" in r for r in content.get("results", [{}]))
+    if content and not known:
         raise InputError(f"{folder}/results.json is of another version: run or evaluate it again")
     if content and content["epoch"] == 0 and "weights" in content:  # it evaluated only
         return Path(content["weights"]).expanduser()
