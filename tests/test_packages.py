@@ -480,12 +480,9 @@ def archive(folder, kind="zip", top=""):
 def test_an_archive_is_fetched_once(site, packaged, cache, capsys, kind, top):
     body = archive(packaged(), kind, top)
     url = site.put(f"/shared.{kind}", body)
-    image = np.full((9, 9), 90, np.uint8)
-    expected = FeatureExtractor(packaged(), device="cpu")([image])
-    for _ in range(2):
-        np.testing.assert_array_equal(FeatureExtractor(url, device="cpu")([image]), expected)
-    marked = f"{url}#sha256={hashlib.sha256(body).hexdigest()}"
-    assert locate(marked).weights.read_bytes() == (packaged() / WEIGHTS).read_bytes()
+    for named in (url, url, f"{url}#sha256={hashlib.sha256(body).hexdigest()}"):
+        for name, path in zip((WEIGHTS, SETTINGS), locate(named), strict=True):
+            assert path.name == name and path.read_bytes() == (packaged() / name).read_bytes()
     assert site.asked == [f"GET /shared.{kind}"]
     assert capsys.readouterr().err.count(f"=> Fetching {url}") == 1
     assert sorted(p.name for p in locate(url).weights.parent.iterdir()) == sorted(

@@ -78,8 +78,9 @@ def fetch_from_hub(named: str) -> Path:
     except InputError:
         raise
     except Exception as error:  # the library's, its HTTP client's or the system's
+        reason = _reason(error.__cause__ or error)
         raise InputError(
-            f"{named} cannot be fetched ({_reason(error)}): check OWNER/NAME@REVISION and the network"
+            f"{named} cannot be fetched ({reason}): check OWNER/NAME@REVISION and the network"
         ) from error
     verify(listed.parent, named)
     return listed.parent
@@ -203,5 +204,5 @@ def _drive_id(address: str) -> str:
     return found
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return " ".join(str(error).split())[:160] or type(error).__name__

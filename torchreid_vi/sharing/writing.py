@@ -188,7 +188,8 @@ def _about(source: Run, content: dict[str, Any], licence: str) -> dict[str, Any]
         raise InputError(
             f"{source.weights} is a backbone without the rest of a model: package the run that made it"
         )
-    if loaded.unused or loaded.matched != len(_tensors(content)):  # such as two stems, of which one was made
+    names = {name.removeprefix("module.") for name in _tensors(content)}
+    if not names <= model.state_dict().keys():  # such as two stems, of which one was made
         raise InputError(
             f"{source.weights} is not of the model in the run's config.yaml: name a file of the run"
         )
@@ -197,7 +198,7 @@ def _about(source: Run, content: dict[str, Any], licence: str) -> dict[str, Any]
             f"the figures are of epoch {source.epochs} and {source.weights} of epoch {loaded.epoch}: finish the "
             "run, or name the file with --weights and do without figures"
         )
-    names = ("label", "dataset", "protocol", "settings", "mean", "std", "pretext", "held_out_images")
+    kept = ("label", "dataset", "protocol", "settings", "mean", "std", "pretext", "held_out_images")
     trained_on, all_known = _trained_on(source.cfg)
     return {
         "kind": "backbone" if pretraining else "model",
@@ -208,7 +209,7 @@ def _about(source: Run, content: dict[str, Any], licence: str) -> dict[str, Any]
             "backbone": cfg.model.name,
             "streams": cfg.model.streams,
             "blocks": cfg.model.blocks,
-            "parameters": sum(p.numel() for p in model.parameters()),
+            "parameters": sum(p.numel() for name, p in model.named_parameters() if name in names),
             "epoch": loaded.epoch,
             "height": cfg.data.height,
             "width": cfg.data.width,
@@ -218,7 +219,7 @@ def _about(source: Run, content: dict[str, Any], licence: str) -> dict[str, Any]
         "started_from": _start(source.cfg),
         "licence": licence,
         "results": [
-            {name: result[name] for name in names if name in result} | _counts(result)
+            {name: result[name] for name in kept if name in result} | _counts(result)
             for result in source.results
         ],
     }
