@@ -119,11 +119,16 @@ def test_a_package_gives_the_features_of_its_checkpoint_to_the_bit(trained, pack
         assert torch.equal(state[name], value) and value.dtype == state[name].dtype, name
 
 
-def test_training_on_from_it_ends_with_the_same_weights(trained, packaged, tmp_path, capsys):
+def test_training_on_from_it_ends_with_the_same_weights(trained, packaged, roots, tmp_path, capsys):
     ends = []
-    for number, start in enumerate((trained() / "checkpoints" / "last.pth", packaged())):
+    starts = {
+        trained() / "checkpoints" / "last.pth": trained() / "config.yaml",
+        packaged(): packaged() / SETTINGS,
+    }
+    for number, (start, file) in enumerate(starts.items()):
         settings = {"model.load_weights": str(start), "data.save_dir": str(tmp_path / f"{number}")}
-        run(load_config(str(trained() / "config.yaml"), overrides=settings))
+        settings |= {"data.root": str(roots), "data.cache": "", "data.workers": 0}
+        run(load_config(str(file), overrides=settings))
         ends.append(read_checkpoint(tmp_path / f"{number}" / "checkpoints" / "last.pth")["state_dict"])
     assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
     assert f"from {packaged()}, saved after epoch 1" in capsys.readouterr().out
@@ -281,6 +286,8 @@ def test_an_evaluation_shares_the_weights_that_it_measured(trained, packaged, ro
 def test_a_pre_training_shares_its_backbone(trained, packaged, tmp_path):
     folder = packaged("mmgl")
     assert all(name.startswith("backbone.") for name in load_file(folder / WEIGHTS))
+    held = sum(value.numel() for value in load_file(folder / WEIGHTS).values())
+    assert 0.9 * held < json.loads((folder / MANIFEST).read_text())["model"]["parameters"] < held
     card = (folder / CARD).read_text()
     assert "where training starts" in card and "The pretext, on" in card and "stripe_accuracy" in card
     with pytest.raises(InputError, match="of a pre-training, which retrieves nothing: fine-tune from it"):
