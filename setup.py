@@ -25,6 +25,7 @@ setup(
         "gdown>=5.0",
         "tqdm>=4.66",
         "filelock>=3.13",
+        "safetensors>=0.4.5",
         # Imported by torchreid, which declares nothing; scipy also reads rand_perm_cam.mat.
         "scipy>=1.13",
         "opencv-python-headless>=4.10",
@@ -40,6 +41,8 @@ setup(
         "export": ["onnx>=1.17", "onnxscript>=0.4", "onnxruntime>=1.20"],
         # For tools/demo.py.
         "demo": ["gradio>=6.0"],
+        # For weights named hf://OWNER/NAME.
+        "share": ["huggingface_hub>=0.30"],
         # lightly is for tools/mmgl_study.py: its rival SimCLR.
         "test": [
             "pytest>=8",
@@ -56,6 +59,7 @@ setup(
             "onnxscript>=0.4",
             "onnxruntime>=1.20",
             "gradio>=6.0",
+            "huggingface_hub>=0.30",
         ],
     },
 )

@@ -15,11 +15,12 @@ PACKAGE = Path(torchreid_vi.__file__).parent
 
 #: Layers from the bottom; a module imports from its own part or from layers below.
 LAYERS = [
-    {"errors", "modality", "host", "console"},
+    {"errors", "modality", "host", "folders", "console"},
     {"distributed"},
     {"data", "models", "losses", "evaluation", "config"},
     {"engine"},
     {"build"},
+    {"sharing"},
     {"runner", "extractor", "index"},
     {"series", "report", "gallery", "export"},
     {"demo"},

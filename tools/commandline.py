@@ -26,7 +26,9 @@ def add_quiet(made: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) -
 
 
 def add_weights(
-    made: argparse.ArgumentParser, required: bool = True, what: str = "a run's checkpoints/last.pth"
+    made: argparse.ArgumentParser,
+    required: bool = True,
+    what: str = "a run's checkpoints/last.pth; a package, https:// or hf:// of one",
 ) -> None:
     """Adds the options that say with which weights images are embedded."""
     made.add_argument("--weights", required=required, default="", help=what)

@@ -43,6 +43,7 @@ def build(args: argparse.Namespace) -> None:
     from torchreid_vi import FeatureExtractor, console
     from torchreid_vi.gallery import Gallery, images_under
     from torchreid_vi.index import EmbeddingIndex, check
+    from torchreid_vi.sharing import is_remote
 
     check(args.kind, len(images_under(args.gallery)), args.out)
     extractor = FeatureExtractor(args.weights, args.settings)
@@ -54,7 +55,7 @@ def build(args: argparse.Namespace) -> None:
         items,
         args.kind,
         modality=args.modality,
-        weights=str(Path(args.weights).absolute()),
+        weights=args.weights if is_remote(args.weights) else str(Path(args.weights).absolute()),
         settings=str(Path(args.settings).absolute()) if args.settings else "",
         weights_sha256=extractor.weights_sha256,
     )
@@ -80,7 +81,7 @@ def search(args: argparse.Namespace) -> None:
         raise InputError(
             f"{args.index} does not say what weights it was built with: name them with --weights"
         )
-    weights = Path(args.weights or about["weights"])
+    weights = args.weights or about["weights"]
     extractor = FeatureExtractor(weights, args.settings or about["settings"])
     if about["weights_sha256"] and extractor.weights_sha256 != about["weights_sha256"]:
         raise InputError(f"{weights} are not the weights that {args.index} was built with: build it again")

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +19,8 @@ from torchreid_vi.data.datasets.base import read_image
 from torchreid_vi.engine import CHECKPOINTS
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.modality import Modality
-from torchreid_vi.models import MMGLModel, VIModel, load_weights, read_checkpoint
+from torchreid_vi.models import MMGLModel, VIModel, identities, load_weights, read_checkpoint
+from torchreid_vi.sharing import locate
 
 ImageLike = str | Path | Image.Image | np.ndarray
 
@@ -29,8 +29,9 @@ class FeatureExtractor:
     """Calling it with images gives their features (N, D), L2-normalised, float32: the inner product is the cosine.
 
     Args:
-        weights: a run's checkpoint, such as ``RUN/checkpoints/last.pth``.
-        settings: the run's ``config.yaml``; where a run leaves it when left out.
+        weights: a run's checkpoint, such as ``RUN/checkpoints/last.pth``, or a package of weights: its folder, an
+            ``https://`` address of its archive, or ``hf://OWNER/NAME``.
+        settings: the run's ``config.yaml``; where a run leaves it, or the package's, when left out.
         device: where to compute; a GPU when there is one.
         batch_size: images at a time.
 
@@ -45,12 +46,13 @@ class FeatureExtractor:
         device: str | torch.device | None = None,
         batch_size: int = 64,
     ) -> None:
-        self.weights = Path(weights).expanduser()
-        file = Path(settings).expanduser() if settings else self.weights.parent.parent / "config.yaml"
-        if not settings and (self.weights.parent.name != CHECKPOINTS or not file.is_file()):
+        self.weights, packaged = locate(weights)
+        beside = self.weights.parent.parent / "config.yaml"
+        file = Path(settings).expanduser() if settings else packaged or beside
+        if not (settings or packaged) and (self.weights.parent.name != CHECKPOINTS or not file.is_file()):
             raise InputError(f"{weights} has no {file} beside it: name the run's config.yaml as settings")
         cfg = config.load_config(str(file), overrides={"model.pretrained": False})
-        model = build.build_model(cfg, _identities(read_checkpoint(self.weights)))
+        model = build.build_model(cfg, identities(read_checkpoint(self.weights)))
         if isinstance(model, MMGLModel):
             raise InputError(
                 f"{weights} is of a pre-training, which retrieves nothing: fine-tune from it first"
@@ -139,13 +141,6 @@ class FeatureExtractor:
 
     def _dimensions(self, side: Modality) -> int:
         return self._features(torch.zeros(1, 3, *self.size), side).shape[1]
-
-
-def _identities(content: dict[str, Any]) -> int:
-    """The number of identities that a checkpoint's classifier tells apart, or one."""
-    state = content.get("state_dict", content)
-    weight = state.get("classifier.weight") if isinstance(state, dict) else None
-    return len(weight) if isinstance(weight, Tensor) and weight.ndim else 1
 
 
 def _modality(name: str | Modality) -> Modality:

@@ -15,6 +15,7 @@ import numpy as np
 from torchreid_vi import console
 from torchreid_vi.errors import InputError
 from torchreid_vi.extractor import FeatureExtractor, ImageLike
+from torchreid_vi.folders import user_cache
 from torchreid_vi.modality import Modality
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
@@ -81,7 +82,7 @@ class Gallery:
         paths = images_under(folder)
         root = os.path.abspath(self.folder)
         name = hashlib.sha256(f"{root}\0{extractor.identity}\0{modality}".encode()).hexdigest()[:24]
-        store = (_default_cache() if cache is None else Path(cache).expanduser()) / f"{name}.npz"
+        store = (user_cache() if cache is None else Path(cache).expanduser()) / f"{name}.npz"
         kept = _read(store) if cache != "" else {}
         marks = [_mark(path) for path in paths]
         fresh = [i for i, mark in enumerate(marks) if mark not in kept]
@@ -116,10 +117,6 @@ class Gallery:
             [Found(self.paths[i], float(row[i])) for i in best]
             for row, best in zip(similarity, order, strict=True)
         ]
-
-
-def _default_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "torchreid_vi"
 
 
 def _mark(path: Path) -> str:

@@ -20,6 +20,7 @@ from torchreid_vi.engine import CHECKPOINTS, PretextResult, PretrainingEngine, S
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import Result
 from torchreid_vi.models import load_weights, read_checkpoint
+from torchreid_vi.sharing import locate
 
 _PACKAGES = ("torchreid_vi", "torch", "torchvision", "torchreid", "numpy", "pillow", "scipy")
 
@@ -49,7 +50,8 @@ def run(cfg: CfgNode) -> list[Result] | list[PretextResult]:
             model = build.build_model(cfg, datamanager.num_train_pids)
         source = {}
         if cfg.model.load_weights:
-            loaded = load_weights(model, cfg.model.load_weights, cfg.model.load_stem)
+            start = locate(cfg.model.load_weights)
+            loaded = load_weights(model, start.weights, cfg.model.load_stem)
             source = {"weights": cfg.model.load_weights, "weights_epoch": loaded.epoch}
             console.say(
                 f"Loaded {loaded.matched} of the model's {loaded.total} tensors from "

@@ -4,7 +4,7 @@ from torchreid_vi.evaluation.evaluate import RANKS, Result, distance_matrix, eva
 from torchreid_vi.evaluation.protocols import PROTOCOLS, Protocol, TestSet, choose, trials
 from torchreid_vi.evaluation.ranking import Ranking, cmc, rank
 from torchreid_vi.evaluation.rerank import Reranking
-from torchreid_vi.evaluation.table import format_table
+from torchreid_vi.evaluation.table import explain, explain_settings, format_table
 
 __all__ = [
     "PROTOCOLS",
@@ -18,6 +18,8 @@ __all__ = [
     "cmc",
     "distance_matrix",
     "evaluate",
+    "explain",
+    "explain_settings",
     "format_table",
     "rank",
     "trials",

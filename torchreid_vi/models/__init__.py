@@ -5,7 +5,13 @@ from torchreid_vi.models.blocks import BLOCKS, ModalityDistributionAdapter, NonL
 from torchreid_vi.models.ddag import DDAGModel, DDAGOutput, GraphAttention, PartAttention
 from torchreid_vi.models.mmgl import MMGLModel, MMGLOutput
 from torchreid_vi.models.vi import POOLING, VIModel, VIOutput
-from torchreid_vi.models.weights import load_weights, read_checkpoint, save_backbone
+from torchreid_vi.models.weights import (
+    identities,
+    load_weights,
+    read_checkpoint,
+    save_backbone,
+    save_safetensors,
+)
 
 __all__ = [
     "BLOCKS",
@@ -21,8 +27,10 @@ __all__ = [
     "PartAttention",
     "VIModel",
     "VIOutput",
+    "identities",
     "load_weights",
     "read_checkpoint",
     "save_backbone",
+    "save_safetensors",
     "torchreid_model",
 ]

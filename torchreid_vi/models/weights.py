@@ -11,12 +11,15 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.modality import Modality
 from torchreid_vi.models.backbone import HEADS, INSERTED, Backbone
 
+SAFETENSORS = ".safetensors"
 STEMS = ("average", "visible", "infrared")  # what a one-stream model can take of two stems
 
 # torchreid saves its Rank-1 as a NumPy number, which weights_only refuses unless told of it.
@@ -47,7 +50,7 @@ class Loaded(NamedTuple):
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """The content of a checkpoint, on the CPU; only tensors and plain data are read.
+    """The content of a checkpoint or of a ``.safetensors`` file, on the CPU; only tensors and plain data are read.
 
     Raises:
         InputError: when the file is missing, is no checkpoint, or holds pickled objects.
@@ -57,6 +60,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise InputError(
             f"weights {path} not found: check model.load_weights or model.resume; pre-training leaves backbone.pth"
         )
+    if path.suffix == SAFETENSORS:
+        return _read_safetensors(path)
     try:
         with torch.serialization.safe_globals(_NUMPY_SCALARS):
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -78,6 +83,39 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    """The tensors as ``state_dict``, and beside it what :func:`save_safetensors` was told about them."""
+    try:
+        with safe_open(path, "pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dictionary
+            about = json.loads((file.metadata() or {}).get("about", "{}"))
+        return {**about, "state_dict": state}
+    except Exception as error:  # whatever a damaged file makes the reader raise
+        raise InputError(f"{path} is no safetensors file or is damaged: get it again") from error
+
+
+def save_safetensors(state: dict[str, Tensor], path: Path, about: dict[str, Any]) -> None:
+    """Writes tensors alone, the same bytes for the same tensors.
+
+    Args:
+        state: tensors by name; those that share memory are written each for itself.
+        path: of the file, ``.safetensors``.
+        about: plain data on them, which :func:`read_checkpoint` returns beside them.
+    """
+    tensors = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in state.items()
+    }
+    save_file(tensors, path, {"about": json.dumps(about, sort_keys=True)})
+
+
+def identities(content: dict[str, Any]) -> int:
+    """The number of identities that a checkpoint's classifier tells apart, or one."""
+    state = content.get("state_dict", content)
+    weight = state.get("classifier.weight") if isinstance(state, dict) else None
+    return len(weight) if isinstance(weight, Tensor) and weight.ndim else 1
+
+
 def load_weights(model: nn.Module, path: str | Path, stem: str = "average") -> Loaded:
     """Loads weights into a model of this package or of torchreid, from a file of either.
 
@@ -88,8 +126,8 @@ def load_weights(model: nn.Module, path: str | Path, stem: str = "average") -> L
 
     Args:
         model: receives the weights.
-        path: a checkpoint, a ``backbone.pth`` or a dictionary of tensors, with or without ``module.`` in
-            its names.
+        path: a checkpoint, a ``backbone.pth``, a dictionary of tensors or a ``.safetensors`` file, with or
+            without ``module.`` in its names.
         stem: ``average``, ``visible`` or ``infrared``.
 
     Raises:

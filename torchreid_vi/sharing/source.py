@@ -1,0 +1,136 @@
+"""What a package tells of a run: which weights, whose figures, trained on what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from yacs.config import CfgNode
+
+from torchreid_vi import config
+from torchreid_vi.engine import CHECKPOINTS
+from torchreid_vi.engine.pretraining import BACKBONE
+from torchreid_vi.errors import InputError
+from torchreid_vi.sharing.fetching import HUB
+from torchreid_vi.sharing.locating import is_remote, package_folder
+from torchreid_vi.sharing.package import read_manifest
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a package tells of a run.
+
+    Attributes:
+        cfg: how it was trained, and how its figures came to be.
+        weights: the file to share.
+        results: of ``results.json``; none when they are not those of the weights.
+        packages: versions of what it was trained with, by name; none where it did not record them.
+        epochs: that ``results.json`` speaks of, if it is the run that trained.
+    """
+
+    cfg: CfgNode
+    weights: Path
+    results: list[dict[str, Any]]
+    packages: dict[str, str]
+    epochs: int | None
+
+
+def read_run(folder: Path, weights: str | Path) -> Run:
+    """What is to be shared of a run, the weights being those of its figures if no others are named."""
+    settings = folder / "config.yaml"
+    if not settings.is_file():
+        raise InputError(f"{folder} is no run, config.yaml is missing: name the folder of a finished run")
+    cfg = config.load_config(str(settings))
+    content = _json(folder / "results.json")
+    if not (content or weights):
+        raise InputError(
+            f"{folder} has no results.json, so it is not finished: name a file of it with --weights to share it as "
+            "it is"
+        )
+    trained, measured = folder, _measured(folder, content)
+    if cfg.test.evaluate:
+        trained = _trainer(folder, measured)
+        cfg = _with_evaluation(config.load_config(str(trained / "config.yaml")), cfg)
+    file = Path(weights).expanduser() if weights else measured
+    same = bool(content) and file.is_file() and measured.is_file() and file.samefile(measured)
+    return Run(
+        cfg,
+        file,
+        content["results"] if same else [],
+        _json(trained / "environment.json").get("packages", {}),
+        content["epoch"] if same and trained == folder else None,
+    )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """The content of a file of a run, empty when there is none."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path} is damaged: run or evaluate it again") from error
+
+
+def _measured(folder: Path, content: dict[str, Any]) -> Path:
+    """The weights that the figures of a run are of."""
+    known = "epoch" in content and all("pretext" in r or "label" in r for r in content.get("results", [{}]))
+    if content and not known:
+        raise InputError(f"{folder}/results.json is of another version: run or evaluate it again")
+    if content and content["epoch"] == 0 and "weights" in content:  # it evaluated only
+        return Path(content["weights"]).expanduser()
+    pretext = any("pretext" in each for each in content.get("results", ()))
+    return folder / BACKBONE if pretext else folder / CHECKPOINTS / "last.pth"
+
+
+def _trainer(folder: Path, weights: Path) -> Path:
+    """The run that trained what another one evaluated."""
+    trained = weights.parent.parent
+    if weights.parent.name != CHECKPOINTS or not (trained / "config.yaml").is_file():
+        raise InputError(
+            f"{folder} evaluated {weights}, and the run that trained it is not there: call this where the "
+            "evaluation was called, or name the run that trained"
+        )
+    return trained
+
+
+def _with_evaluation(trained: CfgNode, evaluated: CfgNode) -> CfgNode:
+    """How a model was trained, and how it was evaluated afterwards."""
+    cfg = trained.clone()
+    for section in ("test", "rerank", "mser"):
+        cfg[section] = evaluated[section].clone()
+    for name in ("height", "width", "norm_mean", "norm_std", "targets"):
+        cfg.data[name] = evaluated.data[name]
+    return cfg
+
+
+def started_from(cfg: CfgNode) -> str:
+    """What training began from, by name alone."""
+    start = cfg.model.load_weights
+    if not start:
+        return "ImageNet weights" if cfg.model.pretrained else "random values"
+    return start if start.startswith(HUB) else Path(urlsplit(start).path).name
+
+
+def trained_on(cfg: CfgNode, seen: Sequence[Path] = ()) -> tuple[list[str], bool]:
+    """The datasets that a model and what it began from were trained on, and whether these are all."""
+    found, start = list(cfg.data.sources), cfg.model.load_weights
+    more, known = _behind(start, seen) if start else ([], True)
+    return list(dict.fromkeys([*found, *more])), known
+
+
+def _behind(start: str, seen: Sequence[Path]) -> tuple[list[str], bool]:
+    """The datasets behind a file that training began from, as far as what lies beside it says."""
+    if is_remote(start):
+        return [], False
+    path = Path(start).expanduser()
+    if package := package_folder(path):
+        manifest = read_manifest(package, start)
+        return list(manifest.get("trained_on", [])), not manifest.get("trained_on_more", True)
+    settings = path.parent.parent if path.parent.name == CHECKPOINTS else path.parent
+    settings = (settings / "config.yaml").absolute()
+    if not settings.is_file() or settings in seen:
+        return [], False
+    return trained_on(config.load_config(str(settings)), [*seen, settings])
