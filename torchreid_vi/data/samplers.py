@@ -168,6 +168,7 @@ def _torchreids(name: str) -> SamplerFactory:
     return build
 
 
+#: Samplers by the names that ``sampler.train_sampler`` uses.
 SAMPLERS: dict[str, SamplerFactory] = {name: _torchreids(name) for name in host.samplers.AVAI_SAMPLERS}
 READ_IDENTITIES = {"RandomIdentitySampler", "CrossModalitySampler"}
 BALANCED = (

@@ -1,0 +1,56 @@
+"""How Sphinx builds these pages: python -m sphinx -W --keep-going -b html docs docs/_build."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as version_of
+from typing import Any
+
+from docutils import nodes
+from latex2mathml.converter import convert
+
+project = "torchreid_vi"
+author = "the authors of torchreid_vi"
+version = release = version_of("torchreid_vi")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+highlight_language = "text"
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+
+autodoc_default_options = {"show-inheritance": True, "no-value": True}
+autodoc_inherit_docstrings = False  # PyTorch's say nothing about our modules
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+napoleon_use_ivar = True
+nitpicky = True  # what a docstring names in a role is on these pages
+nitpick_ignore_regex = [("py:class", ".*")]  # but for the types of signatures
+
+html_theme = "furo"
+html_title = "torchreid_vi"
+html_math_renderer = "mathml"  # in the page itself, so that reading needs no network either
+html_show_sphinx = False
+
+
+def inline_formula(translator: Any, node: nodes.math) -> None:
+    """Writes a formula of a sentence as MathML."""
+    translator.body.append(convert(node.astext()))
+    raise nodes.SkipNode
+
+
+def displayed_formula(translator: Any, node: nodes.math_block) -> None:
+    """Writes a formula of its own line as MathML."""
+    formula = convert(node.astext(), display="block")
+    translator.body.append(f'<div class="math">{formula}</div>')
+    raise nodes.SkipNode
+
+
+def skip_fields(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    """Leaves the fields of named tuples to their class, whose docstring has them."""
+    return True if type(obj).__name__ == "_tuplegetter" else None
+
+
+def setup(app: Any) -> None:
+    """Adds the renderer of formulas."""
+    app.add_html_math_renderer("mathml", (inline_formula, None), (displayed_formula, None))
+    app.connect("autodoc-skip-member", skip_fields)
