@@ -24,7 +24,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 napoleon_use_ivar = True
 nitpicky = True  # what a docstring names in a role is on these pages
-nitpick_ignore_regex = [("py:class", ".*")]  # but for the types of signatures
+nitpick_ignore_regex = [("py:class", r"(?!torchreid_vi\.).*|.*\.T")]  # but for the types of signatures
 
 html_theme = "furo"
 html_title = "torchreid_vi"

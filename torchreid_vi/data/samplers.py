@@ -183,7 +183,7 @@ def build_sampler(name: str, dataset: Any, **options: Any) -> Sampler[int]:
 
     Args:
         name: a key of :data:`SAMPLERS`.
-        dataset: a :class:`~torchreid_vi.data.datasets.VIDataset`.
+        dataset: a :class:`~torchreid_vi.data.VIDataset`.
         **options: ``batch_size``, ``num_instances``, ``num_cams``, ``num_datasets``.
     """
     if name not in SAMPLERS:
