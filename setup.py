@@ -38,7 +38,9 @@ setup(
         "search": ["faiss-cpu>=1.9"],
         # For tools/export.py.
         "export": ["onnx>=1.17", "onnxscript>=0.4", "onnxruntime>=1.20"],
-        # lightly is for tools/mmgl_study.py: its rival SimCLR.
+        # For the pages in docs/; formulas become MathML, which needs no script.
+        "docs": ["sphinx>=8", "myst-parser>=4", "furo>=2024.8.6", "latex2mathml>=3.77"],
+        # lightly is for tools/mmgl_study.py: its rival SimCLR; the last three are for docs/tour.ipynb.
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.6",
@@ -53,6 +55,13 @@ setup(
             "onnx>=1.17",
             "onnxscript>=0.4",
             "onnxruntime>=1.20",
+            "sphinx>=8",
+            "myst-parser>=4",
+            "furo>=2024.8.6",
+            "latex2mathml>=3.77",
+            "nbclient>=0.10",
+            "nbformat>=5.10",
+            "ipykernel>=6.29",
         ],
     },
 )
