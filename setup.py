@@ -38,8 +38,8 @@ setup(
         "search": ["faiss-cpu>=1.9"],
         # For tools/export.py.
         "export": ["onnx>=1.17", "onnxscript>=0.4", "onnxruntime>=1.20"],
-        # For the pages in docs/; formulas become MathML, which needs no script.
-        "docs": ["sphinx>=8", "myst-parser>=4", "furo>=2024.8.6", "latex2mathml>=3.77"],
+        # For the pages in docs/; ziamath draws their formulas.
+        "docs": ["sphinx>=8", "myst-parser>=4", "furo>=2024.8.6", "ziamath>=0.12"],
         # lightly is for tools/mmgl_study.py: its rival SimCLR; the last three are for docs/tour.ipynb.
         "test": [
             "pytest>=8",
@@ -58,7 +58,7 @@ setup(
             "sphinx>=8",
             "myst-parser>=4",
             "furo>=2024.8.6",
-            "latex2mathml>=3.77",
+            "ziamath>=0.12",
             "nbclient>=0.10",
             "nbformat>=5.10",
             "ipykernel>=6.29",

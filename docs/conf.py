@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib.metadata import version as version_of
 from typing import Any
 
+import ziamath
 from docutils import nodes
-from latex2mathml.converter import convert
 
 project = "torchreid_vi"
 author = "the authors of torchreid_vi"
@@ -18,7 +18,7 @@ highlight_language = "text"
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 
-autodoc_default_options = {"show-inheritance": True, "no-value": True}
+autodoc_default_options = {"show-inheritance": True, "no-value": True, "special-members": "__call__"}
 autodoc_inherit_docstrings = False  # PyTorch's say nothing about our modules
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
@@ -28,20 +28,31 @@ nitpick_ignore_regex = [("py:class", r"(?!torchreid_vi\.).*|.*\.T")]  # but for 
 
 html_theme = "furo"
 html_title = "torchreid_vi"
-html_math_renderer = "mathml"  # in the page itself, so that reading needs no network either
+html_math_renderer = "drawn"  # in the page itself, so that reading needs no script, font or network
 html_show_sphinx = False
 
 
+ziamath.config.svg2 = False  # each drawing whole, none refers to another's glyphs
+
+
+def formula(node: nodes.Node, inline: bool) -> ziamath.Latex:
+    """A formula in the colour of the text around it; what it says in LaTeX is its title."""
+    latex = " ".join(node.astext().split())
+    return ziamath.Latex(latex, size=17, inline=inline, color="currentColor", title=latex)
+
+
 def inline_formula(translator: Any, node: nodes.math) -> None:
-    """Writes a formula of a sentence as MathML."""
-    translator.body.append(convert(node.astext()))
+    """Draws a formula of a sentence, on its line."""
+    drawn = formula(node, inline=True)
+    style = f"vertical-align: {drawn.getyofst():.2f}px"
+    translator.body.append(f'<span style="display: inline-block; {style}">{drawn.svg()}</span>')
     raise nodes.SkipNode
 
 
 def displayed_formula(translator: Any, node: nodes.math_block) -> None:
-    """Writes a formula of its own line as MathML."""
-    formula = convert(node.astext(), display="block")
-    translator.body.append(f'<div class="math">{formula}</div>')
+    """Draws a formula of its own line."""
+    style = "margin: 1em 0; overflow-x: auto; text-align: center"
+    translator.body.append(f'<div style="{style}">{formula(node, inline=False).svg()}</div>')
     raise nodes.SkipNode
 
 
@@ -52,5 +63,5 @@ def skip_fields(app: Any, what: str, name: str, obj: Any, skip: bool, options: A
 
 def setup(app: Any) -> None:
     """Adds the renderer of formulas."""
-    app.add_html_math_renderer("mathml", (inline_formula, None), (displayed_formula, None))
+    app.add_html_math_renderer("drawn", (inline_formula, None), (displayed_formula, None))
     app.connect("autodoc-skip-member", skip_fields)
