@@ -18,7 +18,7 @@ highlight_language = "text"
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 
-autodoc_default_options = {"show-inheritance": True, "no-value": True, "special-members": "__call__"}
+autodoc_default_options = {"show-inheritance": True, "no-value": True}
 autodoc_inherit_docstrings = False  # PyTorch's say nothing about our modules
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
@@ -56,12 +56,14 @@ def displayed_formula(translator: Any, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
-def skip_fields(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
-    """Leaves the fields of named tuples to their class, whose docstring has them."""
+def skip(app: Any, what: str, name: str, obj: Any, skipped: bool, options: Any) -> bool | None:
+    """Shows what calling an object does; leaves the fields of named tuples to their class, which has them."""
+    if name == "__call__" and obj.__doc__:
+        return False
     return True if type(obj).__name__ == "_tuplegetter" else None
 
 
 def setup(app: Any) -> None:
     """Adds the renderer of formulas."""
     app.add_html_math_renderer("drawn", (inline_formula, None), (displayed_formula, None))
-    app.connect("autodoc-skip-member", skip_fields)
+    app.connect("autodoc-skip-member", skip)
