@@ -7,6 +7,7 @@ from typing import Any
 
 import ziamath
 from docutils import nodes
+from sphinx import addnodes
 
 project = "torchreid_vi"
 author = "the authors of torchreid_vi"
@@ -18,7 +19,7 @@ highlight_language = "text"
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 
-autodoc_default_options = {"show-inheritance": True, "no-value": True}
+autodoc_default_options = {"show-inheritance": True}
 autodoc_inherit_docstrings = False  # PyTorch's say nothing about our modules
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
@@ -63,7 +64,16 @@ def skip(app: Any, what: str, name: str, obj: Any, skipped: bool, options: Any) 
     return True if type(obj).__name__ == "_tuplegetter" else None
 
 
+def hide_value(app: Any, domain: str, kind: str, content: Any) -> None:
+    """Leaves out what a table of names holds, which is a page of functions' addresses."""
+    if kind == "data":
+        for node in list(content.parent.findall(addnodes.desc_annotation)):
+            if node.astext().strip().startswith("="):
+                node.parent.remove(node)
+
+
 def setup(app: Any) -> None:
     """Adds the renderer of formulas."""
     app.add_html_math_renderer("drawn", (inline_formula, None), (displayed_formula, None))
     app.connect("autodoc-skip-member", skip)
+    app.connect("object-description-transform", hide_value)

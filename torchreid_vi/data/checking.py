@@ -18,8 +18,8 @@ from tqdm import tqdm
 from torchreid_vi.data.datasets.base import Item, VIDataset
 from torchreid_vi.modality import Modality
 
-#: Mean differences, of 255, between an image's largest and smallest channel. A grey image, saved as JPEG, stays below
-#: the first, one taken in colour is above the second.
+#: Mean differences, of 255, between an image's largest and smallest channel. A grey image, saved as JPEG, stays
+#: below the first, one taken in colour is above the second.
 GREY, COLOUR = 1.5, 6.0
 
 
