@@ -377,7 +377,7 @@ def main() -> None:
     for diagram in diagrams:
         diagram()
     with TemporaryDirectory() as root:
-        draw_dataset(root, ids=18, folder="vi_synthetic")
+        draw_dataset(root, ids=18, folder="vi_synthetic", processes=1)
         dataset = VISynthetic(root=root, verbose=False)
         two_draws(root)
         augmentation(dataset)

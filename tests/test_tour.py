@@ -1,5 +1,6 @@
 """The notebook runs from a checkout, with few people and one epoch."""
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -13,6 +14,8 @@ def test_the_tour_ends_with_a_ranked_gallery(tmp_path, monkeypatch):
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert len(cells) <= 10
     assert not any(cell.outputs or cell.execution_count for cell in cells)
+    for target in re.findall(r"\]\(([^)#]+)\)", "".join(cell.source for cell in notebook.cells)):
+        assert (ROOT / "docs" / target).exists(), target
     assert "PEOPLE, EPOCHS = 60, 6" in cells[0].source
     cells[0].source = cells[0].source.replace("60, 6", "12, 1")
     (tmp_path / "configs").symlink_to(ROOT / "configs")
