@@ -43,7 +43,9 @@ setup(
         "demo": ["gradio>=6.0"],
         # For weights named hf://OWNER/NAME.
         "share": ["huggingface_hub>=0.30"],
-        # lightly is for tools/mmgl_study.py: its rival SimCLR.
+        # For the pages in docs/; ziamath draws their formulas.
+        "docs": ["sphinx>=8", "myst-parser>=4", "furo>=2024.8.6", "ziamath>=0.12"],
+        # lightly is for tools/mmgl_study.py: its rival SimCLR; the last three are for docs/tour.ipynb.
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.6",
@@ -60,6 +62,13 @@ setup(
             "onnxruntime>=1.20",
             "gradio>=6.0",
             "huggingface_hub>=0.30",
+            "sphinx>=8",
+            "myst-parser>=4",
+            "furo>=2024.8.6",
+            "ziamath>=0.12",
+            "nbclient>=0.10",
+            "nbformat>=5.10",
+            "ipykernel>=6.29",
         ],
     },
 )

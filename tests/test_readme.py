@@ -1,4 +1,4 @@
-"""What README and docs/mmgl.md show is run: their commands, on small trees, and the README's Python."""
+"""What README and docs/ show is run: their commands, on small trees, and their Python; and their links."""
 
 import os
 import re
@@ -10,10 +10,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = {name: (ROOT / name).read_text() for name in ("README.md", "docs/mmgl.md")}
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+}
+#: Pages whose commands take hours; they have to be understood.
+STUDIES = [f"docs/{name}.md" for name in ("ablation", "backbones", "baselines", "performance", "results")]
 SMALL = """model.name osnet_x0_25 model.pretrained False data.height 32 data.width 16 data.workers 0
 sampler.num_instances 2 train.batch_size 8 train.max_epoch 1 train.staged_lr False""".split()  # noqa: SIM905
 PRETRAINING = [*SMALL, "data.height", "96", "data.validation", "0.1"]
+#: What the shell runs in place of a page's programs: each writes down how it was called.
+STUBS = "".join(
+    f"{name}() {{ printf '%s\\x1f' {name} \"$@\"; printf '\\x1e'; }}\n"
+    for name in ("python", "torchrun", "pip", "pytest")
+)
 
 
 def blocks(language, page="README.md"):
@@ -21,17 +31,54 @@ def blocks(language, page="README.md"):
 
 
 def tools(page):
-    lines = [line for block in blocks("bash", page) for line in block.splitlines()]
-    commands = [part.strip() for line in lines for part in line.split("&&")]
-    return [command for command in commands if command.startswith(("python tools/", "torchrun "))]
+    """The words of each call of a tool, as the shell makes them of a page's lines."""
+    script = STUBS + "\n".join(blocks("bash", page))
+    called = subprocess.run(["bash", "-ec", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    calls = [call.split("\x1f")[:-1] for call in called.stdout.split("\x1e")[:-1]]
+    return [words for words in calls if words[0] == "torchrun" or "".join(words[1:2]).startswith("tools/")]
 
 
-@pytest.fixture
-def checkout(tmp_path):
-    """An empty folder that looks like a checkout."""
-    for name in ("tools", "configs"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    return tmp_path
+class Checkout:
+    """A folder that looks like a checkout, with data; a command is run in it once, whoever shows it."""
+
+    def __init__(self, folder, roots):
+        self.folder, self.roots, self.done = folder, roots, set()
+        for name in ("tools", "configs"):
+            (folder / name).symlink_to(ROOT / name)
+        shutil.copytree(roots / "vi_synthetic", folder / "reid-data" / "vi_synthetic")
+        for name, taken in (("visible", "Visible"), ("infrared", "Thermal")):
+            shutil.copytree(roots / "regdb" / taken, folder / "footage" / name)
+            for person in (roots / "regdb" / taken).iterdir():
+                target = folder / "reid-data" / "my_dataset" / name / person.name
+                target.mkdir(parents=True)
+                for image in person.iterdir():
+                    shutil.copy(image, target / f"{image.stem}.jpg")
+
+    def run(self, words):
+        if tuple(words) in self.done:
+            return
+        called = [{"/data": str(self.roots), "1-10": "1-2"}.get(word, word) for word in words]
+        if "--seeds" in called:
+            called[called.index("--seeds") + 1] = "1"
+        if called[0] == "torchrun":
+            called = ["python", "-m", "torch.distributed.run", *called[1:]]
+            called[called.index("8")] = "2"
+        small = SMALL if {*called} & {"tools/train.py", "tools/test.py", "tools/compare.py"} else []
+        small = PRETRAINING if any(word.startswith("configs/mmgl_") for word in called) else small
+        result = subprocess.run(
+            [sys.executable, *called[1:], *small],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(self.folder / "cache")},
+        )
+        assert result.returncode == 0, f"{' '.join(words)}\n{result.stderr[-2000:]}"
+        self.done.add(tuple(words))
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory, roots):
+    return Checkout(tmp_path_factory.mktemp("checkout"), roots)
 
 
 def test_the_readme_begins_with_the_two_commands():
@@ -42,59 +89,70 @@ def test_the_readme_begins_with_the_two_commands():
     ]
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_its_commands_run_as_written(checkout, roots, page):
-    shutil.copytree(roots / "vi_synthetic", checkout / "reid-data" / "vi_synthetic")
-    for name, folder in (("visible", "Visible"), ("infrared", "Thermal")):
-        shutil.copytree(roots / "regdb" / folder, checkout / "footage" / name)
-    for command in tools(page):
-        words = (
-            command.replace("/data", str(roots))
-            .replace("1-10", "1-2")
-            .replace("--seeds 3", "--seeds 1")
-            .split()
-        )
-        if words[0] == "torchrun":
-            words = ["python", "-m", "torch.distributed.run", *words[1:]]
-            words[words.index("8")] = "2"
-        small = SMALL if {*words} & {"tools/train.py", "tools/test.py", "tools/compare.py"} else []
-        small = PRETRAINING if "configs/mmgl_" in command else small
-        result = subprocess.run(
-            [sys.executable, *words[1:], *small],
-            cwd=checkout,
-            capture_output=True,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(checkout / "cache")},
-        )
-        assert result.returncode == 0, f"{command}\n{result.stderr[-2000:]}"
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in STUDIES and blocks("bash", page)])
+def test_its_commands_run_as_written(checkout, page):
+    for words in tools(page):
+        checkout.run(words)
 
 
-def test_its_python_runs_as_written(checkout, roots, monkeypatch, capsys):
+@pytest.mark.parametrize("page", STUDIES)
+def test_the_commands_of_a_study_are_understood(monkeypatch, page):
+    from torchreid_vi import load_config
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    import compare
+    import train
+
+    for _, tool, *arguments in tools(page):
+        assert (ROOT / tool).is_file()
+        if tool == "tools/train.py":
+            command = train.parse(arguments)
+            load_config(command.file, command.overrides, command.options)
+        if tool == "tools/compare.py":
+            asked = compare.parse(arguments)
+            assert asked.runs or compare.plan(asked)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks("python", page)])
+def test_its_python_runs_as_written(checkout, monkeypatch, capsys, page):
     from torchreid_vi import ENGINES, LOSSES, host
+    from torchreid_vi.evaluation import PROTOCOLS
 
-    for name, folder in (("visible", "Visible"), ("infrared", "Thermal")):
-        for person in (roots / "regdb" / folder).iterdir():
-            target = checkout / "reid-data" / "my_dataset" / name / person.name
-            target.mkdir(parents=True)
-            for image in person.iterdir():
-                shutil.copy(image, target / f"{image.stem}.jpg")
-    shutil.copytree(roots / "vi_synthetic", checkout / "reid-data" / "vi_synthetic")
-    first = tools("README.md")[0].split()
-    subprocess.run([sys.executable, *first[1:], *SMALL], cwd=checkout, capture_output=True, check=True)
-    monkeypatch.chdir(checkout)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(checkout / "cache"))
-    tables = [(table, dict(table)) for table in (ENGINES, LOSSES, host.MODELS, host.IMAGE_DATASETS)]
+    checkout.run(tools("README.md")[0])  # whose weights the pages use
+    monkeypatch.chdir(checkout.folder)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(checkout.folder / "cache"))
+    tables = [
+        (table, dict(table)) for table in (ENGINES, LOSSES, PROTOCOLS, host.MODELS, host.IMAGE_DATASETS)
+    ]
+    names = {"__name__": "page"}
     try:
-        for block in blocks("python"):
-            exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
+        for block in blocks("python", page):
+            exec(compile(block, page, "exec"), names)
     finally:
         for table, before in tables:
             table.clear()
             table.update(before)
-    assert capsys.readouterr().out.strip().endswith("infrared → visible")
+    if page == "README.md":
+        assert capsys.readouterr().out.strip().endswith("infrared → visible")
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_its_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", PAGES[page]):
-        assert target.startswith("https://") or (ROOT / page).parent.joinpath(target).exists(), target
+    """To a file, and where it is a page, to one of its headings."""
+    for target, _, heading in re.findall(r"\]\(([^)#]*)(#([^)]*))?\)", PAGES[page]):
+        if target.startswith(("https://", "http://")):
+            continue
+        path = (ROOT / page).parent.joinpath(target) if target else ROOT / page
+        assert path.exists(), target
+        if heading and path.suffix == ".md":
+            assert heading in headings(path.read_text(encoding="utf-8")), f"{target}#{heading}"
+
+
+def headings(text):
+    """The anchors that GitHub gives a page's headings."""
+    text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    return [
+        re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-")
+        for title in re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    ]

@@ -18,7 +18,8 @@ from torchreid_vi.models.backbone import Backbone
 
 Run = Callable[[Tensor], Tensor]  # features of images
 
-TOLERANCE = 1e-4  # of an element of an L2-normalised feature
+#: How far an element of an L2-normalised feature may be from PyTorch's.
+TOLERANCE = 1e-4
 
 
 class Exported(NamedTuple):

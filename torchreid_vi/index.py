@@ -56,7 +56,7 @@ def _ivf_pq(dimensions: int, number: int) -> Any:
     return index
 
 
-#: Kinds of index: what makes an empty one for features of D dimensions and a number of them.
+#: What makes an empty index of each kind, for features of D dimensions and a number of them.
 KINDS: dict[str, Callable[[int, int], Any]] = {"flat": _flat, "hnsw": _hnsw, "ivf-pq": _ivf_pq}
 
 

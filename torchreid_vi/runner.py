@@ -35,7 +35,7 @@ def run(cfg: CfgNode) -> list[Result] | list[PretextResult]:
     events, ``checkpoints/last.pth``, ``results.json`` and, from pre-training, ``backbone.pth``.
 
     Args:
-        cfg: from :func:`torchreid_vi.config.load_config`.
+        cfg: from :func:`torchreid_vi.load_config`.
 
     Raises:
         InputError: for anything in the settings, the data or a checkpoint that cannot be used.

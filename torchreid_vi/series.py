@@ -78,7 +78,7 @@ def complete(cfg: CfgNode) -> Content:
 
     Raises:
         InputError: when the folder holds a run of other settings, or for anything that
-            :func:`~torchreid_vi.runner.run` refuses.
+            :func:`~torchreid_vi.run` refuses.
     """
     folder = Path(cfg.data.save_dir).expanduser().absolute()
     content, last = distributed.from_first(lambda: _what_is_there(cfg, folder))

@@ -18,8 +18,8 @@ from torchreid_vi import console
 from torchreid_vi.data.datasets.base import Item, VIDataset
 from torchreid_vi.modality import Modality
 
-#: Mean difference between an image's largest and smallest channel, of 255: a grey image, saved as JPEG, stays below
-#: the first, one taken in colour is above the second.
+#: Mean differences, of 255, between an image's largest and smallest channel. A grey image, saved as JPEG, stays
+#: below the first, one taken in colour is above the second.
 GREY, COLOUR = 1.5, 6.0
 
 
@@ -55,7 +55,7 @@ def examine(dataset_class: type[VIDataset], root: str, split_id: int = 0) -> tup
     """Reads a dataset and every one of its images.
 
     Args:
-        dataset_class: one of :data:`~torchreid_vi.data.DATASETS`.
+        dataset_class: one of :data:`~torchreid_vi.data.datasets.DATASETS`.
         root: the folder that holds the dataset's folder, or that folder itself.
         split_id: which split, from 0, where a dataset has several.
 

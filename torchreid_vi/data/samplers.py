@@ -168,6 +168,7 @@ def _torchreids(name: str) -> SamplerFactory:
     return build
 
 
+#: Samplers by the names that ``sampler.train_sampler`` uses.
 SAMPLERS: dict[str, SamplerFactory] = {name: _torchreids(name) for name in host.samplers.AVAI_SAMPLERS}
 READ_IDENTITIES = {"RandomIdentitySampler", "CrossModalitySampler"}
 BALANCED = (
@@ -182,7 +183,7 @@ def build_sampler(name: str, dataset: Any, **options: Any) -> Sampler[int]:
 
     Args:
         name: a key of :data:`SAMPLERS`.
-        dataset: a :class:`~torchreid_vi.data.datasets.VIDataset`.
+        dataset: a :class:`~torchreid_vi.data.VIDataset`.
         **options: ``batch_size``, ``num_instances``, ``num_cams``, ``num_datasets``.
     """
     if name not in SAMPLERS:

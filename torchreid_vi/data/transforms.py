@@ -157,6 +157,7 @@ class Step(NamedTuple):
     modalities: tuple[Modality, ...] = tuple(Modality)
 
 
+#: Training transforms by the names that ``data.transforms`` uses, in the order in which they apply.
 TRANSFORMS: dict[str, Step] = {
     "maa": Step(lambda s: ModalityAlignment(s.maa), modalities=(Modality.VISIBLE,)),
     "random_flip": Step(lambda s: tv.RandomHorizontalFlip()),

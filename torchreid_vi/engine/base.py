@@ -30,7 +30,8 @@ class EngineMixin(EvaluationMixin):
     against visible by the cosine; test data choose nothing.
 
     Args:
-        *args, **kwargs: those of the torchreid engine.
+        *args: those of the torchreid engine.
+        **kwargs: likewise.
         seed: of the run.
         protocols: names of the protocols to evaluate, of those the target's family has; its default
             ones when empty.

@@ -46,7 +46,8 @@ class PretrainingEngine(StepEngine):
     A subclass implements ``forward_backward`` and :meth:`judge`.
 
     Args:
-        *args, **kwargs: those of :class:`~torchreid_vi.engine.step.StepEngine`.
+        *args: those of :class:`~torchreid_vi.engine.step.StepEngine`.
+        **kwargs: likewise.
 
     Raises:
         InputError: when no image is held out.

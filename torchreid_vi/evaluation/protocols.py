@@ -1,8 +1,8 @@
 """Who is compared with whom: the protocols of SYSU-MM01, RegDB and LLCM as data and index arrays.
 
 A protocol says which modality queries which, how the gallery is drawn, what a query is not shown and
-what the CMC counts; :func:`trials` turns it into index arrays over a test set. Drawing is a pure
-function of the test set and the trial's number.
+what the CMC counts; :func:`~torchreid_vi.evaluation.trials` turns it into index arrays over a test set.
+Drawing is a pure function of the test set and the trial's number.
 
 Sources: the official SYSU-MM01 evaluation and its permutations (Wu et al., ICCV 2017); the seeded draw
 and RegDB's two directions of AGW's evaluation (arXiv 2001.04193); LLCM's of its authors (CVPR 2023).

@@ -28,7 +28,7 @@ def write_comparison(methods: Sequence[Method], out: Path, title: str = "Methods
     """Writes ``comparison.md``, ``.csv``, ``.svg`` and ``.html``, and returns their paths.
 
     Args:
-        methods: from :func:`~torchreid_vi.report.collect.collect`.
+        methods: from :func:`~torchreid_vi.report.collect`.
         out: folder, made when it is not there.
         title: of the page.
     """

@@ -9,6 +9,7 @@ from torchreid_vi.data.datasets.vi_synthetic import VISynthetic
 
 __all__ = ["DATASETS", "LLCM", "SYSUMM01", "RegDB", "Splits", "VIDataset", "VIFolder", "VISynthetic"]
 
+#: Our datasets by the names that ``data.sources`` and ``data.targets`` use.
 DATASETS: dict[str, type[VIDataset]] = {
     "sysu_mm01": SYSUMM01,
     "regdb": RegDB,
