@@ -2,17 +2,14 @@
 
 import os
 import re
-import runpy
-import signal
 import socket
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from command_lines import call
 from test_series import TINY
 
 from torchreid_vi import FeatureExtractor, InputError, load_config, run
@@ -149,32 +146,6 @@ def test_a_port_that_is_taken_is_named(gallery):
             pass
 
 
-def test_the_tool_serves_until_it_is_interrupted(weights, roots, tmp_path):
-    data = roots / "vi_synthetic"
-    words = [
-        sys.executable,
-        TOOL,
-        "--weights",
-        weights,
-        "--gallery",
-        data / "cam1",
-        "--examples",
-        data / "cam3",
-    ]
-    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as tool:
-        line = tool.stdout.readline()
-        page = urllib.request.urlopen(re.search(r"http://127.0.0.1:\d+/", line)[0]).read().decode()
-        tool.send_signal(signal.SIGINT)
-        _, error = tool.communicate(timeout=60)
-    assert tool.returncode == 0 and "Traceback" not in error, error
-    assert "torchreid_vi" in page
-
-
-def test_the_tool_answers_bad_input_with_a_sentence(weights, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", [str(TOOL), "--weights", str(weights), "--gallery", str(tmp_path)])
-    monkeypatch.syspath_prepend(TOOL.parent)
-    assert runpy.run_path(str(TOOL))["main"]() == 2
-    assert "holds no images" in capsys.readouterr().err
+def test_the_tool_answers_bad_input_with_a_sentence(weights, tmp_path):
+    done = call("demo.py", "--weights", weights, "--gallery", tmp_path)
+    assert done.returncode == 2 and "holds no images" in done.stderr

@@ -1,21 +1,17 @@
 """Exported models compute what they come from, on both modalities and in batches of any size."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from command_lines import call
 from PIL import Image
 from test_series import TINY
 
 from torchreid_vi import FeatureExtractor, InputError, load_config, run
 from torchreid_vi.export import FORMATS, export
-
-TOOL = Path(__file__).parents[1] / "tools" / "export.py"
 
 
 @pytest.fixture(scope="module")
@@ -91,13 +87,12 @@ def test_what_differs_is_not_written(trained, tmp_path, monkeypatch, more, said)
 
 
 def test_the_tool_says_what_it_wrote_and_what_is_wrong(trained, tmp_path):
-    def call(*arguments):
-        command = [sys.executable, TOOL, "--weights", trained().weights, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    def written(*arguments):
+        return call("export.py", "--weights", trained().weights, *arguments, cwd=tmp_path)
 
-    done = call("--out", "out", "--format", "torch")
+    done = written("--out", "out", "--format", "torch")
     assert done.returncode == 0, done.stderr
     assert "=> Written: out/model.pt2" in done.stderr and (tmp_path / "out" / "model.pt2").is_file()
-    again = call("--out", "out", "--format", "torch")
+    again = written("--out", "out", "--format", "torch")
     assert again.returncode == 2 and again.stderr.startswith("error: out/model.pt2 is there")
-    assert "did you mean 'onnx'" in call("--out", "out", "--format", "onxx").stderr
+    assert "did you mean 'onnx'" in written("--out", "out", "--format", "onxx").stderr

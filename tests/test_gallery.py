@@ -2,20 +2,16 @@
 
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from command_lines import call
 from PIL import Image
 from test_series import TINY
 
 from torchreid_vi import FeatureExtractor, InputError, load_config, run
 from torchreid_vi.gallery import Gallery
 from torchreid_vi.report.ranked import NEUTRAL, RIGHT, WRONG, Shown, ranked_picture
-
-TOOL = Path(__file__).parents[1] / "tools" / "search.py"
 
 
 @pytest.fixture(scope="module")
@@ -127,24 +123,22 @@ def test_frames_tell_right_from_wrong():
     assert (pixels == (0, 0, 255)).all(1).sum() == 4 * 20 * 50
 
 
-def call(*arguments, cwd):
-    environment = os.environ | {"XDG_CACHE_HOME": str(cwd / "xdg")}
-    command = [sys.executable, TOOL, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment)
+def search(*arguments, cwd):
+    return call("search.py", *arguments, cwd=cwd, XDG_CACHE_HOME=cwd / "xdg")
 
 
 def test_the_tool_prints_and_draws_what_it_found(weights, photos, roots, tmp_path):
     query = next((roots / "vi_synthetic" / "cam3").rglob("*.jpg"))
     (photos / "broken.png").write_bytes(b"")
     common = ["--weights", weights, "--gallery", photos, "--query", query]
-    table = call(*common, "--top", 3, "--picture", "found.png", cwd=tmp_path)
+    table = search(*common, "--top", 3, "--picture", "found.png", cwd=tmp_path)
     assert table.returncode == 0, table.stderr
     lines = table.stdout.splitlines()
     assert lines[0].startswith(f"{query}: 3 of ") and len(lines) == 4
     assert "Left out 1 that cannot be read" in table.stderr and "broken.png" in table.stderr
     assert Image.open(tmp_path / "found.png").width == 4 * (72 + 8) + 8
     assert len(list((tmp_path / "xdg" / "torchreid_vi").iterdir())) == 1
-    found = json.loads(call(*common, "--top", 3, "--json", cwd=tmp_path).stdout)
+    found = json.loads(search(*common, "--top", 3, "--json", cwd=tmp_path).stdout)
     assert [each["path"] for each in found[0]["found"]] == [line.split()[-1] for line in lines[1:]]
 
 
@@ -159,7 +153,7 @@ def test_the_tool_prints_and_draws_what_it_found(weights, photos, roots, tmp_pat
 )
 def test_mistakes_are_one_sentence(weights, photos, roots, tmp_path, changes, words):
     query = next((roots / "vi_synthetic" / "cam3").rglob("*.jpg"))
-    result = call("--weights", weights, "--gallery", photos, "--query", query, *changes, cwd=tmp_path)
+    result = search("--weights", weights, "--gallery", photos, "--query", query, *changes, cwd=tmp_path)
     assert result.returncode == 2
     said = result.stderr.replace("\r", "\n").splitlines()
     assert words in next(line for line in said if line.startswith("error: "))

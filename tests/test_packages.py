@@ -6,7 +6,6 @@ import io
 import json
 import os
 import re
-import runpy
 import shutil
 import stat
 import sys
@@ -20,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from command_lines import call
 from huggingface_hub import ModelCard, constants
 from safetensors.torch import load_file, save_file
 from test_series import TINY
@@ -29,7 +29,6 @@ from torchreid_vi.config.defaults import flat
 from torchreid_vi.models import load_weights, read_checkpoint, save_safetensors
 from torchreid_vi.sharing import CARD, MANIFEST, SETTINGS, WEIGHTS, locate, write_package
 
-TOOLS = Path(__file__).parents[1] / "tools"
 KINDS = {
     "one stream": {},
     "two streams": {"model.streams": 2, "test.flip": True},
@@ -91,17 +90,6 @@ def cache(tmp_path, monkeypatch):
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path / "cache" / "torchreid_vi" / "weights"
-
-
-def call(tool, *arguments):
-    """Runs a command line in this process; returns its exit status."""
-    before, sys.argv = sys.argv, [tool, *map(str, arguments)]
-    try:
-        runpy.run_path(str(TOOLS / tool), run_name="__main__")
-    except SystemExit as left:
-        return left.code
-    finally:
-        sys.argv = before
 
 
 # What computes the same
@@ -302,20 +290,21 @@ def test_a_pre_training_shares_its_backbone(trained, packaged, tmp_path):
         write_package(trained(), tmp_path / "out", trained("mmgl") / "backbone.pth")
 
 
-def test_what_cannot_be_shared_is_one_sentence_and_nothing_is_written(trained, tmp_path, capsys):
+def test_what_cannot_be_shared_is_one_sentence_and_nothing_is_written(trained, tmp_path):
     taken = tmp_path / "taken"
     taken.mkdir()
     (taken / "thesis.tex").write_text("chapter")
-    assert call("package_weights.py", trained(), "--out", taken) == 2
-    assert "is there and not empty: name another folder" in capsys.readouterr().err
-    assert call("package_weights.py", taken, "--out", tmp_path / "out") == 2
-    assert "is no run, config.yaml is missing" in capsys.readouterr().err
+    again = call("package_weights.py", trained(), "--out", taken)
+    assert again.returncode == 2 and "is there and not empty: name another folder" in again.stderr
+    none = call("package_weights.py", taken, "--out", tmp_path / "out")
+    assert none.returncode == 2 and "is no run, config.yaml is missing" in none.stderr
     for weights, said in (
         (trained("two streams") / "checkpoints" / "last.pth", "is not of the model in"),
         ("nowhere.pth", "nowhere.pth not found"),
     ):
-        assert call("package_weights.py", trained(), "--weights", weights, "--out", tmp_path / "out") == 2
-        error = capsys.readouterr().err
+        done = call("package_weights.py", trained(), "--weights", weights, "--out", tmp_path / "out")
+        error = done.stderr
+        assert done.returncode == 2
         assert said in error and error.count("\n") == 1
     folder = shutil.copytree(trained(), tmp_path / "run")
     (folder / "results.json").write_text("{")
@@ -331,11 +320,12 @@ def test_what_cannot_be_shared_is_one_sentence_and_nothing_is_written(trained, t
     assert [path.name for path in taken.iterdir()] == ["thesis.tex"]
 
 
-def test_the_tool_says_what_it_wrote(trained, tmp_path, capsys):
-    assert call("package_weights.py", trained(), "--out", tmp_path / "out", "--licence", "mit") == 0
-    out = capsys.readouterr().out
+def test_the_tool_says_what_it_wrote(trained, tmp_path):
+    done = call("package_weights.py", trained(), "--out", tmp_path / "out", "--licence", "mit")
+    assert done.returncode == 0, done.stderr
+    out = done.stdout
     assert hashlib.sha256((tmp_path / "out" / WEIGHTS).read_bytes()).hexdigest() in out
-    assert f"=> Written to {tmp_path / 'out'}" in out
+    assert f"=> Written: {tmp_path / 'out'}" in done.stderr
 
 
 # What is damaged
@@ -653,15 +643,16 @@ def test_a_link_to_no_file_of_google_drive_is_one_sentence():
         locate("https://drive.google.com/drive/my-drive")
 
 
-def test_every_tool_takes_an_address(site, packaged, roots, tmp_path, capsys):
+def test_every_tool_takes_an_address(site, packaged, roots, tmp_path):
     url = site.put("/a.zip", archive(packaged()))
     folder = roots / "regdb" / "Visible"
     query = next((roots / "regdb" / "Thermal").rglob("*.*"))
-    assert call("search.py", "--weights", url, "--query", query, "--gallery", folder, "--top", 2) == 0
+    searched = call("search.py", "--weights", url, "--query", query, "--gallery", folder, "--top", 2)
     index = tmp_path / "index"
-    assert call("index.py", "build", "--weights", url, "--gallery", folder, "--out", index) == 0
-    assert call("index.py", "search", "--index", index, "--query", query, "--top", 2) == 0
-    out = capsys.readouterr().out
+    built = call("index.py", "build", "--weights", url, "--gallery", folder, "--out", index)
+    found = call("index.py", "search", "--index", index, "--query", query, "--top", 2)
+    assert not any(done.returncode for done in (searched, built, found))
+    out = searched.stdout + built.stdout + found.stdout
     found = re.findall(r"^ +\d+ +([-\d.]+)  .*?([^/\n]+/[^/\n]+)$", out, flags=re.MULTILINE)
     assert len(found) == 4 and found[:2] == found[2:]
 

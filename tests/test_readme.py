@@ -3,11 +3,14 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
+from command_lines import call
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -65,15 +68,28 @@ class Checkout:
             called[called.index("8")] = "2"
         small = SMALL if {*called} & {"tools/train.py", "tools/test.py", "tools/compare.py"} else []
         small = PRETRAINING if any(word.startswith("configs/mmgl_") for word in called) else small
-        result = subprocess.run(
-            [sys.executable, *called[1:], *small],
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(self.folder / "cache")},
-        )
+        own = {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(self.folder / "cache")}
+        other = {"cwd": self.folder, "env": os.environ | own, "text": True}
+        if called[1] == "-m":
+            result = subprocess.run([sys.executable, *called[1:], *small], capture_output=True, **other)
+        elif called[1] == "tools/demo.py":
+            result = opened([sys.executable, *called[1:]], **other)
+        else:
+            result = call(Path(called[1]).name, *called[2:], *small, cwd=self.folder, **own)
         assert result.returncode == 0, f"{' '.join(words)}\n{result.stderr[-2000:]}"
         self.done.add(tuple(words))
+
+
+def opened(words, **other):
+    """Starts a program that serves a page, opens it, and interrupts the program as Ctrl-C does."""
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **other) as program:
+        said = program.stdout.readline()
+        for address in re.findall(r"http://\S+", said):
+            assert urlopen(address).status == 200
+        program.send_signal(signal.SIGINT)
+        out, error = program.communicate(timeout=60)
+    assert "http" in said and "Traceback" not in error, error
+    return subprocess.CompletedProcess(words, program.returncode, said + out, error)
 
 
 @pytest.fixture(scope="module")

@@ -13,17 +13,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from command_lines import call
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "mcja_synthetic.yaml"
 TINY = """model.name osnet_x0_25 data.height 32 data.width 16 data.workers 0 sampler.num_instances 2
 train.batch_size 16 train.max_epoch 2""".split()  # noqa: SIM905
-
-
-def call(tool, *arguments, cwd):
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(ROOT / "tools" / tool), *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment)
 
 
 def train(roots, cwd, *arguments, config=CONFIG):

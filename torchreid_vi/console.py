@@ -61,7 +61,7 @@ def progress(
     leave: bool = True,
     shown: bool = True,
 ) -> tqdm[Any]:
-    """A bar with the time that is left; where standard error is no terminal, a line every half a minute.
+    """A bar with the time that is left; where standard error is no terminal, a line every half a minute of it.
 
     Args:
         iterable: moves the bar as it is used; ``update`` does when left out.
@@ -77,7 +77,7 @@ def progress(
     if sys.stderr.isatty():
         return tqdm(iterable, colour="green" if _colours() else None, dynamic_ncols=True, **common)
     line = "{desc}: {n_fmt} of {total_fmt} {unit}, {elapsed} gone, {remaining} left"
-    every: dict[str, Any] = {"mininterval": _INTERVAL, "maxinterval": 2 * _INTERVAL}
+    every: dict[str, Any] = {"mininterval": _INTERVAL, "maxinterval": 2 * _INTERVAL, "delay": _INTERVAL}
     return tqdm(iterable, file=_Lines(sys.stderr), bar_format=line, **every, **common)
 
 

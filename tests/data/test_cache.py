@@ -52,7 +52,7 @@ def test_it_is_built_once_and_again_when_a_file_or_the_list_changes(paths, tmp_p
 
     def build(paths, height=24):
         open_cache(folder, "some", paths, height, 12)
-        return "caching" in capsys.readouterr().err
+        return "Cached" in capsys.readouterr().err
 
     assert build(paths) and not build(paths) and not build(paths[::-1])
     assert len(files(folder)) == 1
@@ -96,11 +96,11 @@ def test_a_bad_image_is_named_and_leaves_nothing(paths, tmp_path):
 def test_without_room_or_a_folder_training_goes_on_without_it(paths, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").touch()
     assert open_cache(tmp_path / "file", "some", paths, 24, 12) is None
-    assert "No image cache" in capsys.readouterr().out
+    assert "No image cache" in capsys.readouterr().err
     original = Path.open
     monkeypatch.setattr(Path, "open", lambda self, mode: original(Path("/dev/full"), mode))
     assert open_cache(tmp_path / "cache", "some", paths, 24, 12) is None
-    assert "No space left on device" in capsys.readouterr().out and files(tmp_path / "cache") == []
+    assert "No space left on device" in capsys.readouterr().err and files(tmp_path / "cache") == []
 
 
 BUILD = """
@@ -128,7 +128,7 @@ def test_builders_beside_each_other_build_one_and_a_killed_one_leaves_none(paths
     both = [build_beside(folder, paths) for _ in range(2)]
     said = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    assert said[0][0] == said[1][0] and sum("caching" in error for _, error in said) == 1
+    assert said[0][0] == said[1][0] and sum("Cached" in error for _, error in said) == 1
     assert len(list(folder.glob("*.u8"))) == 1 and not list(folder.glob("*.partial"))
 
 

@@ -1,20 +1,16 @@
 """What is wrong with a dataset is found, named and told by the exit status."""
 
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from command_lines import call
 from PIL import Image
 
 from torchreid_vi.data import DATASETS
 from torchreid_vi.data.checking import examine, overview
 from torchreid_vi.data.datasets import VIDataset
 from torchreid_vi.modality import Modality
-
-TOOL = Path(__file__).parents[2] / "tools" / "check_data.py"
 
 
 @pytest.mark.parametrize("name", ["sysu_mm01", "regdb", "llcm", "vi_synthetic"])
@@ -84,27 +80,27 @@ def test_fewer_images_than_published_are_a_finding(copy_of):
     assert [finding for finding in findings if "is not the complete SYSU-MM01" in finding.what]
 
 
-def call(*arguments):
-    return subprocess.run([sys.executable, TOOL, *map(str, arguments)], capture_output=True, text=True)
+def check(*arguments):
+    return call("check_data.py", *arguments)
 
 
 def test_the_tool_tells_by_its_status(copy_of, tmp_path):
     root = copy_of("regdb")
     sheet = tmp_path / "people.png"
-    good = call("regdb", "--root", root, "--split", 2, "--sheet", sheet)
+    good = check("regdb", "--root", root, "--split", 2, "--sheet", sheet)
     assert good.returncode == 0, good.stderr
     assert "=> Nothing is wrong" in good.stdout and Image.open(sheet).width > 100
     bad = sorted((root / "regdb" / "Thermal").rglob("*.*"))
     for path in bad:
         path.write_bytes(b"no image")
-    found = call("regdb", "--root", root)
+    found = check("regdb", "--root", root)
     assert found.returncode == 1 and f"{len(bad)} images cannot be read" in found.stdout
     assert found.stdout.count(str(root / "regdb" / "Thermal")) == 3 and "more" in found.stdout
     bad[0].unlink()
-    missing = call("regdb", "--root", root)
+    missing = check("regdb", "--root", root)
     assert missing.returncode == 2 and missing.stderr.startswith("error: ")
     assert len([line for line in missing.stderr.splitlines() if line]) == 1
-    assert "did you mean 'regdb'" in call("regdbs", "--root", root).stderr
+    assert "did you mean 'regdb'" in check("regdbs", "--root", root).stderr
 
 
 def test_footage_without_identities_is_checked_too(roots, tmp_path):

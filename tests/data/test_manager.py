@@ -285,7 +285,7 @@ def test_skip_leaves_unreadable_images_out_and_says_how_many(copy_of, capsys):
     for path in (path for paths in bad.values() for path in paths):
         truncate(path)
     manager = manage(root, on_bad_image="skip")
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     for split, paths in bad.items():
         assert f"Left out {len(paths)} unreadable {split} images: {', '.join(paths)}" in said
     loaders = {"train": manager.train_loader, **manager.test_loader["sysu_mm01"]}
@@ -309,7 +309,7 @@ def test_skip_leaves_them_out_of_what_torchreids_ranking_pictures_are_made_from(
 
 def test_skip_says_nothing_of_a_sound_tree(roots, capsys):
     assert len(train_items(manage(roots, on_bad_image="skip"))) == 144
-    assert "Left out" not in capsys.readouterr().out
+    assert "Left out" not in capsys.readouterr().err
 
 
 def test_skip_renumbers_when_an_identity_loses_all_its_images(copy_of):

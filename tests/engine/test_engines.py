@@ -182,7 +182,7 @@ def test_best_is_the_epoch_of_the_highest_validation_map(make, tmp_path, capsys)
     best = read_checkpoint(tmp_path / "run" / "checkpoints" / "best.pth")
     assert best["epoch"] == 1 + max(i for i, (_, improved) in enumerate(scores) if improved)
     assert best["best"] == engine.best == scores[-1][0]
-    assert capsys.readouterr().out.count("=> Validation:") == 3
+    assert capsys.readouterr().err.count("=> Validation:") == 3
 
 
 def test_without_a_validation_split_there_is_no_best(make, tmp_path):
@@ -282,7 +282,7 @@ def test_an_own_engine_may_derive_from_torchreids(make, monkeypatch):
 
 def test_torchreids_engines_say_what_they_have_no_use_for(make, capsys):
     make(loss__name="softmax", model__streams=2)
-    assert "softmax engine has no use for model.streams, loss.terms" in capsys.readouterr().out
+    assert "softmax engine has no use for model.streams, loss.terms" in capsys.readouterr().err
 
 
 def test_a_target_without_a_match_is_refused_before_training(make):

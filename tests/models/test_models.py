@@ -88,7 +88,7 @@ def test_the_last_stride_doubles_the_map_where_there_is_one(capsys):
             coarse, fine = (Backbone(name, last_stride=stride).eval()(x) for stride in (2, 1))
         assert fine.shape[2:] == (6, 3) and coarse.shape[2:] == (3, 2)
     Backbone("osnet_x0_25", last_stride=1)
-    assert "no last stride" in capsys.readouterr().out
+    assert "no last stride" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["shufflenet", "hacnn", "resnet50mid", "inceptionresnetv2x"])

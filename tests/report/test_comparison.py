@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import re
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_lines import call
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -139,8 +139,7 @@ def command(*arguments):
 
 
 def compare(cwd, *arguments):
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(command(*arguments), cwd=cwd, capture_output=True, text=True, env=environment)
+    return call("compare.py", *arguments, cwd=cwd)
 
 
 TINY = """model.name osnet_x0_25 data.height 32 data.width 16 data.workers 0 sampler.num_instances 2

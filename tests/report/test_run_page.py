@@ -5,12 +5,11 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
+from command_lines import call
 from PIL import Image
 from test_series import TINY
 
@@ -22,7 +21,6 @@ from torchreid_vi.report.finished import FinishedRun
 from torchreid_vi.report.run_pictures import batch, confusions, galleries
 from torchreid_vi.report.run_plots import best_and_worst
 
-TOOL = Path(__file__).parents[2] / "tools" / "report.py"
 MMGL = {
     "loss.name": "mmgl",
     "loss.terms": ["permutation", "part_cycle"],
@@ -147,13 +145,13 @@ def test_the_batch_shows_what_the_network_got(finished):
     np.testing.assert_array_equal(picture[4:164, 4:68], np.asarray(expected))
 
 
-def call(*arguments):
-    return subprocess.run([sys.executable, TOOL, *map(str, arguments)], capture_output=True, text=True)
+def report(*arguments):
+    return call("report.py", *arguments)
 
 
 def test_the_tool_writes_where_it_is_told_and_says_what_is_wrong(finished, roots, tmp_path):
     folder = finished(**MMGL)
-    done = call(folder, "--out", tmp_path / "page.html", "--root", roots)
+    done = report(folder, "--out", tmp_path / "page.html", "--root", roots)
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-1] == f"=> Written: {tmp_path / 'page.html'}"
     for arguments, words in (
@@ -161,7 +159,7 @@ def test_the_tool_writes_where_it_is_told_and_says_what_is_wrong(finished, roots
         ([folder, "--root", tmp_path], "not found: put"),
         ([folder, "--out", tmp_path / "no" / "page.html"], "page.html"),
     ):
-        wrong = call(*arguments)
+        wrong = report(*arguments)
         assert wrong.returncode == 2 and "Traceback" not in wrong.stderr
         assert words in next(line for line in wrong.stderr.splitlines() if line.startswith("error: "))
 

@@ -15,9 +15,7 @@ def default_config() -> CN:
     cfg.model = CN()
     cfg.model.name = "resnet50"  # torchreid's name of the backbone, or of the model of its own engines
     cfg.model.pretrained = True  # start from the ImageNet weights that torchreid downloads
-    cfg.model.load_weights = (
-        ""  # to start from, or to evaluate: a file, or a package, https:// or hf:// of one
-    )
+    cfg.model.load_weights = ""  # to start from, or to evaluate: a file, a package, https:// or hf:// of one
     cfg.model.load_stem = "average"  # of two streams, for a model of one: average, visible or infrared
     cfg.model.resume = ""  # checkpoint of an interrupted run to continue
     cfg.model.streams = 1  # 2 gives each modality a stem of its own

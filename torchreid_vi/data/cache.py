@@ -126,6 +126,7 @@ def _build(file: Path, paths: Sequence[str], height: int, width: int) -> None:
             out.flush()
             os.fsync(out.fileno())
         partial.replace(file)
+        console.say(f"Cached {len(paths):,} images of {height} × {width} pixels: {file}")
     finally:
         pool.shutdown(cancel_futures=True)
         partial.unlink(missing_ok=True)
