@@ -127,7 +127,10 @@ def _rank_block(
     counted = np.arange(right.shape[1]) < count[:, None]
     precision = np.divide(np.arange(1, right.shape[1] + 1), ranks, out=np.zeros(ranks.shape), where=counted)
     last = ranks[np.arange(len(ranks)), count - 1]
-    first = _identity_ranks(distances, right[:, :1], query_ids, gallery) if unique else ranks[:, 0]
+    first = ranks[:, 0]
+    if unique:  # who is first among images is first among identities
+        later = np.nonzero(first > 1)[0]
+        first[later] = _identity_ranks(distances[later], right[later, :1], query_ids[later], gallery)
     return Ranking(valid, first, precision.sum(1) / count, count / last)
 
 
