@@ -51,6 +51,7 @@ def main() -> int:
         folders = args.runs
         if args.configs:
             runs = plan(args)
+            console.say(f"{len(runs)} runs, of which finished ones are not run again; all goes to {args.out}")
             series.complete_all(runs, args.jobs)
             folders = [Path(cfg.data.save_dir) for cfg in runs]
         for path in write_comparison(collect(folders), args.out):

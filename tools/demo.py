@@ -9,6 +9,7 @@ Only this machine can open the page, and nothing that is dropped on it outlives 
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -38,6 +39,8 @@ def main() -> int:
         gallery = Gallery(args.gallery, FeatureExtractor(args.weights, args.settings), progress=True)
         with served(gallery, examples, args.port) as address:
             print(f"Serving on {address} until Ctrl-C", flush=True)
+            for number in (signal.SIGINT, signal.SIGTERM):  # either removes what was uploaded
+                signal.signal(number, signal.default_int_handler)
             with contextlib.suppress(KeyboardInterrupt):
                 threading.Event().wait()
 

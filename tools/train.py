@@ -72,6 +72,9 @@ def run_series(cfg: Any, trials: str, seeds: str) -> None:
         series.numbers(trials) if trials else (),
         series.numbers(seeds) if seeds else (),
     )
+    console.say(
+        f"{len(runs)} runs, of which finished ones are not run again; all goes to {cfg.data.save_dir}"
+    )
     contents = []
     for number, (name, one) in enumerate(runs.items(), 1):
         console.say(f"{name}, run {number} of {len(runs)}")
