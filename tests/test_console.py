@@ -29,6 +29,10 @@ def on_a_terminal(monkeypatch):
         for _ in console.progress(range(3), "looking", "img"):
             time.sleep(0.15)
             console.say("a note")
+        with console.logged():
+            for number in console.progress(range(3), "training", "batch"):
+                time.sleep(0.15)
+                print("epoch", number)
         console.complain("a sentence")
     parts = []
     with contextlib.suppress(OSError):  # how it ends when nobody writes any more
@@ -94,6 +98,7 @@ def test_a_terminal_shows_a_bar_with_the_time_left_and_notes_beside_it(monkeypat
     assert "looking" in text and "3/3" in text and "<00:0" in text
     lines = [line.rsplit("\r", 1)[-1] for line in text.replace("\r\n", "\n").split("\n")]
     assert lines.count("=> a note") == 3
+    assert {"epoch 0", "epoch 1", "epoch 2"} < {*lines}
 
 
 def test_colours_are_declined_by_no_color(monkeypatch):

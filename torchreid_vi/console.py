@@ -107,11 +107,14 @@ class Log:
         self.console = console
         self.file: TextIO | None = None
         self.kept: list[str] = []
+        self.line = ""  # its beginning: a bar would be drawn over it
 
     def write(self, text: str) -> int:
         if not _quiet:
-            with tqdm.external_write_mode(file=self.console):
-                self.console.write(text)
+            lines, end, self.line = (self.line + text).rpartition("\n")
+            if end:
+                with tqdm.external_write_mode(file=sys.stderr):
+                    self.console.write(lines + end)
         if self.file:
             self.file.write(text)
             self.file.flush()
@@ -120,6 +123,8 @@ class Log:
         return len(text)
 
     def flush(self) -> None:
+        self.console.write(self.line)
+        self.line = ""
         self.console.flush()
 
     def isatty(self) -> bool:
@@ -142,6 +147,7 @@ def logged() -> Iterator[Log]:
     try:
         yield log
     finally:
+        log.flush()
         sys.stdout, _log = log.console, before
         if log.file:
             log.file.close()
