@@ -3,9 +3,9 @@
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -81,14 +81,18 @@ class Checkout:
 
 
 def opened(words, **other):
-    """Starts a program that serves a page, opens it, and interrupts the program as Ctrl-C does."""
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **other) as program:
-        said = program.stdout.readline()
-        for address in re.findall(r"http://\S+", said):
-            assert urlopen(address).status == 200
-        program.send_signal(signal.SIGINT)
-        out, error = program.communicate(timeout=60)
-    assert "http" in said and "Traceback" not in error, error
+    """Starts a program that serves a page, opens the page, and ends the program, of which nothing stays."""
+    with tempfile.TemporaryDirectory() as folder:
+        other["env"] = other["env"] | {"TMPDIR": folder}
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **other) as program:
+            said = program.stdout.readline()
+            for address in re.findall(r"http://\S+", said):
+                assert urlopen(address).status == 200
+            assert list(Path(folder).glob("torchreid_vi*"))
+            program.terminate()
+            out, error = program.communicate(timeout=60)
+        assert "http" in said and "Traceback" not in error, error
+        assert not list(Path(folder).glob("torchreid_vi*"))
     return subprocess.CompletedProcess(words, program.returncode, said + out, error)
 
 
