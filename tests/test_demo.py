@@ -74,10 +74,11 @@ def test_what_is_no_picture_is_answered_with_a_sentence(client, tmp_path, capfd)
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_path_is_no_upload(address, gallery):
+@pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])
+def test_a_path_is_no_upload(address, gallery, meta):
     import httpx
 
-    file = {"path": str(gallery.paths[0].absolute()), "meta": {"_type": "gradio.FileData"}}
+    file = {"path": str(gallery.paths[0].absolute())} | meta
     call = httpx.post(f"{address}gradio_api/call/search", json={"data": [file, 0.5]}).json()
     answer = httpx.get(f"{address}gradio_api/call/search/{call['event_id']}", timeout=30).text
     assert "event: error" in answer and "base64" not in answer
@@ -111,10 +112,35 @@ def test_only_this_machine_reaches_it(address):
         socket.create_connection(("127.0.0.2", parts.port), timeout=5)
 
 
+def test_another_sites_name_for_this_machine_is_not_answered(address):
+    port = urlsplit(address).port
+    for host, status in ((f"evil.example:{port}", 400), (f"localhost:{port}", 200)):
+        request = urllib.request.Request(address, headers={"Host": host})
+        try:
+            found = urllib.request.urlopen(request).status
+        except urllib.error.HTTPError as error:
+            found = error.code
+        assert found == status
+
+
+@pytest.mark.parametrize("port", [-1, 0, 65536])
+def test_a_port_that_is_none_is_one_sentence(gallery, port):
+    with pytest.raises(InputError, match="from 1 to 65535"), served(gallery, port=port):
+        pass
+
+
+def test_a_name_that_is_no_text_is_shown_and_no_example(gallery, copy_of):
+    folder = copy_of("vi_synthetic") / "vi_synthetic" / "cam1"
+    odd = some_of(folder, 1)[0].rename(folder / os.fsdecode(b"a\xff.jpg"))
+    other = Gallery(folder, gallery.extractor, cache="")
+    answers(other, other.search([odd], "visible", 1)[0], 0.5).encode()
+    assert odd in other.paths and odd not in some_of(folder, len(other.paths))
+
+
 def test_nothing_is_sent_anywhere_and_nothing_stays(gallery, night, monkeypatch):
     from gradio_client import Client, handle_file
 
-    reached, connect = set(), socket.socket.connect
+    reached, connect, before = set(), socket.socket.connect, os.environ.get("GRADIO_TEMP_DIR")
 
     def recorded(self, target):
         reached.add(target[0])
@@ -126,7 +152,7 @@ def test_nothing_is_sent_anywhere_and_nothing_stays(gallery, night, monkeypatch)
         Client(address, verbose=False).predict(handle_file(night[0]), 0.5, api_name="/search")
         assert any(path.suffix == ".jpg" for path in folder.rglob("*"))
     assert reached == {"127.0.0.1"}
-    assert not folder.exists()
+    assert not folder.exists() and os.environ.get("GRADIO_TEMP_DIR") == before
 
 
 def test_a_large_upload_is_refused(address, tmp_path):

@@ -378,10 +378,16 @@ def test_what_a_package_may_not_be_is_one_sentence(copied, tmp_path):
         locate(copied)
     rewritten(copied, format=1)
     assert locate(copied).settings == copied / SETTINGS
-    (copied / SETTINGS).write_text(f"_BASE_: {tmp_path}/other.yaml\n")
-    rewritten(copied)
-    with pytest.raises(InputError, match="reads a file outside of the package: it was refused"):
-        locate(copied)
+    for base in ("_BASE_", r'"\x5fBASE_"'):
+        (copied / SETTINGS).write_text(f"{base}: {tmp_path}/other.yaml\n")
+        rewritten(copied)
+        with pytest.raises(InputError, match="reads a file outside of the package: it was refused"):
+            locate(copied)
+    for text in ("{" * 3000, "a: [", "\t"):
+        (copied / SETTINGS).write_text(text)
+        rewritten(copied)
+        with pytest.raises(InputError, match=r"config\.yaml of .* is damaged: get the package again"):
+            locate(copied)
     with pytest.raises(InputError, match=r"is a folder without package\.json: name a run's checkpoints"):
         FeatureExtractor(tmp_path)
 
@@ -482,10 +488,26 @@ def test_an_archive_is_fetched_once(site, packaged, cache, capsys, kind, top):
             assert path.name == name and path.read_bytes() == (packaged() / name).read_bytes()
     assert site.asked == [f"GET /shared.{kind}"]
     assert capsys.readouterr().err.count(f"=> Fetching {url}") == 1
-    assert sorted(p.name for p in locate(url).weights.parent.iterdir()) == sorted(
-        ["archive.sha256", SETTINGS, WEIGHTS, MANIFEST]
-    )
+    folder = locate(url).weights.parent
+    assert folder.name == hashlib.sha256(body).hexdigest()
+    assert {path.name for path in folder.iterdir()} == {SETTINGS, WEIGHTS, MANIFEST}
     assert not list(cache.glob(".*"))
+
+
+def test_what_was_found_stays_when_something_else_lies_there(site, copied):
+    first = archive(copied)
+    url = site.put("/a.zip", first)
+    found = locate(url).settings
+    before = found.read_bytes()
+    (copied / SETTINGS).write_bytes(before + b"# changed\n")
+    rewritten(copied)
+    second = archive(copied)
+    site.put("/a.zip", second)
+    assert locate(url).settings == found  # which is used again
+    other = locate(f"{url}#sha256={hashlib.sha256(second).hexdigest()}").settings
+    assert other != found and other.read_bytes() == before + b"# changed\n" and found.read_bytes() == before
+    assert locate(f"{url}#sha256={hashlib.sha256(first).hexdigest()}").settings == found
+    assert len(site.asked) == 2
 
 
 def test_what_was_damaged_in_the_cache_is_fetched_again(site, packaged):
@@ -552,6 +574,16 @@ def test_a_folder_for_the_cache_that_cannot_be_written_is_one_sentence(site, pac
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(InputError, match="set XDG_CACHE_HOME to another folder"):
         locate(site.put("/a.zip", archive(packaged())))
+
+
+def test_a_header_as_long_as_memory_is_not_read(site, cache):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", pax_headers={"comment": "x" * 2**22}) as content:
+        content.addfile(tarfile.TarInfo("a"))
+    url = site.put("/a.tgz", buffer.getvalue())
+    with pytest.raises(InputError, match="neither a zip nor a tar archive"):
+        locate(url)
+    assert [path for path in cache.iterdir() if path.is_dir()] == []
 
 
 def zipped(*members):

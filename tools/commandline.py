@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -41,12 +42,13 @@ def save(picture: Any, path: str | Path, **options: Any) -> None:
     Raises:
         InputError: when the name says no kind of picture.
     """
+    from PIL import Image
+
     from torchreid_vi import InputError, console
 
-    try:
-        picture.save(path, **options)
-    except ValueError as error:
-        raise InputError(f"{path} names no kind of picture: let it end in .png or .jpg") from error
+    if Path(path).suffix.lower() not in Image.registered_extensions():
+        raise InputError(f"{path} names no kind of picture: let it end in .png or .jpg")
+    picture.save(path, **options)
     console.say(f"Written: {path}")
 
 
@@ -60,6 +62,8 @@ def status(work: Callable[[], int | None], quiet: bool, interrupted: str = "") -
     """
     from torchreid_vi import InputError, console
 
+    with contextlib.suppress(AttributeError):  # of a stream that is none of the system's
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
         with console.quiet(quiet):
             return work() or 0

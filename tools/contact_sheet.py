@@ -21,10 +21,13 @@ def main() -> int:
     args = parser.parse_args()
 
     def work() -> None:
+        from torchreid_vi import InputError
         from torchreid_vi.data import DATASETS
         from torchreid_vi.data.contact_sheet import contact_sheet
         from torchreid_vi.errors import unknown_name
 
+        if min(args.ids, args.images) < 1:
+            raise InputError("--ids and --images must be at least 1")
         if args.dataset not in DATASETS:
             raise unknown_name("dataset", args.dataset, DATASETS)
         dataset = DATASETS[args.dataset](root=args.root)

@@ -76,7 +76,7 @@ def progress(
         return tqdm(iterable, disable=True, **common)
     if sys.stderr.isatty():
         return tqdm(iterable, colour="green" if _colours() else None, dynamic_ncols=True, **common)
-    line = "{desc}: {n_fmt} of {total_fmt} {unit}, {elapsed} gone, {remaining} left"
+    line = "{desc}: {n_fmt} of {total_fmt} {unit}, {elapsed} gone, {remaining} left{postfix}"
     every: dict[str, Any] = {"mininterval": _INTERVAL, "maxinterval": 2 * _INTERVAL, "delay": _INTERVAL}
     return tqdm(iterable, file=_Lines(sys.stderr), bar_format=line, **every, **common)
 

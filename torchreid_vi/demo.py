@@ -50,14 +50,21 @@ def served(
     Raises:
         InputError: when Gradio is not installed, or the port is taken.
     """
-    with tempfile.TemporaryDirectory(prefix="torchreid_vi-demo-") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder
-        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    if port is not None and not 1 <= port <= 65535:
+        raise InputError(f"--port is {port}: it must be from 1 to 65535")
+    with (
+        tempfile.TemporaryDirectory(prefix="torchreid_vi-demo-") as folder,
+        _environment(GRADIO_TEMP_DIR=folder, GRADIO_ANALYTICS_ENABLED="False"),
+    ):
         try:
             import gradio as gr
+            from starlette.middleware import Middleware
+            from starlette.middleware.trustedhost import TrustedHostMiddleware
         except ImportError as error:
             raise InputError('the page needs Gradio: pip install "torchreid_vi[demo]"') from error
-        page = _page(gallery, examples, top)
+        page = _page(gallery, examples, top, Path(folder).resolve())
+        # A page of somebody else that has its name lead here is not answered.
+        here = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
         try:
             _, address, _ = page.launch(
                 server_name="127.0.0.1",
@@ -68,6 +75,7 @@ def served(
                 footer_links=[],
                 run_history=False,
                 ssr_mode=False,
+                app_kwargs={"middleware": [here]},
                 quiet=True,
                 prevent_thread_lock=True,
             )
@@ -79,8 +87,29 @@ def served(
             page.close(verbose=False)
 
 
-def _page(gallery: Gallery, examples: Sequence[Path], top: int) -> Any:
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Within it these variables of the process are set."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _page(gallery: Gallery, examples: Sequence[Path], top: int, uploads: Path) -> Any:
     import gradio as gr
+
+    def uploaded(payload: Any) -> str | None:
+        """The file that was uploaded, for our own reader, which says when it cannot be read."""
+        if payload and not Path(payload.path or "").resolve().is_relative_to(uploads):
+            raise gr.Error("This picture cannot be read: try another one.", print_exception=False)
+        return payload.path if payload else None
 
     def search(path: str | None, least: float) -> tuple[list[Found], str]:
         if not path:
@@ -105,8 +134,7 @@ def _page(gallery: Gallery, examples: Sequence[Path], top: int) -> Any:
                 upload = gr.Image(
                     label="Infrared picture", sources=["upload", "clipboard"], height=300, type="filepath"
                 )
-                # Our own reader opens it, and says when it cannot.
-                upload.preprocess = lambda payload: payload.path if payload else None  # type: ignore[method-assign]
+                upload.preprocess = uploaded  # type: ignore[method-assign]
                 least = gr.Slider(-1, 1, 0.5, step=0.01, label="Least similarity")
             with gr.Column(scale=2, min_width=320):
                 shown = gr.HTML(css_template=_STYLE)
@@ -124,7 +152,7 @@ def answers(gallery: Gallery, found: Sequence[Found], least: float) -> str:
     number = sum(answer.similarity >= least for answer in found)
     items = []
     for rank, (path, similarity) in enumerate(found, 1):
-        name = html.escape(str(path.relative_to(gallery.folder)))
+        name = html.escape(_text(path.relative_to(gallery.folder)))
         alt = f"rank {rank}, {name}"
         items.append(
             f'<li{"" if similarity >= least else " class=below"}><img src="{_thumbnail(path)}" alt="{alt}">'
@@ -133,6 +161,11 @@ def answers(gallery: Gallery, found: Sequence[Found], least: float) -> str:
     nearest = f"{len(found)} nearest of {len(gallery.paths):,} pictures"
     text = f"{number} of the {nearest} are at least {least:.2f} similar."
     return f'<p role="status">{text}</p><ol>{"".join(items)}</ol>'
+
+
+def _text(path: Path) -> str:
+    """A path as a page can hold it."""
+    return os.fsencode(path).decode(errors="replace")
 
 
 @lru_cache(512)
@@ -151,5 +184,5 @@ def some_of(folder: Path, number: int = 12) -> list[Path]:
     Raises:
         InputError: when there are none.
     """
-    paths = images_under(folder)
+    paths = [path for path in images_under(folder) if str(path) == _text(path)]
     return paths[:: max(1, -(-len(paths) // number))]

@@ -98,7 +98,10 @@ def _plan(cfg: CfgNode) -> str:
     what = f"Testing on {targets}"
     if not cfg.test.evaluate:
         done = f", of which {cfg.model.resume} has some" if cfg.model.resume else ""
-        what = f"Training on {sources} for {cfg.train.max_epoch} epochs{done}, then testing on {targets}"
+        what = f"Training on {sources} for {cfg.train.max_epoch} epochs{done}"
+        engine = build.ENGINES.get(cfg.loss.name)
+        if engine is None or not issubclass(engine, PretrainingEngine):  # which retrieves nothing
+            what += f", then testing on {targets}"
     return f"{what}; all goes to {_choose_folder(cfg)[0]}"
 
 

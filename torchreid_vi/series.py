@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import statistics
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr, redirect_stdout
@@ -122,7 +123,7 @@ def complete_all(runs: Sequence[CfgNode], jobs: int = 1) -> None:
     with console.progress(what="runs", unit="run", total=len(runs)) as bar:
         if jobs == 1:
             for cfg in runs:
-                bar.set_postfix_str("/".join(Path(cfg.data.save_dir).parts[-2:]))
+                bar.set_postfix_str("/".join(Path(cfg.data.save_dir).parts[-2:]), refresh=sys.stderr.isatty())
                 complete_quietly(cfg)
                 bar.update()
             return

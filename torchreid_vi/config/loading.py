@@ -46,7 +46,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     except OSError as error:
         asked = f"_BASE_ of {above[-1]}" if above else "--config-file"
         raise InputError(f"config file {path} cannot be read ({error.strerror}): check {asked}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"config file {path} is not YAML: {' '.join(str(error).split())[:160]}") from error
     if not isinstance(content, dict):
         raise InputError(f"config file {path} holds no settings: write sections and keys as in configs/")
@@ -135,6 +135,7 @@ def _at_least(least: int, *keys: str) -> dict[str, tuple[str, Callable[[Any], bo
 
 _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **_at_least(1, "train.batch_size", "test.batch_size", "sampler.num_instances", "data.k_tfm"),
+    **_at_least(1, "data.height", "data.width"),
     **_at_least(1, "train.print_freq", "mmgl.part_dim"),
     **_at_least(1, "model.non_local.width", "model.mda.contexts", "model.ddag.parts"),
     **_at_least(2, "mmgl.stripes"),

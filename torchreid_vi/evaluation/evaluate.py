@@ -142,7 +142,7 @@ def evaluate(
                 query, gallery = (test_set.pids[side] for side in trial)
                 hidden = excluded(protocol, test_set, *trial)
                 found = rank(distances, query, gallery, hidden, protocol.unique_ids)
-                _add_trial(results[-1], found._replace(query=trial.query[found.query]), trial)
+                _add_trial(results[-1], _together([found._replace(query=trial.query[found.query])]), trial)
     return results
 
 
@@ -170,7 +170,7 @@ def _rank(part: _Part, distances: np.ndarray, queries: np.ndarray, test_set: Tes
 
 
 def _together(found: list[Ranking]) -> Ranking:
-    """What all queries of a trial have found, in their order."""
+    """What all queries of a trial have found, in the order of the test set."""
     whole = Ranking(*(np.concatenate(each) for each in zip(*found, strict=True)))
     order = np.argsort(whole.query, kind="stable")
     return Ranking(*(each[order] for each in whole))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import stat
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,6 +19,7 @@ from torchreid_vi.errors import InputError
 from torchreid_vi.sharing.package import LARGEST, LARGEST_TEXT, MANIFEST, SETTINGS, WEIGHTS
 
 _MOST_MEMBERS = 1000
+_BLOCK = 2**20  # bytes read at once
 
 
 class _Member(NamedTuple):
@@ -69,9 +74,15 @@ def _opened(archive: Path, named: str) -> Iterator[Iterator[_Member]]:
                 for info in content.infolist()
             )
         return
-    if not tarfile.is_tarfile(archive):
-        raise InputError(f"{named} is neither a zip nor a tar archive: name one of a package")
-    with tarfile.open(archive) as tar:
+    with _decompressed(archive) as source:
+        try:
+            tarfile.open(fileobj=cast(Any, _Bounded(source)), mode="r:").close()
+        except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+            raise InputError(f"{named} is neither a zip nor a tar archive: name one of a package") from error
+    with (
+        _decompressed(archive) as source,
+        tarfile.open(fileobj=cast(Any, _Bounded(source)), mode="r:") as tar,
+    ):
         yield (
             _Member(
                 info.name,
@@ -81,6 +92,26 @@ def _opened(archive: Path, named: str) -> Iterator[Iterator[_Member]]:
             )
             for info in tar
         )
+
+
+def _decompressed(archive: Path) -> IO[bytes]:
+    with archive.open("rb") as file:
+        start = file.read(6)
+    known = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+    opener: Any = next((found for mark, found in known.items() if start.startswith(mark)), open)
+    return cast(IO[bytes], opener(archive, "rb"))
+
+
+class _Bounded:
+    """A file of which little is read at once: a header may claim to be as long as memory."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.seek, self.tell = file, file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= 2 * _BLOCK:
+            raise tarfile.ReadError("a header is too long")
+        return self.file.read(size)
 
 
 def _is_plain(info: zipfile.ZipInfo) -> bool:
@@ -109,7 +140,7 @@ def _copy(member: _Member, path: Path, most: int, named: str) -> None:
         raise InputError(f"{member.name[:80]} of {named} is of {member.size:,} bytes: it was refused")
     with member.open() as source, path.open("wb") as target:
         left = member.size
-        while block := source.read(min(2**20, left + 1)):
+        while block := source.read(min(_BLOCK, left + 1)):
             left -= len(block)
             if left < 0:
                 raise InputError(f"{member.name[:80]} of {named} is longer than it says: it was refused")

@@ -18,6 +18,7 @@ _TITLES = {
     "llcm": "LLCM",
     "vi_synthetic": "vi_synthetic, people drawn by torchreid_vi",
     "vi_folder": "vi_folder, unlabelled images of the author's own",
+    "imagenet": "ImageNet, by torchreid's weights of the backbone",
 }
 _FOR_RESEARCH = ("sysu_mm01", "regdb", "llcm")  # what their authors give them out for
 _FREE = ("vi_synthetic",)
@@ -42,8 +43,8 @@ python tools/train.py --config-file FOLDER/config.yaml model.load_weights FOLDER
 ```
 
 The first command finds the visible images of a folder most like an infrared one, the second one trains on from
-here. FOLDER is this one; `model.safetensors` and `config.yaml` are compared with `package.json` before they are
-used, and no pickle is read."""
+here. FOLDER is this one. Where it is named as weights, `model.safetensors` and `config.yaml` are compared with
+`package.json` first, which tells a damaged copy, not who made it; no pickle is read."""
 
 _START = """\
 This is where training starts, not a model that tells people apart: `FeatureExtractor` refuses it.
@@ -171,7 +172,7 @@ def _changed(cfg: CfgNode) -> str:
 
 
 def _synthetic(about: dict[str, Any]) -> str:
-    if not set(about["trained_on"]) <= set(_FREE) or about["trained_on_more"]:
+    if not _is_free(about):
         return ""
     return "\n\nThis one has seen drawn people alone: it serves to try things out, and is of no use on real images."
 
@@ -182,8 +183,7 @@ def _bounded(about: dict[str, Any]) -> list[str]:
 
 def _is_free(about: dict[str, Any]) -> bool:
     """Whether nothing that it learned from has terms of its own."""
-    own = set(about["trained_on"]) <= set(_FREE) and not about["trained_on_more"]
-    return own and about["started_from"] != "ImageNet weights"
+    return set(about["trained_on"]) <= set(_FREE) and not about["trained_on_more"]
 
 
 def _hub_licence(about: dict[str, Any]) -> dict[str, Any]:
@@ -213,7 +213,7 @@ def _licence(about: dict[str, Any]) -> str:
     others = [name for name in about["trained_on"] if name not in (*_FOR_RESEARCH, *_FREE)]
     if others:
         said.append(f"The terms of {', '.join(others)} bound it, too: ask the author of these weights.")
-    if about["trained_on_more"] or about["started_from"] == "ImageNet weights":
+    if about["trained_on_more"]:
         said.append(f"So do the terms of what training started from: {about['started_from']}.")
     if _is_free(about):
         said.append("vi_synthetic is drawn by torchreid_vi, whose licence is MIT, and bounds nothing.")

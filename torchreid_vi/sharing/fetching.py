@@ -24,7 +24,7 @@ from torchreid_vi.sharing.archives import unpack
 from torchreid_vi.sharing.package import LARGEST, MANIFEST, NEEDED, read_manifest, verify
 
 HUB = "hf://"
-_ARCHIVE = "archive.sha256"  # beside a fetched package's files
+_SHA256 = re.compile("[0-9a-f]{64}")
 _DRIVE = ("drive.google.com", "docs.google.com", "drive.usercontent.google.com")
 _HERE = ("localhost", "127.0.0.1", "::1")
 _SILENCE = 60  # seconds after which a server is given up
@@ -33,7 +33,8 @@ _SILENCE = 60  # seconds after which a server is given up
 def fetch(url: str) -> Path:
     """The folder of a package whose archive lies at an address, under the user's cache.
 
-    What was fetched before is used again, unless it was damaged since or another SHA-256 is asked for.
+    Each archive has a folder under its SHA-256, so what another process has found stays as it is. What was fetched
+    before is used again, unless it was damaged since or another SHA-256 is asked for.
 
     Args:
         url: ``https://`` of a zip or tar archive, or a link to one on Google Drive; ``#sha256=…`` at its end says
@@ -43,17 +44,20 @@ def fetch(url: str) -> Path:
         InputError: when it cannot be fetched or is not what it should be.
     """
     address, expected = _parsed(url)
-    folder = user_cache() / "weights" / hashlib.sha256(address.encode()).hexdigest()[:24]
+    cache = user_cache() / "weights"
+    last = cache / f"{hashlib.sha256(address.encode()).hexdigest()[:24]}.txt"  # SHA-256 of what lay there
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
-            if not _is_there(folder, expected):
-                _get(address, folder, expected)
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{last}.lock"):
+            found = expected or (last.read_text() if last.is_file() else "")
+            if not (_SHA256.fullmatch(found) and _is_whole(cache / found)):
+                found = _get(address, cache, last.stem, expected)
+                last.write_text(found)
     except OSError as error:
         raise InputError(
-            f"{folder.parent} cannot be written ({error.strerror}): set XDG_CACHE_HOME to another folder"
+            f"{cache} cannot be written ({error.strerror}): set XDG_CACHE_HOME to another folder"
         ) from error
-    return folder
+    return cache / found
 
 
 def fetch_from_hub(named: str) -> Path:
@@ -90,7 +94,7 @@ def _parsed(url: str) -> tuple[str, str]:
     """An address without its fragment, and the SHA-256 that the fragment asks for, if any."""
     address, _, fragment = url.partition("#")
     expected = fragment.removeprefix("sha256=").lower()
-    if fragment and not (fragment.startswith("sha256=") and re.fullmatch("[0-9a-f]{64}", expected)):
+    if fragment and not (fragment.startswith("sha256=") and _SHA256.fullmatch(expected)):
         raise InputError(f"{url} ends in '#{fragment}': write #sha256= and 64 hexadecimal digits")
     _check_scheme(address)
     return address, expected
@@ -109,17 +113,17 @@ def _check_scheme(address: str) -> SplitResult:
     return parts
 
 
-def _is_there(folder: Path, expected: str) -> bool:
+def _is_whole(folder: Path) -> bool:
     try:
         verify(folder)
-        return expected in ("", (folder / _ARCHIVE).read_text())
     except (InputError, OSError):
         return False
+    return True
 
 
-def _get(address: str, folder: Path, expected: str) -> None:
-    """Makes ``folder`` whole or not at all."""
-    partial = folder.with_name(f".{folder.name}.partial")
+def _get(address: str, cache: Path, name: str, expected: str) -> str:
+    """Makes the folder of the archive at an address, whole or not at all; returns the archive's SHA-256."""
+    partial = cache / f".{name}.partial"
     shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
     package = partial / "package"
     package.mkdir(parents=True)
@@ -132,9 +136,10 @@ def _get(address: str, folder: Path, expected: str) -> None:
             )
         unpack(partial / "archive", package, address)
         verify(package, address)
-        (package / _ARCHIVE).write_text(found)
-        shutil.rmtree(folder, ignore_errors=True)
-        package.rename(folder)
+        if not _is_whole(cache / found):  # which another address may have given
+            shutil.rmtree(cache / found, ignore_errors=True)
+            package.rename(cache / found)
+        return found
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from torchreid_vi.errors import InputError
 
 WEIGHTS, SETTINGS, CARD, MANIFEST = "model.safetensors", "config.yaml", "README.md", "package.json"
@@ -85,6 +87,10 @@ def verify(folder: Path, named: str = "") -> dict[str, Any]:
         size = path.stat().st_size
         if size > most or size != listed["size"] or sha256_of(path) != listed["sha256"]:
             raise InputError(f"{name} of {named} is not what {MANIFEST} says: get the package again")
-    if "_BASE_" in (folder / SETTINGS).read_text(encoding="utf-8", errors="replace"):
+    try:
+        settings = yaml.safe_load((folder / SETTINGS).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{SETTINGS} of {named} is damaged: get the package again") from error
+    if not isinstance(settings, dict) or "_BASE_" in settings:
         raise InputError(f"{SETTINGS} of {named} reads a file outside of the package: it was refused")
     return content

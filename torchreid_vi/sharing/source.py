@@ -117,7 +117,7 @@ def started_from(cfg: CfgNode) -> str:
 def trained_on(cfg: CfgNode, seen: Sequence[Path] = ()) -> tuple[list[str], bool]:
     """The datasets that a model and what it began from were trained on, and whether these are all."""
     found, start = list(cfg.data.sources), cfg.model.load_weights
-    more, known = _behind(start, seen) if start else ([], True)
+    more, known = _behind(start, seen) if start else (["imagenet"] if cfg.model.pretrained else [], True)
     return list(dict.fromkeys([*found, *more])), known
 
 

@@ -125,7 +125,7 @@ def _about(source: Run, content: dict[str, Any], licence: str) -> dict[str, Any]
         "trained_on": datasets,
         "trained_on_more": not all_known,
         "started_from": started_from(source.cfg),
-        "licence": licence,
+        "licence": " ".join(licence.split()),
         "results": [
             {name: result[name] for name in kept if name in result} | _counts(result)
             for result in source.results
