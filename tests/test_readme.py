@@ -111,6 +111,7 @@ def test_the_readme_begins_with_the_two_commands():
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in STUDIES and blocks("bash", page)])
 def test_its_commands_run_as_written(checkout, page):
+    checkout.run(tools("README.md")[0])  # whose run the pages use
     for words in tools(page):
         checkout.run(words)
 
@@ -139,7 +140,7 @@ def test_its_python_runs_as_written(checkout, monkeypatch, capsys, page):
     from torchreid_vi import ENGINES, LOSSES, host
     from torchreid_vi.evaluation import PROTOCOLS
 
-    checkout.run(tools("README.md")[0])  # whose weights the pages use
+    checkout.run(tools("README.md")[0])  # whose run the pages use
     monkeypatch.chdir(checkout.folder)
     monkeypatch.setenv("XDG_CACHE_HOME", str(checkout.folder / "cache"))
     tables = [
