@@ -153,7 +153,12 @@ def test_a_bad_setting_is_one_sentence(options, said):
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("a: [", "is not YAML"), ("just text", "holds no settings"), ("", "holds no settings")],
+    [
+        ("a: [", "is not YAML"),
+        ("{" * 3000, "is not YAML"),
+        ("just text", "holds no settings"),
+        ("", "holds no settings"),
+    ],
 )
 def test_a_bad_file_is_named(tmp_path, content, said):
     file = tmp_path / "bad.yaml"

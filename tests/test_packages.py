@@ -234,6 +234,21 @@ def test_what_training_began_from_is_told_and_its_data_too(trained, packaged, tm
     assert about("hf://someone/weights", "hub")[0][2] == "hf://someone/weights"
 
 
+def test_imagenet_is_named_however_many_trainings_ago_it_was(trained, tmp_path):
+    first = Path(shutil.copytree(trained("torchreid's"), tmp_path / "first"))
+    settings = yaml.safe_load((first / "config.yaml").read_text())
+    settings["model"]["pretrained"] = True
+    (first / "config.yaml").write_text(yaml.safe_dump(settings))
+    second = Path(shutil.copytree(trained("torchreid's"), tmp_path / "second"))
+    settings["model"] |= {"pretrained": False, "load_weights": str(first / "checkpoints" / "last.pth")}
+    (second / "config.yaml").write_text(yaml.safe_dump(settings))
+    for folder in (first, second):
+        assert write_package(folder, tmp_path / "out")["trained_on"] == ["vi_synthetic", "imagenet"]
+        card = (tmp_path / "out" / CARD).read_text()
+        assert "ImageNet" in card and "bounds nothing" not in card and "drawn people alone" not in card
+        shutil.rmtree(tmp_path / "out")
+
+
 def test_figures_are_of_the_weights_they_stand_beside_or_left_out(trained, roots, tmp_path):
     other = tmp_path / "best.pth"
     shutil.copy(trained() / "checkpoints" / "last.pth", other)

@@ -61,6 +61,10 @@ def test_a_run_folder_holds_all_of_a_run(finished):
         assert 100 * np.mean(rankings[f"1/{trial}/first"] <= 1) == pytest.approx(figures["R1"])
         assert 100 * np.mean(rankings[f"1/{trial}/ap"]) == pytest.approx(figures["mAP"], abs=1e-3)
     log = (folder / "train.log").read_text()
+    plan = "=> Training on vi_synthetic for 2 epochs, then testing on vi_synthetic; all goes to"
+    assert log.startswith(f"{plan} {folder}\n") and log.splitlines()[-1].startswith(
+        f"=> Written to {folder}: "
+    )
     assert "=> Training transforms, visible" in log and "all/1-shot/official" in log
 
 
@@ -167,6 +171,7 @@ def test_several_sources_and_targets_and_transforms_with_settings_behind_them(ro
 BAD = {
     "missing root": (["--root", "nowhere", "-s", "sysu_mm01"], "--root"),
     "unknown dataset": (["-s", "sysu_mm02"], "did you mean 'sysu_mm01'"),
+    "no height": (["data.height", "0"], "data.height is 0: it must be at least 1"),
     "unknown setting": (["train.lrr", "1"], "did you mean 'train.lr'"),
     "unknown transform": (["--transforms", "random_flop"], "did you mean 'random_flip'"),
     "unknown sampler": (
@@ -284,6 +289,20 @@ def test_a_corrupt_image_is_named_through_a_worker_process(copy_of, tmp_path):
     skipped = call("train.py", "--config-file", CONFIG, *arguments, "data.on_bad_image", "skip", cwd=tmp_path)
     assert skipped.returncode == 0, skipped.stderr
     assert "=> Left out 1 unreadable" in skipped.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--ids", "-1", "--out", "x.jpg"], "must be at least 1"),
+        (["--out", "x.people"], "x.people names no kind of picture: let it end in .png or .jpg"),
+        (["--out", "nowhere/x.jpg"], "nowhere/x.jpg"),
+    ],
+)
+def test_a_contact_sheet_that_cannot_be_is_one_sentence(roots, tmp_path, arguments, said):
+    result = call("contact_sheet.py", "vi_synthetic", "--root", roots, *arguments, cwd=tmp_path)
+    assert result.returncode == 2 and said in result.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_drawing_from_the_command_line(tmp_path):
