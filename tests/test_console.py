@@ -23,9 +23,10 @@ def on_a_terminal(monkeypatch):
     """What a terminal of 80 columns shows of a loop with notes, and of an error."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    with os.fdopen(theirs, "w") as screen, monkeypatch.context() as patched:
-        patched.setattr(sys, "stdout", screen)
-        patched.setattr(sys, "stderr", screen)
+    streams = os.fdopen(theirs, "w", 1), os.fdopen(os.dup(theirs), "w", 1)  # two, as a program has
+    with streams[0] as out, streams[1] as error, monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", out)
+        patched.setattr(sys, "stderr", error)
         for _ in console.progress(range(3), "looking", "img"):
             time.sleep(0.15)
             console.say("a note")
