@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from command_lines import call
 
 from torchreid_vi import console
 
@@ -117,3 +118,8 @@ def test_every_tool_can_be_quiet(tool, monkeypatch, capsys):
     with pytest.raises(SystemExit) as left:
         runpy.run_path(str(tool))["main"]()
     assert left.value.code == 0 and "--quiet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["build", "search"])
+def test_a_command_of_a_tool_can_be_quiet_too(command):
+    assert "--quiet" in call("index.py", command, "--help").stdout
