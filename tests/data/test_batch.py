@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 from scipy.stats import ks_2samp
 from test_manager import epochs, manage
-from torch.utils.data import DataLoader
 from torchvision import transforms as tv
 from torchvision.transforms import functional as F
 
@@ -161,7 +160,7 @@ def test_batches_do_not_depend_on_the_number_of_workers_or_the_cache(roots, seco
 def test_what_loading_processes_share_stays_while_they_run_ahead(roots, workers):
     def raw(loader, rest):
         seed_all(3)
-        for batch in DataLoader.__iter__(loader):
+        for batch in loader.sent():
             time.sleep(rest)  # the processes load what they may in the meantime
             sent = batch["img"]
             yield loader.dataset.found(

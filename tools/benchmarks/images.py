@@ -94,7 +94,7 @@ def _waits(loader: Any) -> tuple[float, int]:
     What the GPU does in training, the second part of the augmentation, is left out here.
     """
     waited, steps = 0.0, 0
-    batches = torch.utils.data.DataLoader.__iter__(loader)
+    batches = loader.sent()
     next(batches)  # the processes have started
     while True:
         start = time.perf_counter()

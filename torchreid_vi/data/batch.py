@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -157,7 +158,7 @@ class BatchDataset(Dataset[Any]):
         return self._at(place), place
 
     def found(self, images: Tensor | tuple[int, ...]) -> Tensor:
-        """The images (k, V, 3, H, W) of a batch; they change when the next two of its loading process are taken."""
+        """The images (k, V, 3, H, W) of a batch; they stay until the next batch is asked for."""
         return images if isinstance(images, Tensor) else self._at(images)
 
     def _at(self, place: tuple[int, ...]) -> Tensor:
@@ -189,7 +190,7 @@ class BatchLoader(DataLoader[Any]):
         self.device = device
         if self.num_workers:
             rows = (self.batch_size or 1) * (2 if dataset.augment.second else 1)
-            in_flight = (self.prefetch_factor or 0) + 1  # of each process: under way, and in use
+            in_flight = (self.prefetch_factor or 0) + 2  # of each process: under way, taken ahead, in use
             shape = self.num_workers, in_flight, dataset.k, rows, 3, *dataset.size
             try:
                 dataset.memory = torch.empty(shape, dtype=torch.uint8).share_memory_()
@@ -199,8 +200,20 @@ class BatchLoader(DataLoader[Any]):
                     "lower data.workers, or give more (docker run --shm-size)"
                 ) from error
 
+    def sent(self) -> Iterator[dict[str, Any]]:
+        """The batches as the loading processes send them: a thread takes each while the one before it is used."""
+        batches = super().__iter__()
+        if not self.num_workers:
+            yield from batches
+            return
+        with ThreadPoolExecutor(1) as thread:
+            coming = thread.submit(next, batches, None)
+            while (batch := coming.result()) is not None:
+                coming = thread.submit(next, batches, None)
+                yield batch
+
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
-        for sent in super().__iter__():
+        for sent in self.sent():
             batch = {
                 key: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
                 for key, value in sent.items()
