@@ -15,12 +15,13 @@ PACKAGE = Path(torchreid_vi.__file__).parent
 
 #: Layers from the bottom; a module imports from its own part or from layers below.
 LAYERS = [
-    {"errors", "modality", "host", "folders", "console"},
+    {"errors", "modality", "host", "folders", "console", "files", "stopping", "processes"},
     {"distributed"},
     {"data", "models", "losses", "evaluation", "config"},
     {"engine"},
     {"build"},
     {"sharing"},
+    {"runs"},
     {"runner", "extractor", "index"},
     {"series", "report", "gallery", "export"},
     {"demo"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -53,23 +54,36 @@ def save(picture: Any, path: str | Path, **options: Any) -> None:
 
 
 def status(work: Callable[[], int | None], quiet: bool, interrupted: str = "") -> int:
-    """Does a tool's work and returns its exit status: 2 after a sentence on what is wrong, 130 when interrupted.
+    """Does a tool's work; returns its exit status: 2 if something is wrong, 130 or 143 after a signal.
 
     Args:
         work: returns a status, or nothing for 0.
         quiet: whether there are no notes and no progress.
         interrupted: what to say of the work when it was.
     """
-    from torchreid_vi import InputError, console
+    from torchreid_vi import InputError, console, stopping
 
     with contextlib.suppress(AttributeError):  # of a stream that is none of the system's
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
-        with console.quiet(quiet):
+        with stopping.handled(), console.quiet(quiet):
             return work() or 0
-    except (InputError, OSError) as error:
+    except InputError as error:
         console.complain(str(error))
         return 2
-    except KeyboardInterrupt:
+    except OSError as error:
+        console.complain(system_said(error))
+        return 2
+    except stopping.Stopped as stopped:
         print(f"interrupted{interrupted and ': '}{interrupted}", file=sys.stderr)
-        return 130
+        return stopped.status
+
+
+def system_said(error: OSError) -> str:
+    """What the system refused, and the remedy, in one sentence."""
+    said = f"{error.filename or 'a file'}: {error.strerror or error}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"{said}; free some space and start the same command again"
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"{said}; name a folder that is yours to write, or have its owner let you"
+    return said

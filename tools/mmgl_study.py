@@ -280,13 +280,14 @@ def study(args: argparse.Namespace) -> None:
     """Completes the study's runs and writes its report."""
     import mmgl_report
 
-    from torchreid_vi import console, series
+    from torchreid_vi import console
+    from torchreid_vi.processes import worker_pool
 
     out = args.out.absolute()
     draw(out / "data")
     chains = plan(args.only, args.seeds)
     with (
-        series.worker_pool(args.jobs) as pool,
+        worker_pool(args.jobs, "spawn") as pool,
         console.progress(what="study", unit="run", total=sum(map(len, chains))) as bar,
     ):
         for done in as_completed([pool.submit(execute, chain, out) for chain in chains]):

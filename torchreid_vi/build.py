@@ -179,7 +179,7 @@ def build_engine(cfg: CfgNode, datamanager: Any, model: nn.Module, use_gpu: bool
     if distributed.size() > 1:
         _check_many(cfg)
     if issubclass(cls, StepEngine):
-        names = ("precision", "channels_last", "compile", "sync_bn", "clip_grad")
+        names = ("precision", "channels_last", "compile", "sync_bn", "clip_grad", "skip_nonfinite")
         options |= {"losses": build_losses(cfg)} | {name: cfg.train[name] for name in names}
     else:
         options |= {"label_smooth": cfg.loss.softmax.label_smooth}

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import sys
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,18 +15,29 @@ from typing import Any
 import torch
 from yacs.config import CfgNode
 
-from torchreid_vi import build, config, console, distributed
-from torchreid_vi.engine import CHECKPOINTS, PretextResult, PretrainingEngine, StepEngine, seed_everything
+from torchreid_vi import build, config, console, distributed, files, stopping
+from torchreid_vi.engine import (
+    CHECKPOINTS,
+    LAST,
+    PretextResult,
+    PretrainingEngine,
+    StepEngine,
+    seed_everything,
+)
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import Result
-from torchreid_vi.models import load_weights, read_checkpoint
+from torchreid_vi.models import load_weights
+from torchreid_vi.runs import RESULTS, SETTINGS, RunFolder, find
 from torchreid_vi.sharing import locate
 
 _PACKAGES = ("torchreid_vi", "torch", "torchvision", "torchreid", "numpy", "pillow", "scipy")
 
 
-def run(cfg: CfgNode) -> list[Result] | list[PretextResult]:
+def run(cfg: CfgNode, exactly: bool = False) -> list[Result] | list[PretextResult]:
     """Trains and evaluates, or only evaluates, as the settings say; returns the final results.
+
+    A run of the same settings that is not finished goes on in its folder, ``data.save_dir``; if that folder holds
+    anything else, this run's has a number. SIGINT and SIGTERM let the step under way finish and save it.
 
     Within :func:`torchreid_vi.distributed.connected` all processes call it, and the first has the results.
 
@@ -36,14 +47,34 @@ def run(cfg: CfgNode) -> list[Result] | list[PretextResult]:
 
     Args:
         cfg: from :func:`torchreid_vi.load_config`.
+        exactly: whether a taken ``data.save_dir`` is refused and not numbered.
 
     Raises:
-        InputError: for anything in the settings, the data or a checkpoint that cannot be used.
+        InputError: for anything in the settings, the data or a checkpoint that cannot be used, and when a loading
+            process is killed.
+        Stopped: after a signal.
     """
-    cfg = cfg.clone()
+    # Where processes work together, torchrun sends the signals, and a single one cannot finish a step.
+    with stopping.handled() if distributed.size() == 1 else nullcontext():
+        try:
+            return _run(cfg, exactly)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise InputError(
+                "a process that loads images was killed, most often for want of memory: lower data.workers or "
+                "train.batch_size, and start the same command again"
+            ) from error
+
+
+def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
+    settings, cfg = cfg.clone(), cfg.clone()
     use_gpu = torch.cuda.is_available()
-    with console.logged() as log:
-        console.say(distributed.from_first(lambda: _plan(cfg)))
+    with console.logged() as log, ExitStack() as held:
+        folder = distributed.from_first(lambda: held.enter_context(find(cfg, exactly)))
+        if folder.checkpoints:
+            cfg.model.resume, cfg.model.load_weights = str(folder.checkpoints[0]), ""
+        console.say(_plan(cfg, folder))
         seed_everything(cfg.train.seed, 0)
         with distributed.first_here_first():  # caches and weights are made once
             datamanager = build.build_datamanager(cfg, use_gpu)
@@ -72,25 +103,27 @@ def run(cfg: CfgNode) -> list[Result] | list[PretextResult]:
             )
         if ours and cfg.test.visrank:
             raise InputError("test.visrank is for torchreid's own datasets: leave it False")
-        if cfg.model.resume:
-            cfg.train.start_epoch = engine.resume(read_checkpoint(cfg.model.resume))
-            console.say(f"Resumed after epoch {cfg.train.start_epoch} from {cfg.model.resume}")
-        folder = distributed.from_first(lambda: _open_folder(cfg))
-        private = TemporaryDirectory() if distributed.rank() else nullcontext(folder)
-        with private as own, distributed.continues_from(folder / CHECKPOINTS / "last.pth"):
+        if folder.checkpoints:
+            checkpoint, state = folder.read()
+            cfg.train.start_epoch = engine.resume(state)
+            steps = f" and {engine.behind.step} batches" if engine.behind.step else ""
+            console.say(f"Resumed after epoch {cfg.train.start_epoch}{steps} from {checkpoint}")
+        distributed.from_first(lambda: _open(folder, settings))
+        private = TemporaryDirectory() if distributed.rank() else nullcontext(folder.path)
+        with private as own, distributed.continues_from(folder.path / CHECKPOINTS / LAST):
             log.to(Path(own) / ("test.log" if cfg.test.evaluate else "train.log"))
-            console.say(f"Run folder: {folder}")
+            console.say(f"Run folder: {folder.path}")
             console.say(_describe(cfg, model, engine))
             engine.run(**(config.run_kwargs(cfg) | {"save_dir": str(own)}))
         if distributed.rank():
             return []
-        if engine.results:
-            engine.write_results(folder / "results.json", source)
-        console.say(f"Written to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+        engine.write_results(folder.path / RESULTS, source)
+        names = sorted(path.name for path in folder.path.iterdir() if not path.name.startswith("."))
+        console.say(f"Written to {folder.path}: {', '.join(names)}")
     return engine.results
 
 
-def _plan(cfg: CfgNode) -> str:
+def _plan(cfg: CfgNode, folder: RunFolder) -> str:
     """What will run, and where it goes."""
     sources, targets = (
         ", ".join(names) for names in (cfg.data.sources, cfg.data.targets or cfg.data.sources)
@@ -102,40 +135,26 @@ def _plan(cfg: CfgNode) -> str:
         engine = build.ENGINES.get(cfg.loss.name)
         if engine is None or not issubclass(engine, PretrainingEngine):  # which retrieves nothing
             what += f", then testing on {targets}"
-    return f"{what}; all goes to {_choose_folder(cfg)[0]}"
+    return f"{what}; all goes to {folder.path}"
 
 
-def _choose_folder(cfg: CfgNode) -> tuple[Path, bool]:
-    """The run folder, and whether a run is resumed there: otherwise it is ``data.save_dir``, numbered if taken."""
-    checkpoint = Path(cfg.model.resume).expanduser().absolute()
-    resumed = bool(cfg.model.resume) and checkpoint.parent.name == CHECKPOINTS
-    wanted = checkpoint.parents[1] if resumed else Path(cfg.data.save_dir).expanduser().absolute()
-    if cfg.test.evaluate:
-        wanted = wanted.with_name(f"{wanted.name}-test")
-    folder, number = wanted, 1
-    while not resumed and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        number += 1
-        folder = wanted.with_name(f"{wanted.name}-{number}")
-    return folder, resumed
-
-
-def _open_folder(cfg: CfgNode) -> Path:
-    """Makes the run folder and writes the settings into it."""
-    folder, resumed = _choose_folder(cfg)
+def _open(folder: RunFolder, cfg: CfgNode) -> None:
+    """Makes the run's folder and writes the settings into it."""
     settings = cfg.clone()
     settings.model.resume, settings.train.start_epoch = "", 0  # the file starts the whole run again
-    if resumed and (folder / "config.yaml").is_file():
-        settings.model.load_weights = config.load_config(str(folder / "config.yaml")).model.load_weights
+    file = folder.path / SETTINGS
+    if folder.checkpoints and file.is_file():
+        settings.model.load_weights = config.load_config(str(file)).model.load_weights
     environment = _environment()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.yaml").write_text(settings.dump())
-        (folder / "environment.json").write_text(json.dumps(environment, indent=1) + "\n")
+        if not folder.hold():
+            raise InputError(f"{folder.path} has just been taken by another process: start this run again")
+        files.write_text(file, settings.dump())
+        files.write_text(folder.path / "environment.json", json.dumps(environment, indent=1) + "\n")
     except OSError as error:
         raise InputError(
-            f"run folder {folder} cannot be written ({error.strerror}): set data.save_dir"
+            f"run folder {folder.path} cannot be written ({error.strerror}): set data.save_dir"
         ) from error
-    return folder
 
 
 def _environment() -> dict[str, Any]:

@@ -6,30 +6,22 @@ from its last epoch, so the same call continues whatever was interrupted.
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import statistics
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import redirect_stderr, redirect_stdout
 from itertools import product
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
-import torch
 from yacs.config import CfgNode
 
-from torchreid_vi import config, console, distributed
-from torchreid_vi.engine import CHECKPOINTS
+from torchreid_vi import console, distributed, runs
 from torchreid_vi.errors import InputError
+from torchreid_vi.processes import worker_pool
 from torchreid_vi.runner import run
-
-Content = dict[str, Any]  # of a run's results.json
 
 
 def numbers(text: str) -> list[int]:
@@ -72,7 +64,7 @@ def members(cfg: CfgNode, trials: Sequence[int] = (), seeds: Sequence[int] = ())
     return found
 
 
-def complete(cfg: CfgNode) -> Content:
+def complete(cfg: CfgNode) -> runs.Content:
     """Runs what is missing of a run in ``data.save_dir``; returns the content of its ``results.json``.
 
     Of several processes the first finds out what is missing, and all get the content.
@@ -82,92 +74,47 @@ def complete(cfg: CfgNode) -> Content:
             :func:`~torchreid_vi.run` refuses.
     """
     folder = Path(cfg.data.save_dir).expanduser().absolute()
-    content, last = distributed.from_first(lambda: _what_is_there(cfg, folder))
-    if not content:
-        cfg = cfg.clone()
-        if last:
-            cfg.model.resume, cfg.model.load_weights = last, ""
-        run(cfg)
-        content = distributed.from_first(lambda: _content(folder))
-    return content
-
-
-def _what_is_there(cfg: CfgNode, folder: Path) -> tuple[Content, str]:
-    """The content of a run's results, empty when it is not finished, and the checkpoint to go on from, if any."""
-    last = folder / CHECKPOINTS / "last.pth"
-    if folder.exists() and any(folder.iterdir()):
-        _require_same(cfg, folder)
-        if not _content(folder) and not last.is_file():
-            shutil.rmtree(folder)  # cut off before its first epoch was over
-    return _content(folder), str(last) if last.is_file() else ""
-
-
-def _content(folder: Path) -> Content:
-    results = folder / "results.json"
-    found: Content = json.loads(results.read_text()) if results.is_file() else {}
+    found = distributed.from_first(lambda: _finished(cfg, folder))
+    if not found:
+        run(cfg, exactly=True)
+        found = distributed.from_first(lambda: runs.content(folder))
     return found
 
 
-def complete_quietly(cfg: CfgNode) -> Content:
+def _finished(cfg: CfgNode, folder: Path) -> runs.Content:
+    """The content of a run's results, nothing when it is not finished."""
+    found = runs.content(folder)
+    if found and (other := runs.difference(cfg, folder)):
+        raise InputError(f"{other}: choose another data.save_dir")
+    return found
+
+
+def complete_quietly(cfg: CfgNode) -> runs.Content:
     """What :func:`complete` does, with nothing on the terminal."""
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         return complete(cfg)
 
 
-def complete_all(runs: Sequence[CfgNode], jobs: int = 1) -> None:
+def complete_all(cfgs: Sequence[CfgNode], jobs: int = 1) -> None:
     """Runs what is missing of many runs, so many at a time, under one progress bar.
 
     Raises:
         InputError: as :func:`complete`, once what runs beside it is finished.
     """
-    with console.progress(what="runs", unit="run", total=len(runs)) as bar:
+    with console.progress(what="runs", unit="run", total=len(cfgs)) as bar:
         if jobs == 1:
-            for cfg in runs:
+            for cfg in cfgs:
                 bar.set_postfix_str("/".join(Path(cfg.data.save_dir).parts[-2:]), refresh=sys.stderr.isatty())
                 complete_quietly(cfg)
                 bar.update()
             return
-        with worker_pool(jobs) as pool:
-            try:
-                for done in as_completed([pool.submit(complete_quietly, cfg) for cfg in runs]):
-                    done.result()
-                    bar.update()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        with worker_pool(jobs, "spawn") as pool:
+            for done in as_completed([pool.submit(complete_quietly, cfg) for cfg in cfgs]):
+                done.result()
+                bar.update()
 
 
-def worker_pool(jobs: int) -> ProcessPoolExecutor:
-    """Processes that share the processors' cores, and end when this one does, however it ends."""
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    return ProcessPoolExecutor(jobs, get_context("spawn"), _begin_worker, (threads,))
-
-
-def _begin_worker(threads: int) -> None:
-    parent = parent_process()
-    assert parent is not None
-
-    def leave_with_parent() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    torch.set_num_threads(threads)
-    Thread(target=leave_with_parent, daemon=True).start()
-
-
-def _require_same(cfg: CfgNode, folder: Path) -> None:
-    file = folder / "config.yaml"
-    if not file.is_file():
-        raise InputError(f"{folder} holds something else than a run: choose another data.save_dir")
-    before, now = config.comparable(config.load_config(str(file))), config.comparable(cfg)
-    for key, value in now.items():
-        if before[key] != value:
-            raise InputError(
-                f"{folder} holds a run with {key} {before[key]}, not {value}: choose another data.save_dir"
-            )
-
-
-def summarise(contents: Sequence[Content]) -> list[dict[str, Any]]:
+def summarise(contents: Sequence[runs.Content]) -> list[dict[str, Any]]:
     """Mean and sample deviation over runs of every figure of every result.
 
     Args:
@@ -203,6 +150,6 @@ def format_series(rows: Sequence[dict[str, Any]]) -> str:
         if not i or row["mean"].keys() != rows[i - 1]["mean"].keys():
             lines.append(" " * width + "".join(f"{figure:>17}" for figure in row["mean"]) + "  runs")
         cells = [f"{mean:.2f} ± {row['std'][figure]:.2f}" for figure, mean in row["mean"].items()]
-        runs = len(next(iter(row["each"].values())))
-        lines.append(f"{row['name']:<{width}}" + "".join(f"{cell:>17}" for cell in cells) + f"  {runs:>4}")
+        number = len(next(iter(row["each"].values())))
+        lines.append(f"{row['name']:<{width}}" + "".join(f"{cell:>17}" for cell in cells) + f"  {number:>4}")
     return "\n".join(lines)

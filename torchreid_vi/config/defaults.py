@@ -49,7 +49,7 @@ def default_config() -> CN:
     cfg.data.norm_mean = [0.485, 0.456, 0.406]  # of the channels, ImageNet's
     cfg.data.norm_std = [0.229, 0.224, 0.225]  # of the channels, ImageNet's
     cfg.data.cache = "image-cache"  # folder of decoded images, under data.root or anywhere; none when empty
-    cfg.data.save_dir = "log"  # run folder; a taken one gets a number
+    cfg.data.save_dir = "log"  # run folder; an unfinished run goes on in it, else a taken one gets a number
     cfg.data.load_train_targets = False  # torchreid's key for domain adaptation, which is not supported
     cfg.data.validation = 0.0  # share of identities held out to choose best.pth; for mmgl, of images to judge
     cfg.data.on_bad_image = "error"  # unreadable images: error, or skip with a count
@@ -90,6 +90,7 @@ def default_config() -> CN:
     cfg.train.sync_bn = False  # batch normalisation over the GPUs of all processes, not each for itself
     cfg.train.fused = False  # all of the optimiser's step at once, where adam, amsgrad or sgd allow it
     cfg.train.clip_grad = 0.0  # largest norm of the gradient, 0 for no limit
+    cfg.train.skip_nonfinite = 0  # steps with NaN or infinity that a run leaves out before it stops
     cfg.train.print_freq = 20  # batches between two lines of the log
     cfg.train.seed = 1  # of everything random
 

@@ -17,7 +17,7 @@ def resumable(cfg: CN) -> dict[str, Any]:
     """The settings that a run and its continuation share: those that change what is trained."""
     free = {f"model.{name}" for name in ("pretrained", "load_weights", "load_stem", "resume")}
     free |= {f"data.{name}" for name in ("root", "targets", "workers", "cache", "save_dir", "on_bad_image")}
-    free |= {"train.print_freq", "train.start_epoch"}
+    free |= {"train.print_freq", "train.start_epoch", "train.skip_nonfinite"}
     if cfg.train.lr_scheduler != "cosine":  # the only schedule that depends on the last epoch
         free.add("train.max_epoch")
     return {

@@ -231,15 +231,20 @@ class SeededSampler(Sampler[Any]):
         sampler: of whole batches, and of a part of one that is left out.
         batch_size: of these.
         places: those in each batch that are for this process.
+
+    Attributes:
+        skip: number of batches that the next iteration leaves out, at its beginning; none after it.
     """
 
     def __init__(self, sampler: Sampler[int], batch_size: int, places: Sequence[int]) -> None:
         self.sampler, self.batch_size, self.places = sampler, batch_size, places
+        self.skip = 0
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         indices = list(self.sampler)
         draws = list(zip(indices, torch.randint(2**31, (len(indices),)).tolist(), strict=True))
-        batches = range(0, len(draws) - self.batch_size + 1, self.batch_size)
+        batches = range(0, len(draws) - self.batch_size + 1, self.batch_size)[self.skip :]
+        self.skip = 0
         return iter([draws[batch + place] for batch in batches for place in self.places])
 
     def __len__(self) -> int:

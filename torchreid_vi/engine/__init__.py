@@ -1,6 +1,6 @@
 """Engines on torchreid's training loop."""
 
-from torchreid_vi.engine.base import CHECKPOINTS, EngineMixin, seed_everything
+from torchreid_vi.engine.base import CHECKPOINTS, LAST, PREVIOUS, EngineMixin, seed_everything
 from torchreid_vi.engine.ddag import DDAGEngine
 from torchreid_vi.engine.host import SoftmaxEngine, TripletEngine
 from torchreid_vi.engine.mmgl import MMGLEngine
@@ -11,6 +11,8 @@ from torchreid_vi.engine.vi import VIEngine
 __all__ = [
     "BACKBONE",
     "CHECKPOINTS",
+    "LAST",
+    "PREVIOUS",
     "DDAGEngine",
     "EngineMixin",
     "MMGLEngine",

@@ -1,31 +1,33 @@
-"""What all engines share, put in front of one of torchreid's: repeatable epochs and atomic checkpoints."""
+"""What all engines share, put in front of one of torchreid's: repeatable epochs and whole checkpoints."""
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
+from torch.utils.tensorboard import SummaryWriter
 
-from torchreid_vi import console, distributed
+from torchreid_vi import console, distributed, files, stopping
 from torchreid_vi.engine.evaluating import EvaluationMixin
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import PROTOCOLS, Reranking, evaluate
 
 CHECKPOINTS = "checkpoints"
+LAST, PREVIOUS = "last.pth", "previous.pth"
 
 
 class EngineMixin(EvaluationMixin):
     """Goes before a torchreid engine in a class's bases; the training loop stays torchreid's.
 
     Every epoch begins by seeding all generators from the run's seed and the epoch's number and ends with
-    ``checkpoints/last.pth``, so a run that was cut off and resumed is the run that was not. With a
+    ``checkpoints/last.pth``; the one before it stays as ``previous.pth``. A signal that ends the run lets the
+    step under way finish and saves it, too. So a run that was cut off and resumed is the run that was not. With a
     held-out validation split, ``checkpoints/best.pth`` is the epoch of the highest mAP on it, infrared
     against visible by the cosine; test data choose nothing.
 
@@ -59,6 +61,7 @@ class EngineMixin(EvaluationMixin):
         self.best = -1.0  # mAP of the best epoch on the validation split
         self.cost = {"seconds": 0.0, "images": 0}  # of training so far, before a break too
         self.progress = _Progress(self.train_loader, 0)
+        self.behind = _Behind(0, {})
 
     # Training
 
@@ -70,24 +73,54 @@ class EngineMixin(EvaluationMixin):
         self.epoch = start_epoch - 1  # stays so when the run to resume was already complete
         epochs = 0 if kwargs.get("test_only") else max(max_epoch - start_epoch, 0)
         self.progress = _Progress(self.train_loader, epochs)
+        if epochs and self.writer is None:  # what a run that was cut off logged beyond its checkpoint is void
+            begun = start_epoch * len(self.train_loader) + self.behind.step
+            self.writer = SummaryWriter(log_dir=save_dir, purge_step=begun)
         try:
             super().run(save_dir=save_dir, max_epoch=max_epoch, start_epoch=start_epoch, **kwargs)  # type: ignore[misc]
         finally:
             self.progress.close()
 
     def train(self: Any, *args: Any, **kwargs: Any) -> None:
+        with stopping.deferred():
+            try:
+                self._train(*args, **kwargs)
+            except stopping.Stopped:
+                if behind := self.progress.behind:
+                    self._save(LAST, self._state(self.epoch - 1, None) | behind._asdict())
+                    console.say(f"Saved after {behind.step} batches of epoch {self.epoch + 1}")
+                raise
+            if getattr(self.datamanager, "val_loader", None):
+                with stopping.allowed():
+                    self._validate()
+            self.save_model(self.epoch, None, self.save_dir)
+
+    def _train(self: Any, *args: Any, **kwargs: Any) -> None:
         seed_everything(self.seed, self.epoch)
+        behind, self.behind = self.behind, _Behind(0, {})
+        if not behind.step:
+            self.begin_epoch()
+        self.progress.begin(behind)
         loader, self.train_loader = self.train_loader, self.progress
         begun, seen = time.perf_counter(), self.progress.images
         try:
             super().train(*args, **kwargs)  # type: ignore[misc]
         finally:
             self.train_loader = loader
-        self.cost["seconds"] += time.perf_counter() - begun
-        self.cost["images"] += self.progress.images - seen
-        if getattr(self.datamanager, "val_loader", None):
-            self._validate()
-        self.save_model(self.epoch, None, self.save_dir)
+            self.cost["seconds"] += time.perf_counter() - begun
+            self.cost["images"] += self.progress.images - seen
+
+    def begin_epoch(self) -> None:
+        """What an engine does before the first step of an epoch, and not when it goes on within one."""
+
+    @property
+    def batch_idx(self) -> int:
+        """The number of the batch in its epoch, from 0; torchreid counts those that it is given."""
+        return self._batch_idx
+
+    @batch_idx.setter
+    def batch_idx(self, given: int) -> None:
+        self._batch_idx = self.progress.skipped + given
 
     def _validate(self: Any) -> None:
         loaders = self.datamanager.val_loader
@@ -108,13 +141,38 @@ class EngineMixin(EvaluationMixin):
             self.best = score
             self._save("best.pth", self._state(self.epoch, None))
 
+    def keep_nonfinite(self: Any, wrong: Sequence[str], stop: bool) -> None:
+        """Writes the batch under way and the model's weights, from which its step can be repeated.
+
+        Args:
+            wrong: what is NaN or infinite, in words.
+            stop: whether that ends the run.
+
+        Raises:
+            InputError: if it does.
+        """
+        number = self.progress.done + 1
+        file = self.save_dir / f"nonfinite-{self.epoch + 1}-{number}.pth"
+        if not distributed.rank():
+            self.save_dir.mkdir(parents=True, exist_ok=True)
+            with files.whole(file) as opened:
+                torch.save({"batch": self.progress.batch, "state_dict": self.model.state_dict()}, opened)
+        more = f" and {len(wrong) - 2} more" if len(wrong) > 2 else ""
+        said = f"epoch {self.epoch + 1}, batch {number}: {', '.join(wrong[:2])}{more}; kept in {file}"
+        if not stop:
+            console.say(f"Left out {said}")
+            return
+        last = self.save_dir / CHECKPOINTS / LAST
+        onward = f" and continue with model.resume {last}" if last.is_file() else ""
+        raise InputError(f"{said}; set train.skip_nonfinite{onward}, or start again with a lower train.lr")
+
     # Checkpoints
 
     def save_model(
         self: Any, epoch: int, rank1: float | None, save_dir: str | Path, is_best: bool = False
     ) -> None:
         """Writes ``checkpoints/last.pth``, in the first process; torchreid's own tools read it too."""
-        self._save("last.pth", self._state(epoch, rank1))
+        self._save(LAST, self._state(epoch, rank1))
 
     def _state(self: Any, epoch: int, rank1: float | None) -> dict[str, Any]:
         state = {
@@ -133,12 +191,8 @@ class EngineMixin(EvaluationMixin):
             return
         folder = self.save_dir / CHECKPOINTS
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".{name}.partial"
-        with partial.open("wb") as file:
+        with files.whole(folder / name, folder / PREVIOUS if name == LAST else None) as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(folder / name)
 
     def extra_state(self) -> dict[str, Any]:
         """What else a checkpoint holds."""
@@ -148,7 +202,7 @@ class EngineMixin(EvaluationMixin):
         """Restores what :meth:`extra_state` returned from a checkpoint's content."""
 
     def resume(self: Any, state: dict[str, Any]) -> int:
-        """Continues from a checkpoint's content; returns the number of epochs it has behind it.
+        """Continues from a checkpoint's content; returns the number of whole epochs it has behind it.
 
         Raises:
             InputError: when it is not a checkpoint of this model, optimiser and schedule, or was made with
@@ -168,6 +222,7 @@ class EngineMixin(EvaluationMixin):
             self.load_extra_state(state)
             self.best = state.get("best", self.best)
             self.cost = state.get("cost", self.cost)
+            self.behind = _Behind(int(state.get("step", 0)), dict(state.get("generators", {})))
             return int(state["epoch"])
         except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())[:200]
@@ -186,11 +241,53 @@ def seed_everything(seed: int, epoch: int) -> None:
         torch.cuda.manual_seed(state + distributed.rank())
 
 
+class _Behind(NamedTuple):
+    """Where in an epoch a run goes on: after how many batches, and with which states of the generators."""
+
+    step: int
+    generators: dict[str, Any]
+
+    @classmethod
+    def now(cls, step: int) -> _Behind:
+        """After so many batches, with the states that the generators are in."""
+        numpy = np.random.get_state(legacy=False)
+        states = {
+            "python": random.getstate(),
+            "numpy": numpy | {"state": numpy["state"] | {"key": numpy["state"]["key"].tolist()}},
+            "torch": torch.get_rng_state(),
+        }
+        if torch.cuda.is_initialized():
+            states["cuda"] = torch.cuda.get_rng_state()
+        return cls(step, states)
+
+    def restore(self) -> None:
+        """Puts the generators into these states."""
+        if not self.generators:
+            return
+        random.setstate(self.generators["python"])
+        np.random.set_state(self.generators["numpy"])
+        torch.set_rng_state(self.generators["torch"])
+        if "cuda" in self.generators and torch.cuda.is_initialized():
+            torch.cuda.set_rng_state(self.generators["cuda"])
+
+
 class _Progress:
-    """A loader that moves one bar over all epochs as its batches are taken, and counts images."""
+    """A loader that moves one bar over all epochs as its batches are taken, counts, and lets signals in.
+
+    Attributes:
+        images: number of images that were trained on.
+        done: number of batches of this epoch that were, those before a break too.
+        skipped: of these, those before the break.
+        behind: where to go on, while nothing is under way but the loading of a batch and some are done.
+        batch: the one that is under way, or was last.
+    """
 
     def __init__(self, loader: DataLoader, epochs: int) -> None:
         self.loader, self.epochs, self.images = loader, epochs, 0
+        self.done = self.skipped = 0
+        self.behind: _Behind | None = None
+        self.batch: Any = None
+        self.begin(_Behind(0, {}))
         self.bar = console.progress(
             what="training", unit="batch", total=max(epochs, 0) * len(loader), shown=epochs > 0
         )
@@ -198,15 +295,34 @@ class _Progress:
     def __len__(self) -> int:
         return len(self.loader)
 
+    def begin(self, behind: _Behind) -> None:
+        """Has the next iteration go on after what is behind it."""
+        self.start, self.done, self.skipped = behind, behind.step, behind.step
+
     def __iter__(self) -> Iterator[Any]:
-        before = self.bar.n
-        for batch in self.loader:
+        if self.skipped:
+            self.loader.sampler.skip = self.skipped  # type: ignore[attr-defined]
+            self.bar.update(self.skipped)
+        batches = iter(self.loader)
+        while (batch := self._next(batches)) is not None:
+            self.batch = batch
+            self.start.restore()
+            self.start = _Behind(0, {})
             yield batch
             self.images += len(batch["pid"]) * distributed.size()
+            self.done += 1
             self.bar.update()
         self.epochs -= 1
         # Some samplers promise more batches than they draw.
-        self.bar.total = self.bar.n + self.epochs * (self.bar.n - before)
+        self.bar.total = self.bar.n + self.epochs * self.done
+
+    def _next(self, batches: Iterator[Any]) -> Any:
+        """The next batch, or nothing at the end of the epoch."""
+        self.behind = _Behind.now(self.done) if self.done > self.skipped else None
+        with stopping.allowed():
+            batch = next(batches, None)
+        self.behind = None
+        return batch
 
     def close(self) -> None:
         self.bar.close()

@@ -32,10 +32,9 @@ class DDAGEngine(VIEngine):
         self.graph_weight = 0.0
         self.sum, self.steps = torch.zeros((), dtype=torch.float64), 0  # of the other losses in this epoch
 
-    def train(self, *args: Any, **kwargs: Any) -> None:
+    def begin_epoch(self) -> None:
         self.graph_weight = 1 / (1 + float(self.sum) / self.steps) if self.steps else 0.0
         self.sum, self.steps = torch.zeros((), dtype=torch.float64, device=self.device), 0
-        super().train(*args, **kwargs)
 
     def predict(self, images: Tensor, modality: Tensor, pids: Tensor) -> DDAGOutput:
         return self.network(images, modality, pids)
@@ -49,9 +48,13 @@ class DDAGEngine(VIEngine):
         return super().step(values)
 
     def extra_state(self) -> dict[str, Any]:
-        return super().extra_state() | {"others": [float(self.sum), self.steps]}
+        return super().extra_state() | {
+            "others": [float(self.sum), self.steps],
+            "graph_weight": self.graph_weight,
+        }
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
         super().load_extra_state(state)
         total, self.steps = state["others"]
+        self.graph_weight = state["graph_weight"]
         self.sum = torch.tensor(total, dtype=torch.float64, device=self.device)

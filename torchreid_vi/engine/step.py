@@ -35,6 +35,8 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
         compile: compile the model when it is first called.
         sync_bn: batch normalisation over the shares of all processes, on GPUs.
         clip_grad: largest norm of the gradient, 0 for no limit.
+        skip_nonfinite: number of steps of a run that may be left out because a loss or the gradient is NaN or
+            infinite; the next one stops it. In fp16, what the scale of the loss made overflow does not count.
         **kwargs: ``seed``, ``protocols`` and ``flip`` of :class:`~torchreid_vi.engine.base.EngineMixin`.
 
     Attributes:
@@ -61,6 +63,7 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
         compile: bool = False,
         sync_bn: bool = False,
         clip_grad: float = 0.0,
+        skip_nonfinite: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(datamanager, use_gpu, **kwargs)
@@ -78,6 +81,8 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         self.model, self.optimizer, self.scheduler, self.losses = model, optimizer, scheduler, losses
         self.clip_grad = clip_grad
+        self.skip_nonfinite, self.skipped = skip_nonfinite, 0
+        self._buffers: list[Tensor] = []  # of the model before the step, where one may be left out
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         model.to(memory_format=self.memory_format)
         if compile:
@@ -105,7 +110,10 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
             values: a scalar for each of ``losses``.
 
         Returns:
-            What to log: the sum as ``loss``, and each of them.
+            What to log: the sum as ``loss``, and each of them; nothing of a step that is left out.
+
+        Raises:
+            InputError: naming the loss, or the parameters whose gradient it is, that is NaN or infinite.
         """
         if distributed.size() > 1 and not self._called:
             raise InputError(
@@ -116,15 +124,44 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
         total = torch.stack([values[name] * weight for name, (_, weight) in self.losses.items()]).sum()
         self.optimizer.zero_grad()
         self.scaler.scale(total).backward()
+        self.scaler.unscale_(self.optimizer)
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        if not torch.stack([total.detach(), norm]).isfinite().all() and not self._overflown(total):
+            return self._leave_out(values)
         if self.clip_grad > 0:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_grad)
+            nn.utils.clip_grads_with_norm_(self.model.parameters(), self.clip_grad, norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return {"loss": total.detach(), **{name: value.detach() for name, value in values.items()}}
 
+    def _overflown(self, total: Tensor) -> bool:
+        """Whether a gradient is no number because the scale of the loss is too large, which the scaler lowers."""
+        return self.scaler.is_enabled() and bool(total.isfinite()) and self.scaler.get_scale() > 1
+
+    def _leave_out(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Keeps a batch that gave NaN or infinity; goes on without it, or stops."""
+        wrong = [f"loss {name} is {value:.3g}" for name, value in values.items() if not value.isfinite()]
+        if not wrong:
+            wrong = [
+                f"the gradient of {name} holds NaN or infinity"
+                for name, p in self.model.named_parameters()
+                if p.grad is not None and not p.grad.isfinite().all()
+            ]
+        for buffer, before in zip(self.model.buffers(), self._buffers, strict=False):
+            buffer.copy_(before)
+        self.optimizer.zero_grad()
+        self.scaler.update()
+        self.skipped += 1
+        self.keep_nonfinite(
+            wrong or ["the gradient's norm is infinite"], stop=self.skipped > self.skip_nonfinite
+        )
+        return {}
+
     def parse_data_for_train(self, data: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         """Images (B, 3, H, W), identities (B,) and modalities (B,); several views of a batch are joined."""
+        if self.skip_nonfinite:  # batch normalisation learns from a step that is left out, too
+            self._buffers = [buffer.clone() for buffer in self.model.buffers()]
         views = data["img"] if isinstance(data["img"], list) else [data["img"]]
         images = torch.cat(views).to(self.device, non_blocking=True, memory_format=self.memory_format)
         pids = data["pid"].repeat(len(views)).to(self.device, non_blocking=True)
@@ -136,10 +173,11 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
         return type(outputs)(*tensors[: len(outputs)]), *tensors[len(outputs) :]
 
     def extra_state(self) -> dict[str, Any]:
-        return {"scaler": self.scaler.state_dict()}
+        return {"scaler": self.scaler.state_dict(), "skipped": self.skipped}
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
         self.scaler.load_state_dict(state["scaler"])
+        self.skipped = state["skipped"]
 
 
 def read_by(loss: nn.Module) -> str:

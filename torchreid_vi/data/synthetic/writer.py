@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -20,6 +19,7 @@ from torchreid_vi.data.synthetic.render import render
 from torchreid_vi.data.synthetic.scene import Scene, random_scene
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.modality import Modality
+from torchreid_vi.processes import worker_pool
 
 MARKER = "synthetic.json"  # what every finished synthetic tree holds, and no real one
 Size = tuple[int, int]
@@ -112,12 +112,9 @@ def _draw_all(plan: Layout, folder: Path, seed: int, size: Size, processes: int)
     if processes == 1:
         yield from (_draw_person(job, *shared) for job in jobs)
         return
-    pool = ProcessPoolExecutor(processes)
-    try:
+    with worker_pool(processes) as pool:
         futures = [pool.submit(_draw_person, job, *shared) for job in jobs]
         yield from (future.result() for future in futures)
-    finally:
-        pool.shutdown(cancel_futures=True)  # after an interruption, nothing more is drawn
 
 
 def _draw_person(

@@ -1,0 +1,183 @@
+"""What an engine does when a signal comes, or a number that is none."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from engine_helpers import assert_identical, run, weights
+
+from torchreid_vi import InputError, stopping
+from torchreid_vi.models import read_checkpoint
+from torchreid_vi.report.collect import scalars
+
+MMGL = {
+    "loss__name": "mmgl",
+    "loss__terms": ["permutation", "part_cycle"],
+    "sampler__train_sampler": "ModalityPairSampler",
+    "data__validation": 0.2,
+    "data__height": 48,
+    "mmgl__stripes": 3,
+}
+DDAG = {"loss__name": "ddag", "loss__terms": ["identity", "graph_identity"]}
+
+
+def signalled_at(engine, step, numbers=(signal.SIGTERM,)):
+    """Has an engine get signals within a step, counted over all epochs."""
+    original, steps = engine.forward_backward, iter(range(10**6))
+
+    def forward_backward(data):
+        if next(steps) == step:
+            for number in numbers:
+                os.kill(os.getpid(), number)
+        return original(data)
+
+    engine.forward_backward = forward_backward
+
+
+def stop(engine, cfg, folder, **changes):
+    with stopping.handled(), pytest.raises(stopping.Stopped) as stopped:
+        run(engine, cfg, save_dir=str(folder), **changes)
+    return stopped.value
+
+
+@pytest.mark.parametrize("step", [1, 4])
+@pytest.mark.parametrize(
+    "changes", [{}, {"loss__name": "softmax"}, DDAG, MMGL], ids=["vi", "softmax", "ddag", "mmgl"]
+)
+def test_a_signal_lets_the_step_finish_and_the_run_goes_on_from_there_bit_for_bit(
+    make, tmp_path, changes, step
+):
+    unbroken, cfg = make(**changes)
+    run(unbroken, cfg)
+    broken, cfg = make(**changes)
+    signalled_at(broken, step)
+    assert stop(broken, cfg, tmp_path / "broken").status == 143
+    state = read_checkpoint(tmp_path / "broken" / "checkpoints" / "last.pth")
+    assert state["epoch"] * len(broken.train_loader) + state["step"] == step + 1 and state["step"]
+    torch.rand(17)
+    resumed, cfg = make(data__workers=1, **changes)
+    start = resumed.resume(state)
+    run(resumed, cfg, save_dir=str(tmp_path / "broken"), start_epoch=start)
+    assert_identical(weights(resumed), weights(unbroken))
+    assert [result.as_dict() for result in resumed.results] == [
+        result.as_dict() for result in unbroken.results
+    ]
+    assert resumed.cost["images"] == unbroken.cost["images"]
+    steps = [scalars(folder)["Train/lr"] for folder in (tmp_path / "run", tmp_path / "broken")]
+    assert np.array_equal(steps[0], steps[1])
+
+
+def test_a_second_signal_does_not_wait(make, tmp_path):
+    engine, cfg = make()
+    signalled_at(engine, 1, (signal.SIGTERM, signal.SIGINT))
+    assert stop(engine, cfg, tmp_path / "run").status == 130
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_signal_between_epochs_loses_none_of_the_one_before(make, tmp_path, monkeypatch):
+    engine, cfg = make()
+    original = torch.save
+
+    def save(*args):
+        os.kill(os.getpid(), signal.SIGINT)
+        original(*args)
+
+    monkeypatch.setattr(torch, "save", save)
+    assert stop(engine, cfg, tmp_path / "run").status == 130
+    monkeypatch.undo()
+    state = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.pth")
+    assert state["epoch"] == 1 and "step" not in state
+
+
+def diverge_at(engine, step, what="loss"):
+    """Has the loss, or a gradient alone, of one step be NaN."""
+    original, steps = engine.losses["identity"][0].forward, iter(range(10**6))
+
+    def forward(*args):
+        value = original(*args)
+        if next(steps) != step:
+            return value
+        if what == "loss":
+            return value * float("nan")
+        value.register_hook(lambda gradient: gradient * float("inf"))
+        return value
+
+    engine.losses["identity"][0].forward = forward
+
+
+@pytest.mark.parametrize(
+    ("what", "said"), [("loss", r"loss identity is nan"), ("gradient", r"the gradient of \S+ holds")]
+)
+def test_what_is_no_number_is_named_and_kept_in_the_step_it_appears(make, tmp_path, what, said):
+    engine, cfg = make()
+    diverge_at(engine, 1, what)
+    before = []
+    original = engine.step
+    engine.step = lambda values: (before.append(weights(engine)), original(values))[1]
+    with pytest.raises(
+        InputError, match=rf"epoch 1, batch 2: {said}.*nonfinite-1-2\.pth; set train\.skip_nonfinite, or"
+    ):
+        run(engine, cfg)
+    assert_identical(weights(engine), before[1])
+    kept = read_checkpoint(tmp_path / "run" / "nonfinite-1-2.pth")
+    assert all(os.path.isfile(path) for path in kept["batch"]["impath"])
+    again, _ = make()  # the step can be repeated
+    again.model.load_state_dict(kept["state_dict"])
+    diverge_at(again, 0, what)
+    again.progress.batch = kept["batch"]
+    again.save_dir = tmp_path / "again"
+    again.epoch = 0
+    again.set_model_mode("train")
+    with pytest.raises(InputError, match=said):
+        again.forward_backward(kept["batch"])
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_a_step_that_is_left_out_leaves_no_trace(make, tmp_path, capsys, what):
+    engine, cfg = make(train__skip_nonfinite=1, train__max_epoch=1, train__lr_scheduler="single_step")
+    diverge_at(engine, 2, what)
+    seen = []
+    original = engine.forward_backward
+
+    def forward_backward(data):
+        seen.append(weights(engine))
+        summary = original(data)
+        seen.append(weights(engine))
+        return summary
+
+    engine.forward_backward = forward_backward
+    run(engine, cfg)
+    assert_identical(seen[4], seen[5])
+    assert any(not torch.equal(seen[2][name], seen[3][name]) for name in seen[2])
+    assert "Left out epoch 1, batch 3: " in capsys.readouterr().err
+    assert engine.results
+    engine, cfg = make(train__skip_nonfinite=1, train__lr_scheduler="single_step")
+    diverge_at(engine, 1)
+    state = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.pth")
+    with pytest.raises(
+        InputError, match=r"continue with model\.resume .*last\.pth"
+    ):  # the second one of the run
+        run(engine, cfg, start_epoch=engine.resume(state))
+
+
+def test_torchreids_engines_stop_at_what_is_no_number(make, tmp_path):
+    engine, cfg = make(loss__name="softmax")
+    with torch.no_grad():
+        engine.model.classifier.weight.fill_(float("nan"))
+    with pytest.raises(InputError, match=r"epoch 1, batch 1: loss is nan; kept in .*nonfinite-1-1\.pth"):
+        run(engine, cfg)
+
+
+def test_an_overflow_in_half_precision_is_the_scalers(make, tmp_path):
+    engine, cfg = make(train__precision="fp16", train__max_epoch=1)
+    engine.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
+    run(engine, cfg)
+    assert engine.scaler.get_scale() < 2.0**40
+    assert not list((tmp_path / "run").glob("nonfinite*"))
+    stuck, cfg = make(train__precision="fp16", train__max_epoch=1)
+    stuck.scaler = torch.amp.GradScaler("cpu", init_scale=1.0)
+    diverge_at(stuck, 0, "gradient")
+    with pytest.raises(InputError, match="the gradient of"):
+        run(stuck, cfg, save_dir=str(tmp_path / "stuck"))

@@ -1,0 +1,47 @@
+"""Processes that work for this one, and end when it does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context, parent_process
+from multiprocessing.connection import wait
+from threading import Thread
+
+import torch
+
+
+@contextmanager
+def worker_pool(jobs: int, start: str | None = None) -> Iterator[ProcessPoolExecutor]:
+    """Processes that share the processors' cores, and end when this one does, however it ends.
+
+    What is under way is finished when the context is left, but for an interruption, which is passed on.
+
+    Args:
+        jobs: number of processes.
+        start: how they are, ``spawn`` or ``fork``; the system's own way when left out.
+    """
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    pool = ProcessPoolExecutor(jobs, get_context(start), _begin_worker, (threads,))
+    try:
+        yield pool
+    except KeyboardInterrupt:
+        for child in active_children():
+            child.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker(threads: int) -> None:
+    parent = parent_process()
+    assert parent is not None
+
+    def leave_with_parent() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    torch.set_num_threads(threads)
+    Thread(target=leave_with_parent, daemon=True).start()

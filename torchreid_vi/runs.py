@@ -1,0 +1,159 @@
+"""Folders of runs: what one holds, which one a run gets, and from where it goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from filelock import FileLock, Timeout
+from yacs.config import CfgNode
+
+from torchreid_vi import config, console
+from torchreid_vi.engine import CHECKPOINTS, LAST, PREVIOUS
+from torchreid_vi.errors import InputError
+from torchreid_vi.models import read_checkpoint
+
+SETTINGS, RESULTS = "config.yaml", "results.json"
+Content = dict[str, Any]  # of a run's results.json
+
+
+class RunFolder:
+    """The folder that a run writes into, held against other processes from :meth:`hold` to the context's end.
+
+    Attributes:
+        path: of the folder.
+        checkpoints: to go on from, the newest first; none when the run begins.
+    """
+
+    def __init__(self, path: Path, checkpoints: Sequence[Path] = ()) -> None:
+        self.path, self.checkpoints = path, list(checkpoints)
+        self._lock: FileLock | None = None
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, where: TracebackType | None) -> None:
+        if self._lock:
+            self._lock.release()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_lock": None}  # one process of a run holds it
+
+    def hold(self) -> bool:
+        """Makes the folder if it is not there; returns whether no other process holds it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not self._lock:
+            lock = FileLock(self.path / ".lock", timeout=0)
+            try:
+                with suppress(NotImplementedError):  # of a file system without locks
+                    lock.acquire()
+            except Timeout:
+                return False
+            self._lock = lock
+        return True
+
+    def read(self) -> tuple[Path, dict[str, Any]]:
+        """The newest checkpoint that is whole, and its content.
+
+        Raises:
+            InputError: when none is.
+        """
+        for path in self.checkpoints[:-1]:
+            try:
+                return path, read_checkpoint(path)
+            except InputError as error:
+                console.say(f"{error}; going on from the one before it")
+        path = self.checkpoints[-1]
+        try:
+            return path, read_checkpoint(path)
+        except InputError as error:
+            if not path.is_file():
+                raise
+            before = path.with_name(PREVIOUS)
+            hint = f"model.resume {before}, or " if path.name == LAST and before.is_file() else ""
+            raise InputError(f"{error}; {hint}remove {self.path} and start anew") from error
+
+
+def content(folder: Path) -> Content:
+    """That of ``results.json``; nothing of a run that is not finished, or whose results are damaged."""
+    try:
+        found = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def difference(cfg: CfgNode, folder: Path) -> str:
+    """What a folder holds other than a run of these settings, in words; nothing if it holds one."""
+    file = folder / SETTINGS
+    if not file.is_file():
+        return f"{folder} holds something else than a run"
+    before, now = config.comparable(config.load_config(str(file))), config.comparable(cfg)
+    for key, value in now.items():
+        if before[key] != value:
+            return f"{folder} holds a run with {key} {before[key]}, not {value}"
+    return ""
+
+
+def find(cfg: CfgNode, exactly: bool = False) -> RunFolder:
+    """The folder for a run.
+
+    That is the one of ``model.resume``, or ``data.save_dir``, where a run of the same settings that is not finished
+    goes on. Where another one is, the folder gets a number; so does that of an evaluation alone.
+
+    Args:
+        cfg: the run's settings.
+        exactly: whether no other folder than ``data.save_dir`` will do.
+
+    Raises:
+        InputError: when no other will, and it is taken or held.
+    """
+    wanted = Path(cfg.data.save_dir).expanduser().absolute()
+    if cfg.test.evaluate:
+        wanted = wanted.with_name(f"{wanted.name}-test")
+    elif cfg.model.resume:
+        checkpoint = Path(cfg.model.resume).expanduser().absolute()
+        if checkpoint.parent.name == CHECKPOINTS:
+            return _held(RunFolder(checkpoint.parents[1], [checkpoint]))
+        return RunFolder(next(path for path in _numbered(wanted) if _is_free(path)), [checkpoint])
+    for path in _numbered(wanted):
+        if _is_free(path):
+            return RunFolder(path)
+        if cfg.test.evaluate:
+            continue
+        taken = "" if path.is_dir() else f"{path} is a file"
+        taken = (
+            taken
+            or difference(cfg, path)
+            or ("" if not content(path) else f"{path} holds this run, finished")
+        )
+        if not taken:
+            known = [path / CHECKPOINTS / name for name in (LAST, PREVIOUS)]
+            folder = RunFolder(path, [file for file in known if file.is_file()])
+            if folder.hold():
+                return folder
+            taken = f"{path} is being written by another process"
+        if exactly:
+            raise InputError(f"{taken}: choose another data.save_dir")
+        console.say(f"{taken}: this run gets another folder")
+    raise AssertionError
+
+
+def _held(folder: RunFolder) -> RunFolder:
+    if not folder.path.is_dir() or folder.hold():
+        return folder
+    raise InputError(f"{folder.path} is being written by another process: wait for it, or end it")
+
+
+def _numbered(wanted: Path) -> Iterator[Path]:
+    yield wanted
+    yield from (wanted.with_name(f"{wanted.name}-{number}") for number in count(2))
+
+
+def _is_free(path: Path) -> bool:
+    return not path.exists() or (path.is_dir() and all(file.name == ".lock" for file in path.iterdir()))

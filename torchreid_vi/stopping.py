@@ -1,0 +1,95 @@
+"""SIGINT and SIGTERM end what runs at a moment at which nothing is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_deferring = False
+_waiting = 0  # the signal that came meanwhile
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal has asked the program to end.
+
+    Args:
+        number: of the signal.
+
+    Attributes:
+        status: with which a program that ends for it exits, 130 for SIGINT and 143 for SIGTERM.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.status = 128 + number
+
+
+@contextlib.contextmanager
+def handled() -> Iterator[None]:
+    """Within it both signals raise :class:`Stopped`, but for one that is ignored; in the main thread alone."""
+    global _waiting
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _waiting = 0
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, _handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Within it a signal waits for the end or for :func:`allowed`, unless a second one follows."""
+    with _set_deferring(True):
+        yield
+    _raise_waiting()
+
+
+@contextlib.contextmanager
+def allowed() -> Iterator[None]:
+    """Within it, inside of :func:`deferred`, nothing waits."""
+    with _set_deferring(False):
+        _raise_waiting()
+        yield
+
+
+def ignore(worker: int = 0) -> None:
+    """Has a loading process leave both signals to the main one: a terminal sends them to all."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def _set_deferring(on: bool) -> Iterator[None]:
+    global _deferring
+    outer, _deferring = _deferring, on
+    try:
+        yield
+    finally:
+        _deferring = outer
+
+
+def _raise_waiting() -> None:
+    global _waiting
+    if _waiting and not _deferring:
+        number, _waiting = _waiting, 0
+        raise Stopped(number)
+
+
+def _handle(number: int, frame: FrameType | None) -> None:
+    global _waiting
+    if _deferring and not _waiting:
+        _waiting = number
+        return
+    _waiting = 0
+    raise Stopped(number)
