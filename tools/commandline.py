@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,8 @@ def status(work: Callable[[], int | None], quiet: bool, interrupted: str = "") -
         quiet: whether there are no notes and no progress.
         interrupted: what to say of the work when it was.
     """
-    from torchreid_vi import InputError, console, stopping
+    with _ended_at_once():
+        from torchreid_vi import InputError, console, stopping
 
     with contextlib.suppress(AttributeError):  # of a stream that is none of the system's
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
@@ -77,6 +79,16 @@ def status(work: Callable[[], int | None], quiet: bool, interrupted: str = "") -
     except stopping.Stopped as stopped:
         print(f"interrupted{interrupted and ': '}{interrupted}", file=sys.stderr)
         return stopped.status
+
+
+@contextlib.contextmanager
+def _ended_at_once() -> Iterator[None]:
+    """Within it, while nothing is done yet but importing, SIGINT ends the program without a word."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def system_said(error: OSError) -> str:

@@ -6,7 +6,8 @@ python tools/train.py --config-file configs/mcja_regdb.yaml --root /data --trial
 torchrun --nproc-per-node 8 tools/train.py --config-file configs/mcja_sysu.yaml --root /data
 
 With --trials or --seeds each run has a folder of its own under data.save_dir, and the mean over them is printed
-at the end. The same command goes on where it was interrupted.
+at the end. The same command goes on where it was interrupted: SIGINT (Ctrl-C) and SIGTERM let the step under way
+finish and save it, with exit status 130 and 143.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def _split(values: list[str]) -> tuple[list[str], list[str]]:
 
 def run_series(cfg: Any, trials: str, seeds: str) -> None:
     """Completes every run of a series and prints and saves the mean over them."""
-    from torchreid_vi import InputError, console, distributed, series
+    from torchreid_vi import InputError, console, distributed, files, series
 
     if cfg.test.evaluate or cfg.model.resume:
         raise InputError("--trials and --seeds train, and resume by themselves: leave model.resume empty")
@@ -83,7 +84,7 @@ def run_series(cfg: Any, trials: str, seeds: str) -> None:
     if distributed.rank():
         return
     summary = Path(cfg.data.save_dir).expanduser() / "summary.json"
-    summary.write_text(json.dumps({"runs": list(runs), "results": rows}, indent=1) + "\n")
+    files.write_text(summary, json.dumps({"runs": list(runs), "results": rows}, indent=1) + "\n")
     print(f"{cfg.data.save_dir}: mean ± sample deviation over {len(runs)} runs\n{series.format_series(rows)}")
     console.say(f"Written: {summary}")
 
@@ -106,8 +107,7 @@ def main(evaluate: bool = False) -> int:
     return commandline.status(
         work,
         command.quiet,
-        interrupted="with --trials or --seeds the same command goes on; else, if the run has a "
-        "checkpoints/last.pth, model.resume continues from it",
+        interrupted="the same command goes on from here",
     )
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from torchreid_vi import console, distributed
+from torchreid_vi import console, distributed, files, stopping
 from torchreid_vi.data.datasets import VIDataset
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.evaluation import (
@@ -159,7 +159,11 @@ class EvaluationMixin:
         dealt = np.resize(chosen, (math.ceil(len(chosen) / processes), processes))  # the last may come twice
         own = Subset(loader.dataset, dealt[:, distributed.rank()].tolist())
         batches = DataLoader(
-            own, loader.batch_size, num_workers=loader.num_workers, pin_memory=loader.pin_memory
+            own,
+            loader.batch_size,
+            num_workers=loader.num_workers,
+            pin_memory=loader.pin_memory,
+            worker_init_fn=stopping.ignore,
         )
         parts = []
         for batch in console.progress(batches, "extracting features", "batch", leave=False):
@@ -193,18 +197,14 @@ class EvaluationMixin:
             for name, kind in (("query", np.int32), ("first", np.int32), ("ap", np.float32))
         }
         if rankings:
-            partial = path.with_name(".rankings.npz.partial")
-            with partial.open("wb") as file:
+            with files.whole(path.with_name(RANKINGS)) as file:
                 np.savez_compressed(file, **rankings)
-            partial.replace(path.with_name(RANKINGS))
         content = source | {
             "epoch": self.epoch + 1,  # of this run; 0 when it evaluated only
             "training": self.cost | {"parameters": sum(p.numel() for p in self.model.parameters())},
             "results": [result.as_dict() for result in self.results],
         }
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(json.dumps(content, indent=1) + "\n")
-        partial.replace(path)
+        files.write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def describe(datasets: Sequence[VIDataset]) -> TestSet:

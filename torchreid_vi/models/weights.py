@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from torchreid_vi import files
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.modality import Modality
 from torchreid_vi.models.backbone import HEADS, INSERTED, Backbone
@@ -181,11 +182,9 @@ def save_backbone(model: nn.Module, path: Path, about: dict[str, Any]) -> None:
     }
     about = json.loads(json.dumps(about))  # plain data alone, which every reader opens
     state = {f"backbone.{name}": value.cpu() for name, value in backbone.state_dict().items()}
-    partial = path.with_name(f".{path.name}.partial")
-    torch.save({"state_dict": state, "about": about}, partial)
-    partial.replace(path)
-    partial.write_text(json.dumps(about, indent=1) + "\n")
-    partial.replace(path.with_suffix(".json"))
+    with files.whole(path) as file:
+        torch.save({"state_dict": state, "about": about}, file)
+    files.write_text(path.with_suffix(".json"), json.dumps(about, indent=1) + "\n")
 
 
 class _Source:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from torchreid_vi import files
 from torchreid_vi.report.bootstrap import Difference, paired_bootstrap
 from torchreid_vi.report.collect import Method, labels
 from torchreid_vi.report.page import page as html_page
@@ -42,7 +43,7 @@ def write_comparison(methods: Sequence[Method], out: Path, title: str = "Methods
         "comparison.html": page(methods, rows, picture, title),
     }
     for name, content in text.items():
-        (out / name).write_text(content, encoding="utf-8")
+        files.write_text(out / name, content)
     return [out / name for name in text]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from PIL import Image
 
+from torchreid_vi import files
 from torchreid_vi.config.defaults import default_config, flat
 from torchreid_vi.report import run_pictures as pictures
 from torchreid_vi.report import run_plots as plots
@@ -35,9 +36,7 @@ def write_report(folder: str | Path, out: str | Path = "", root: str = "") -> Pa
     home = run.folder.absolute()
     name = f"{home.parent.name}, {home.name}" if OF_A_SERIES.fullmatch(home.name) else home.name
     path = Path(out).expanduser() if out else run.folder / "report.html"
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(page(name, parts), encoding="utf-8")
-    partial.replace(path)
+    files.write_text(path, page(name, parts))
     return path
 
 

@@ -1,0 +1,59 @@
+"""Files are there whole or not at all."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from torchreid_vi import files
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_appears_whole_and_the_one_before_it_stays_if_asked(tmp_path):
+    path = tmp_path / "a.txt"
+    files.write_text(path, "ä")
+    assert path.read_text(encoding="utf-8") == "ä"
+    with files.whole(path, tmp_path / "before.txt") as file:
+        file.write(b"new")
+        assert path.read_text(encoding="utf-8") == "ä"
+    assert path.read_text() == "new" and (tmp_path / "before.txt").read_text(encoding="utf-8") == "ä"
+    with files.whole(path) as file:
+        file.write(b"newest")
+    assert path.read_text() == "newest" and names(tmp_path) == ["a.txt", "before.txt"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, RuntimeError, OSError])
+def test_after_an_error_the_file_is_what_it_was(tmp_path, error):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(error), files.whole(path, tmp_path / "before.txt") as file:
+        file.write(b"half")
+        raise error
+    assert path.read_text() == "old" and names(tmp_path) == ["a.txt"]
+
+
+def test_what_is_on_the_disk_before_it_has_the_name_is_all_of_it(tmp_path, monkeypatch):
+    done = []
+    for name in ("fsync", "replace"):
+        original = getattr(os, name)
+        monkeypatch.setattr(
+            os, name, lambda *a, name=name, original=original: (done.append(name), original(*a))[1]
+        )
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda self, to: (done.append("rename"), replace(self, to))[1])
+    files.write_text(tmp_path / "a.txt", "text")
+    order = [each for each in done if each != "replace"]
+    assert order == ["fsync", "rename", "fsync"]  # the content, the name, and the folder that has the name
+
+
+def test_a_full_disk_is_the_systems_error_and_names_the_file(tmp_path):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("needs /dev/full")
+    (tmp_path / ".a.pth.partial").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as raised, files.whole(tmp_path / "a.pth") as file:
+        torch.save({"a": torch.zeros(1_000_000)}, file)
+    assert raised.value.filename == str(tmp_path / "a.pth") and names(tmp_path) == []

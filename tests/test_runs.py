@@ -1,0 +1,110 @@
+"""Which folder a run gets, and from what it goes on."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from torchreid_vi import InputError, load_config, runs
+from torchreid_vi.engine import CHECKPOINTS
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """The folder of a run that was cut off, with both checkpoints."""
+    folder = tmp_path / "run"
+    (folder / CHECKPOINTS).mkdir(parents=True)
+    (folder / "config.yaml").write_text(settings(folder).dump())
+    for epoch, name in ((3, "last.pth"), (2, "previous.pth")):
+        torch.save({"epoch": epoch}, folder / CHECKPOINTS / name)
+    return folder
+
+
+def settings(folder, **changes):
+    changes = {name.replace("__", "."): value for name, value in changes.items()}
+    return load_config(overrides={"data.save_dir": str(folder)} | changes)
+
+
+def found(cfg, **options):
+    with runs.find(cfg, **options) as folder:
+        return folder.path, [path.name for path in folder.checkpoints]
+
+
+def test_a_run_that_was_cut_off_goes_on_and_any_other_gets_a_folder_of_its_own(begun, tmp_path, capsys):
+    assert found(settings(begun)) == (begun, ["last.pth", "previous.pth"])
+    assert found(settings(begun, data__workers=0)) == (begun, ["last.pth", "previous.pth"])
+    assert found(settings(begun, train__lr=0.1)) == (tmp_path / "run-2", [])
+    assert "holds a run with train.lr 0.0003, not 0.1: this run gets another" in capsys.readouterr().err
+    (tmp_path / "run-2").mkdir()
+    assert found(settings(begun, train__lr=0.1)) == (tmp_path / "run-2", [])
+    (tmp_path / "run-2" / "thesis.tex").write_text("chapter")
+    assert found(settings(begun, train__lr=0.1)) == (tmp_path / "run-3", [])
+    with pytest.raises(InputError, match=r"holds a run with train\.lr.*choose another data\.save_dir"):
+        runs.find(settings(begun, train__lr=0.1), exactly=True)
+    (begun / "results.json").write_text("{}")  # a half one is none
+    assert found(settings(begun)) == (begun, ["last.pth", "previous.pth"])
+    (begun / "results.json").write_text('{"results": []}')
+    assert found(settings(begun))[0] == tmp_path / "run-3"
+    assert "holds this run, finished" in capsys.readouterr().err
+
+
+def test_an_evaluation_never_goes_on(begun, tmp_path):
+    cfg = settings(begun, test__evaluate=True, model__load_weights="x.pth")
+    assert found(cfg) == (tmp_path / "run-test", [])
+    (tmp_path / "run-test").mkdir()
+    (tmp_path / "run-test" / "config.yaml").write_text(cfg.dump())
+    assert found(cfg) == (tmp_path / "run-test-2", [])
+
+
+def test_a_run_has_its_folder_for_itself(begun, tmp_path, capsys):
+    """Held by another process; that one killed, it is free."""
+    held = f"from torchreid_vi.runs import RunFolder; from pathlib import Path; f = RunFolder(Path({str(begun)!r}))"
+    script = f"{held}; assert f.hold(); print('held', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=-1, stdout=-1, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        assert found(settings(begun)) == (tmp_path / "run-2", [])
+        assert "is being written by another process: this run gets another folder" in capsys.readouterr().err
+        for cfg, options in (
+            (settings(begun), {"exactly": True}),
+            (settings("x", model__resume=str(begun / CHECKPOINTS / "last.pth")), {}),
+        ):
+            with pytest.raises(InputError, match="is being written by another process"):
+                runs.find(cfg, **options)
+        other.kill()
+    assert found(settings(begun)) == (begun, ["last.pth", "previous.pth"])
+    assert found(settings(begun)) == (begun, ["last.pth", "previous.pth"])  # and this one let it go
+
+
+def test_a_checkpoint_that_is_cut_short_is_not_taken_and_the_one_before_it_is(begun, capsys):
+    last, previous = (begun / CHECKPOINTS / name for name in ("last.pth", "previous.pth"))
+    os.truncate(last, 100)
+    with runs.find(settings(begun)) as folder:
+        path, state = folder.read()
+    assert path == previous and state["epoch"] == 2
+    assert "last.pth is not a checkpoint or is damaged" in capsys.readouterr().err
+    with (
+        runs.find(settings("x", model__resume=str(last))) as folder,
+        pytest.raises(InputError, match=rf"damaged.*; model\.resume {previous}, or remove {begun} and start"),
+    ):
+        folder.read()
+    os.truncate(previous, 100)
+    with runs.find(settings(begun)) as folder, pytest.raises(InputError, match=f"damaged.*; remove {begun}"):
+        folder.read()
+    last.unlink()
+    previous.unlink()
+    with runs.find(settings(begun)) as folder:
+        assert folder.path == begun and not folder.checkpoints
+
+
+def test_a_config_that_is_cut_short_is_one_sentence(begun):
+    (begun / "config.yaml").write_text("train: [")
+    with pytest.raises(InputError, match=r"config file .*config\.yaml is not YAML"):
+        runs.find(settings(begun))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"results": '])
+def test_half_results_are_none(begun, text):
+    (begun / "results.json").write_text(text)
+    assert runs.content(begun) == {}

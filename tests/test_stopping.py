@@ -1,0 +1,74 @@
+"""Signals that end a program between two things that it does."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from torchreid_vi import stopping
+
+
+def send(number=signal.SIGTERM):
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_raises_and_says_with_which_status_to_end(number, status):
+    before = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
+    with pytest.raises(stopping.Stopped) as stopped, stopping.handled():
+        send(number)
+    assert stopped.value.status == status and isinstance(stopped.value, KeyboardInterrupt)
+    assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_it_waits_for_what_is_to_be_finished():
+    done = []
+    with stopping.handled():
+        with pytest.raises(stopping.Stopped), stopping.deferred():
+            send()
+            done.append("first")
+        with pytest.raises(stopping.Stopped), stopping.deferred():
+            with stopping.allowed():
+                done.append("nothing came")
+            send()
+            done.append("second")
+            with stopping.allowed():
+                done.append("never")
+        with stopping.deferred():
+            done.append("third")
+        with pytest.raises(stopping.Stopped):
+            with stopping.deferred(), stopping.deferred():
+                send()
+                done.append("inner")
+            done.append("never")
+    assert done == ["first", "nothing came", "second", "third", "inner"]
+
+
+def test_a_second_one_does_not_wait_and_leaves_nothing():
+    with stopping.handled():
+        with pytest.raises(stopping.Stopped) as stopped, stopping.deferred():
+            send(signal.SIGTERM)
+            send(signal.SIGINT)
+        assert stopped.value.status == 130
+        with stopping.deferred():
+            pass
+
+
+def test_one_that_is_ignored_stays_so_and_other_threads_change_nothing():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stopping.handled():
+            send(signal.SIGINT)
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+    def elsewhere():
+        with stopping.handled():
+            pass
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert signal.getsignal(signal.SIGINT) is before
