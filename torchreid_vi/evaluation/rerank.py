@@ -79,7 +79,7 @@ def _rerank(features: np.ndarray, queries: int, how: Reranking) -> np.ndarray:
     if how.expand:
         mutual = _expanded(mutual, _reciprocal(near, round(how.k1 / 2)))
     rows, columns = mutual.nonzero()
-    farthest = distances.max(1)
+    farthest = np.maximum(distances.max(1), np.finfo(distances.dtype).tiny)  # all may be one point
     weights = np.exp(-distances[rows, columns] / farthest[rows])
     encoding = _matrix(rows, columns, weights / np.bincount(rows, weights)[rows], len(distances))
     encoding = _mean_of(near[:, : how.k2]) @ encoding

@@ -93,7 +93,8 @@ class PermutationRecoveryLoss(nn.Module):
         with torch.autocast(logits.device.type, enabled=False):
             logits = logits if logits.dtype is torch.float64 else logits.float()
             if self.noise:
-                logits = logits - self.noise * torch.empty_like(logits).exponential_().log()
+                drawn = torch.empty_like(logits).exponential_()
+                logits = logits - self.noise * drawn.clamp(min=torch.finfo(drawn.dtype).tiny).log()
             guess = self.recover(logits)
             error = (guess - F.one_hot(orders, orders.shape[1])).square().mean(0)
             return error.sum() if self.reduction == "sum" else error.mean()
