@@ -16,6 +16,7 @@ import json
 import os
 import random
 import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -25,6 +26,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ ROW = 5  # faults at most before a command may end
 PATIENCE = 300  # seconds that a command may take
 SMALL = """model.name osnet_x0_25 model.pretrained False data.height 32 data.width 16 data.workers 2
 data.augment batch sampler.train_sampler CrossModalitySampler sampler.num_instances 2 train.batch_size 16
-train.max_epoch 4 train.staged_lr False loss.name vi loss.terms [identity,cmr] loss.weights [1.0,1.0]""".split()  # noqa: SIM905
+train.max_epoch 3 train.staged_lr False loss.name vi loss.terms [identity,cmr] loss.weights [1.0,1.0]""".split()  # noqa: SIM905
 PRETEXT = """model.name osnet_x0_25 model.pretrained False data.height 48 data.width 16 data.workers 1
 data.validation 0.1 sampler.train_sampler ModalityPairSampler train.batch_size 16 train.max_epoch 3
 loss.name mmgl loss.terms [permutation,part_cycle] loss.weights [1.0,1.0] mmgl.stripes 3""".split()  # noqa: SIM905
@@ -63,6 +65,7 @@ class Victim:
         made: what it has made there, to be compared, when it is finished.
         prepare: puts what it needs into the folder.
         checkpoints: where its checkpoints are.
+        finished: what is there when nothing is left to be done, which the same command would begin anew.
         share: of all faults.
     """
 
@@ -71,6 +74,7 @@ class Victim:
     made: Callable[[Path], Any]
     prepare: Callable[[Path], None] = lambda folder: None
     checkpoints: str = ""
+    finished: str = ""
     share: int = 1
 
 
@@ -138,13 +142,15 @@ def victims(data: Path, run: Path) -> list[Victim]:
         text = (folder / "page.html").read_text(encoding="utf-8")
         return text[:15] + text.rstrip()[-7:]
 
+    run_folder = {"checkpoints": "run/checkpoints", "finished": "run/results.json"}
     return [
-        Victim("train", train(*SMALL), _weights_and_results, checkpoints="run/checkpoints", share=8),
-        Victim("pre-train", train(*PRETEXT), _weights_and_results, checkpoints="run/checkpoints", share=5),
+        Victim("train", train(*SMALL), _weights_and_results, **run_folder, share=8),
+        Victim("pre-train", train(*PRETEXT), _weights_and_results, **run_folder, share=5),
         Victim(
             "draw",
             lambda folder: ["make_synthetic.py", "--root", str(folder), "--ids", "40", "--images", "4"],
             lambda folder: _digest(folder / "sysu_mm01"),
+            finished="sysu_mm01",
             share=3,
         ),
         Victim(
@@ -152,6 +158,7 @@ def victims(data: Path, run: Path) -> list[Victim]:
             cached,
             lambda folder: _digest(folder / "data" / "image-cache", "*.u8"),
             lambda folder: _copied(data / "vi_synthetic", folder / "data" / "vi_synthetic"),
+            finished="run/results.json",
             share=3,
         ),
         Victim("compare", compared, lambda folder: _results(folder / "out" / "runs"), share=4),
@@ -167,6 +174,9 @@ def victims(data: Path, run: Path) -> list[Victim]:
 
 def campaign(kills: int, seed: int, say: Callable[[str], None] = lambda line: None) -> Outcome:
     """Injects so many faults, at moments drawn from the seed; how far a command is by then differs."""
+    import torch
+
+    torch.set_num_threads(1)
     rng, outcome = random.Random(seed), Outcome()
     with tempfile.TemporaryDirectory(prefix="faults-") as home:
         base = Path(home)
@@ -184,7 +194,7 @@ def campaign(kills: int, seed: int, say: Callable[[str], None] = lambda line: No
             takes[victim.name] = time.monotonic() - begun
             expected[victim.name] = victim.made(folder)
             say(f"{victim.name}: {takes[victim.name]:.1f} s unbroken")
-        number = 0
+        number = told = 0
         while (done := sum(outcome.faults.values())) < kills:
             (victim,) = rng.choices(some, [one.share for one in some])
             number += 1
@@ -194,7 +204,10 @@ def campaign(kills: int, seed: int, say: Callable[[str], None] = lambda line: No
                 victim.prepare(folder)
                 _break(victim, folder, disk, row, takes[victim.name], rng, outcome)
                 _complete(victim, folder, expected[victim.name], outcome)
-            say(f"{sum(outcome.faults.values())} faults of {kills}, {len(outcome.wrong)} findings")
+            say(f"{sum(outcome.faults.values())} faults of {kills}")
+            for finding in outcome.wrong[told:]:
+                say(finding)
+            told = len(outcome.wrong)
     return outcome
 
 
@@ -210,7 +223,10 @@ def _break(
     """Breaks a command again and again."""
     reached = (0, 0)
     for _ in range(row):
+        if _is_finished(victim, folder):
+            return
         kind = rng.choice([kind for kind in KINDS if disk or not kind.endswith("disk")])
+        begun = time.time()
         if kind.endswith("disk"):
             assert disk
             with disk.full(rng.randrange(1, 200)) if kind == "full disk" else disk.read_only():
@@ -229,8 +245,11 @@ def _break(
             outcome.wrong.append(f"{where}: {error[-300:]!r}")
         if status == 2:
             _note(where, error, outcome)
-        if kind == "power cut":
-            _cut_newest(folder, rng)
+        whole = (
+            victim.finished and (folder / victim.finished).is_dir()
+        )  # put on the disk before it had its name
+        if kind == "power cut" and not whole:
+            _cut_newest(folder, begun, rng)
         if victim.checkpoints:
             before, reached = reached, _reached(folder / victim.checkpoints)
             if (reached < before and kind != "power cut") or (before[0] and not reached[0]):
@@ -239,14 +258,17 @@ def _break(
 
 def _complete(victim: Victim, folder: Path, expected: Any, outcome: Outcome) -> None:
     """Runs a command to its end and compares what it made; does what it says, if it says that it cannot."""
+    status, error = 0, ""
     for _ in range(3):
+        if _is_finished(victim, folder):
+            break
         status, error = _run(victim.command(folder))
         if status != 2:
             break
         _note(f"{victim.name}, again", error, outcome)
-        if not (named := re.search(r"remove (\S+)", error)):
+        if not (named := re.search(r"remove (/\S+)", error)):
             break
-        target = Path(named[1].strip("'\""))
+        target = Path(named[1])
         shutil.rmtree(target) if target.is_dir() else target.unlink()
     if status:
         outcome.wrong.append(f"{victim.name} does not go on, status {status}: {error[-400:]!r}")
@@ -254,6 +276,15 @@ def _complete(victim: Victim, folder: Path, expected: Any, outcome: Outcome) -> 
         outcome.wrong.append(f"{victim.name} ended with something else: {str(made)[:200]}")
     else:
         outcome.finished += 1
+
+
+def _is_finished(victim: Victim, folder: Path) -> bool:
+    made = folder / victim.finished
+    if not victim.finished or not made.exists():
+        return False
+    with contextlib.suppress(ValueError):
+        return made.is_dir() or bool(json.loads(made.read_text()))
+    return False
 
 
 def _note(where: str, error: str, outcome: Outcome) -> None:
@@ -269,20 +300,15 @@ def _run(
     words: list[str], kind: str = "", after: float = PATIENCE, rng: random.Random | None = None
 ) -> tuple[int, str]:
     """Runs a tool, hits it after so many seconds, and waits for its end; its status and standard error."""
-    command = [sys.executable, str(ROOT / "tools" / words[0]), *words[1:]]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryFile("w+") as error:
-        process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=error, env=environment, start_new_session=True
-        )
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(after)
-        if kind and process.poll() is None:
-            _hit(process, kind, rng or random.Random())
-        try:
-            status = process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            status = 1000  # it hangs
+        process = get_context("fork").Process(target=_tool, args=(words, error.fileno()))
+        process.start()
+        assert process.pid
+        process.join(after)
+        if kind and process.exitcode is None:
+            _hit(process.pid, kind, rng or random.Random())
+        process.join(PATIENCE)
+        status = 1000 if process.exitcode is None else process.exitcode  # 1000: it hangs
         until = time.monotonic() + 15  # loading processes look for their parent every five seconds
         while _alive(process.pid) and time.monotonic() < until:
             time.sleep(0.05)
@@ -293,23 +319,40 @@ def _run(
         return status, error.read()
 
 
-def _hit(process: subprocess.Popen[bytes], kind: str, rng: random.Random) -> None:
-    if kind == "power cut":
-        process.kill()
-    elif kind in SIGNALS:
-        process.send_signal(SIGNALS[kind])
-    elif kind == "worker killed":
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        until = time.monotonic() + PATIENCE
-        while not children and process.poll() is None and time.monotonic() < until:
-            time.sleep(0.01)
-            with contextlib.suppress(OSError):
-                children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        if children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(rng.choice(children)), signal.SIGKILL)
-    else:
-        os.killpg(process.pid, SIGNALS[kind.split()[0]])
+def _tool(words: list[str], error: int) -> None:
+    """Becomes a tool, in a session of its own; what takes long to import is there already."""
+    os.setsid()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(error, 2)
+    sys.argv = [str(ROOT / "tools" / words[0]), *words[1:]]
+    sys.path.insert(0, str(ROOT / "tools"))
+    runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+def _hit(process: int, kind: str, rng: random.Random) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        if kind == "power cut":
+            os.kill(process, signal.SIGKILL)
+        elif kind in SIGNALS:
+            os.kill(process, SIGNALS[kind])
+        elif kind == "worker killed":
+            if children := _children(process):
+                os.kill(rng.choice(children), signal.SIGKILL)
+        else:
+            os.killpg(process, SIGNALS[kind.split()[0]])
+
+
+def _children(process: int) -> list[int]:
+    """Those of a process, as soon as it has some or, without any, has ended."""
+    while True:
+        try:
+            found = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+            ended = "Z" in Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[:1]
+        except OSError:
+            return []
+        if found or ended:
+            return [int(number) for number in found]
+        time.sleep(0.01)
 
 
 def _alive(group: int) -> bool:
@@ -329,9 +372,10 @@ def _finish(words: list[str], log: Path) -> None:
     assert status == 0, error
 
 
-def _cut_newest(folder: Path, rng: random.Random) -> None:
+def _cut_newest(folder: Path, since: float, rng: random.Random) -> None:
+    """Cuts the newest file short, if anything was written."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size]
-    if files:
+    if files := [path for path in files if path.stat().st_mtime > since]:
         newest = max(files, key=lambda path: path.stat().st_mtime_ns)
         os.truncate(newest, rng.randrange(newest.stat().st_size))
 

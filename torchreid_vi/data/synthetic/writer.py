@@ -89,6 +89,8 @@ def _write(plan: Layout, target: Path, seed: int, size: Size, about: dict, proce
             for drawn in _draw_all(plan, partial, seed, size, processes):
                 bar.update(drawn)
         (partial / MARKER).write_text(json.dumps(about, indent=1) + "\n")
+        if hasattr(os, "sync"):  # a power cut leaves no tree of half files
+            os.sync()
         partial.rename(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
