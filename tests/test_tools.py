@@ -51,7 +51,8 @@ def test_a_run_folder_holds_all_of_a_run(finished):
     environment = json.loads((folder / "environment.json").read_text())
     assert environment["packages"]["torch"] == torch.__version__.split("+")[0]
     results = json.loads((folder / "results.json").read_text())
-    assert results["epoch"] == 2
+    assert results["epoch"] == 2 and results["seed"] == 1
+    assert results["versions"] == environment["packages"]
     assert results["results"][0]["dataset"] == {"name": "vi_synthetic", "synthetic": True, "split": 0}
     assert results["training"].keys() == {"seconds", "images", "parameters"}
     assert results["training"]["images"] == 16 * 2 * math.ceil(96 / 8) and results["training"]["seconds"] > 0
@@ -91,25 +92,34 @@ def test_a_second_run_takes_the_next_folder(finished, roots):
     assert (cwd / "log" / "mcja_synthetic" / "results.json").read_bytes() == before
 
 
-def test_a_killed_run_resumes_to_the_same_weights_and_figures(finished, roots, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
+def test_a_broken_run_ends_by_the_same_command_as_the_unbroken(finished, roots, tmp_path, number, status):
     command = [sys.executable, str(ROOT / "tools" / "train.py"), "--config-file", str(CONFIG)]
     command += ["--root", str(roots), "test.eval_freq", "1", *TINY]
     process = subprocess.Popen(
         command,
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     last = tmp_path / "log" / "mcja_synthetic" / "checkpoints" / "last.pth"
     deadline = time.monotonic() + 120
     while not last.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.send_signal(number)
+    _, error = process.communicate()
+    assert process.returncode == status and "Traceback" not in error
+    assert ("interrupted: the same command goes on from here" in error) == (status > 0)
     assert torch.load(last, weights_only=True)["epoch"] == 1
-    result = train(roots, tmp_path, "model.resume", last, "test.eval_freq", "1")
+    result = train(roots, tmp_path, "test.eval_freq", "1")
     assert result.returncode == 0, result.stderr
+    assert "=> Resumed after epoch 1" in result.stdout
+    assert not (tmp_path / "log" / "mcja_synthetic-2").exists()
     unbroken = finished[0] / "log" / "mcja_synthetic"
     resumed = tmp_path / "log" / "mcja_synthetic"
     contents = [json.loads((folder / "results.json").read_text()) for folder in (resumed, unbroken)]

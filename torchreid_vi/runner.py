@@ -79,11 +79,11 @@ def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
         with distributed.first_here_first():  # caches and weights are made once
             datamanager = build.build_datamanager(cfg, use_gpu)
             model = build.build_model(cfg, datamanager.num_train_pids)
-        source = {}
+        source: dict[str, Any] = {"seed": cfg.train.seed, "versions": _versions()}
         if cfg.model.load_weights:
             start = locate(cfg.model.load_weights)
             loaded = load_weights(model, start.weights, cfg.model.load_stem)
-            source = {"weights": cfg.model.load_weights, "weights_epoch": loaded.epoch}
+            source |= {"weights": cfg.model.load_weights, "weights_epoch": loaded.epoch}
             console.say(
                 f"Loaded {loaded.matched} of the model's {loaded.total} tensors from "
                 f"{cfg.model.load_weights}"
@@ -162,13 +162,17 @@ def _environment() -> dict[str, Any]:
     return {
         "command": sys.argv,
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": _versions(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": gpu,
         "processes": distributed.size(),
     }
+
+
+def _versions() -> dict[str, str]:
+    return {name: _version(name) for name in _PACKAGES}
 
 
 def _version(package: str) -> str:

@@ -188,7 +188,7 @@ class EvaluationMixin:
 
         Args:
             path: of the JSON file.
-            source: what else to say of where the weights came from.
+            source: what else to say of where the figures came from: the seed, versions, the weights.
         """
         rankings = {
             f"{number}/{trial}/{name}": getattr(ranking, name).astype(kind)
