@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchvision import transforms as tv
 
 from torchreid_vi import build, config, console
-from torchreid_vi.data.datasets.base import read_image
+from torchreid_vi.data.images import read_image
 from torchreid_vi.engine import CHECKPOINTS
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.modality import Modality

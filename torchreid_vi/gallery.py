@@ -13,12 +13,11 @@ from zipfile import BadZipFile
 import numpy as np
 
 from torchreid_vi import console
+from torchreid_vi.data.images import SUFFIXES
 from torchreid_vi.errors import InputError
 from torchreid_vi.extractor import FeatureExtractor, ImageLike
 from torchreid_vi.folders import user_cache
 from torchreid_vi.modality import Modality
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
 
 
 class Found(NamedTuple):
@@ -42,7 +41,7 @@ def images_under(folder: str | Path) -> list[Path]:
     folder = Path(folder).expanduser()
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not paths:
-        raise InputError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}): name another folder")
+        raise InputError(f"{folder} holds no images ({', '.join(SUFFIXES)}): name another folder")
     return paths
 
 

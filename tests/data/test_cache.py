@@ -18,7 +18,7 @@ from torchvision import transforms as tv
 from torchreid_vi import InputError
 from torchreid_vi.data import VIDataManager
 from torchreid_vi.data.cache import open_cache
-from torchreid_vi.data.datasets.base import read_image
+from torchreid_vi.data.images import read_image
 
 
 @pytest.fixture
