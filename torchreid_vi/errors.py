@@ -26,4 +26,4 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     known = sorted(known)
     nearest = get_close_matches(name, known, n=1)
     hint = f"did you mean '{nearest[0]}'?" if nearest else f"known are {', '.join(known)}"
-    return InputError(f"unknown {kind} '{name}': {hint}")
+    return InputError(f"unknown {kind} '{name[:100]}': {hint}")

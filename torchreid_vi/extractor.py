@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import islice
@@ -18,6 +17,7 @@ from torchreid_vi import build, config, console
 from torchreid_vi.data.images import read_image
 from torchreid_vi.engine import CHECKPOINTS
 from torchreid_vi.errors import InputError, unknown_name
+from torchreid_vi.files import sha256_of
 from torchreid_vi.modality import Modality
 from torchreid_vi.models import MMGLModel, VIModel, identities, load_weights, read_checkpoint
 from torchreid_vi.sharing import locate
@@ -71,7 +71,7 @@ class FeatureExtractor:
     @cached_property
     def weights_sha256(self) -> str:
         """SHA-256 of the weights' file."""
-        return hashlib.sha256(self.weights.read_bytes()).hexdigest()
+        return sha256_of(self.weights)
 
     @property
     def identity(self) -> str:

@@ -2,40 +2,64 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from torchreid_vi.errors import InputError
 
 LARGEST_TEXT = 2**28  # bytes of a list, or of JSON
 
 
+@contextmanager
+def _opened(path: str | Path) -> Iterator[IO[bytes]]:
+    """A regular file; a pipe or a device is never waited for."""
+    if "\0" in str(path):
+        raise FileNotFoundError(errno.ENOENT, "no file has such a name", str(path))
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+    with open(path, "rb", opener=opener) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        yield file
+
+
 def read_bytes(path: str | Path, most: int) -> bytes:
-    """The content of a regular file; a pipe or a device is never waited for.
+    """The content of a regular file.
 
     Args:
         path: of the file.
         most: bytes it may have.
 
     Raises:
-        OSError: with a reason in words, when it cannot be read or is none of these.
+        OSError: with a reason in words, when it cannot be read, is no regular file, or has more.
     """
-    if "\0" in str(path):
-        raise FileNotFoundError(None, "no file has such a name", str(path))
-
-    def opener(name: str, flags: int) -> int:
-        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
-
-    with open(path, "rb", opener=opener) as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(None, "it is no regular file", str(path))
-        if found.st_size > most:
-            raise OSError(None, f"it has {found.st_size:,} bytes, more than {most:,}", str(path))
+    with _opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise OSError(errno.EFBIG, f"it has {size:,} bytes, more than {most:,}", str(path))
         return file.read(most)
+
+
+def sha256_of(path: str | Path) -> str:
+    """Of a regular file's content, in hexadecimal digits.
+
+    Raises:
+        OSError: when it cannot be read, or is no regular file.
+    """
+    digest = hashlib.sha256()
+    with _opened(path) as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def read_json(path: str | Path, remedy: str) -> Any:

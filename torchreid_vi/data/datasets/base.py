@@ -209,7 +209,8 @@ def read_index(path: Path, root: Path) -> list[tuple[str, int]]:
             raise InputError(f"{path}, line {number}: expected 'path label', found {line[:80]!r}")
         if not line.strip():
             continue
-        if not name.isprintable() or Path(name).anchor or ".." in Path(name).parts:
+        odd = not name.isprintable() or len(name) > 500
+        if odd or Path(name).anchor or ".." in Path(name).parts:
             raise InputError(
                 f"{path}, line {number}: {name[:80]!r} leads out of {root} or is no name: restore the list"
             )
@@ -267,10 +268,11 @@ def _text(path: Path, root: Path) -> str:
 
 
 def images_in(folder: Path) -> list[str]:
-    """Paths of the images directly in ``folder``, sorted by name; none when it does not exist."""
+    """Paths of the images directly in ``folder``, by name, hidden ones left out; none when it is not there."""
     if not folder.is_dir():
         return []
-    return sorted(str(path) for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    names = (name for name in os.listdir(folder) if not name.startswith("."))
+    return sorted(str(folder / name) for name in names if os.path.splitext(name)[1].lower() in SUFFIXES)
 
 
 def require(paths: Iterable[Path], layout: str) -> None:
