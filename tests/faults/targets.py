@@ -22,6 +22,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 SECONDS = 5  # after which a case counts as hanging
+WORKER = __file__  # what reads the files
 START = 300  # seconds that the process may take to import the package
 OUTCOMES = {
     "R": "read",
@@ -525,7 +526,7 @@ def table(counts):
 
 def _outcomes(folder, cases, seed, start, log):
     """A letter for each case from ``start`` on, the last one for the case that ended or held up the process."""
-    command = [sys.executable, "-W", "ignore", __file__, folder, str(cases), str(seed), str(start)]
+    command = [sys.executable, "-W", "ignore", WORKER, folder, str(cases), str(seed), str(start)]
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, cwd=folder) as process,
         selectors.DefaultSelector() as ready,
@@ -582,7 +583,7 @@ def _outcome(target, rng, case):
     try:
         target.case(rng)
     except InputError as error:
-        if "\n" in str(error) or len(str(error)) > 2000:
+        if not str(error).isprintable() or len(str(error)) > 2000:
             print(f"no sentence: {case}: {str(error)[:300]!r}", file=sys.stderr, flush=True)
             return "T"
         return "I"

@@ -108,7 +108,7 @@ def _set(cfg: CN, key: str, value: Any) -> None:
             if nearest
             else "see torchreid_vi/config/defaults.py for all of them"
         )
-        raise InputError(f"unknown setting '{key}': {hint}")
+        raise InputError(f"unknown setting {key!r}: {hint}")
     default = known[key]
     if isinstance(default, str) and value is None:
         value = ""
@@ -129,7 +129,8 @@ def _typed(key: str, value: Any, default: Any) -> Any:
     if isinstance(default, float) and isinstance(value, (int, str)) and not isinstance(value, bool):
         with suppress(ValueError, OverflowError):
             value = float(value)
-    if type(value) is not type(default) or (type(value) is int and abs(value) > 2**53):
+    endless = isinstance(value, (int, float)) and not abs(value) < 2**63  # nor is NaN
+    if type(value) is not type(default) or endless:
         raise InputError(
             f"setting '{key}' is {_shown(value)}: expected {type(default).__name__}, such as {default!r}"
         )
