@@ -33,34 +33,38 @@ import os, sys, time, targets
 from pathlib import Path
 
 class Bad:
+    share = 1
+
     def __init__(self, folder):
-        self.secret = folder.parent / "secret" / "a.png"
+        self.counter = folder.with_suffix(".count")
 
     def case(self, rng):
-        {}
+        number = len(self.counter.read_bytes()) if self.counter.exists() else 0
+        self.counter.write_bytes(b"." * (number + 1))
+        [
+            lambda: 1 / 0,
+            lambda: (self.counter.parent / "secret" / "a.png").read_bytes(),
+            lambda: Path("ran").touch(),
+            lambda: os._exit(3),
+            lambda: time.sleep(60),
+            lambda: None,
+        ][number]()
 
-targets.TARGETS = {{"bad": Bad}}
+targets.TARGETS = {"bad": Bad}
 targets._work(sys.argv[1], *map(int, sys.argv[2:]))
 """
 
 
-@pytest.mark.parametrize(
-    ("harm", "outcome"),
-    [
-        ("raise KeyError", "tracebacks"),
-        ("os._exit(3)", "crashes"),
-        ("time.sleep(60)", "hangs"),
-        ("self.secret.read_bytes()", "reads outside"),
-        ("Path('ran').touch()", "code run"),
-    ],
-)
-def test_what_goes_wrong_is_counted(harm, outcome, tmp_path, monkeypatch):
-    (tmp_path / "bad.py").write_text(BAD.format(harm))
+@pytest.mark.faults
+def test_what_goes_wrong_is_counted(tmp_path, monkeypatch):
+    (tmp_path / "bad.py").write_text(BAD)
     here = str(Path(targets.__file__).parent)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([here, os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setattr(targets, "WORKER", str(tmp_path / "bad.py"))
-    monkeypatch.setattr(targets, "SECONDS", 1)
     monkeypatch.setattr(targets, "TARGETS", {"bad": targets.Target})
     with (tmp_path / "log").open("w") as log:
-        counts = targets.fuzz(2, 0, log)
-    assert counts["bad tried"] == counts[f"bad {outcome}"] == 2
+        counts = targets.fuzz(6, 0, log)
+    assert counts == {"bad tried": 6, "bad refused": 0} | {
+        f"bad {outcome}": 1 for outcome in targets.OUTCOMES.values() if outcome != "refused"
+    }
+    assert "ZeroDivisionError" in (tmp_path / "log").read_text()
