@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchvision import transforms as tv
 
 from torchreid_vi import build, config, console
-from torchreid_vi.data.images import read_image
+from torchreid_vi.data.images import in_rgb, read_image
 from torchreid_vi.engine import CHECKPOINTS
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.files import sha256_of
@@ -162,4 +162,4 @@ def _opened(image: ImageLike) -> Image.Image:
                 "is expected"
             )
         image = Image.fromarray(image)
-    return image.convert("RGB")
+    return in_rgb(image, f"of {image.width} × {image.height} pixels and mode {image.mode}")

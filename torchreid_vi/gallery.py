@@ -32,7 +32,7 @@ class Found(NamedTuple):
 
 
 def images_under(folder: str | Path) -> list[Path]:
-    """The image files in a folder and its folders, by name: links are followed, what is hidden is left out.
+    """The image files in a folder and its folders, by name; links to files are followed, what is hidden is not.
 
     Raises:
         InputError: when there are none.

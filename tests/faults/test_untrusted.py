@@ -20,6 +20,7 @@ from torchreid_vi.data.checking import examine
 from torchreid_vi.data.datasets.base import Splits, images_in, read_ids, read_index, require_inside
 from torchreid_vi.data.datasets.sysu_mm01 import SYSUMM01
 from torchreid_vi.data.images import LARGEST_IMAGE, read_image
+from torchreid_vi.extractor import _opened
 from torchreid_vi.gallery import images_under
 from torchreid_vi.modality import Camera, Modality
 
@@ -67,8 +68,23 @@ def test_sixteen_bits_are_scaled(ending, tmp_path):
 def test_numbers_without_a_white_are_refused(tmp_path):
     for name, dtype in (("a.tif", np.float32), ("b.tif", np.int32)):
         path = saved(Image.fromarray(np.array([[1, 10**6]], dtype)), tmp_path / name)
-        with pytest.raises(InputError, match=f"{name} is corrupt"):
+        with pytest.raises(InputError, match=f"{name} holds numbers of which none is white"):
             read_image(path)
+
+
+def test_pillows_own_images_are_read_as_their_files_are(tmp_path):
+    note = Image.Exif()
+    note[0x0112] = 6
+    paths = [
+        saved(Image.fromarray(np.array([[0, 30000, 65535]], np.uint16)), tmp_path / "a.png"),
+        saved(Image.new("RGBA", (3, 2), (9, 9, 9, 0)), tmp_path / "b.png"),
+        saved(NOISE, tmp_path / "c.jpg", exif=note),
+    ]
+    for path in paths:
+        with Image.open(path) as image:
+            assert np.array_equal(np.asarray(_opened(image)), np.asarray(read_image(path)))
+    with pytest.raises(InputError, match="holds no pixels"):
+        _opened(np.zeros((0, 5, 3), np.uint8))
 
 
 def test_what_is_transparent_is_white(tmp_path):

@@ -41,7 +41,7 @@ _READERS: dict[bytes, Any] = {
 
 
 def read_image(path: str | Path, content: bytes | None = None) -> Image.Image:
-    """The image in RGB, upright: its first frame, on white where it is transparent, 16 bits scaled to 8.
+    """The image in RGB, as :func:`in_rgb` makes it: of what moves, the first frame.
 
     Args:
         path: of the file: JPEG, PNG, BMP, GIF, TIFF or WebP.
@@ -50,22 +50,48 @@ def read_image(path: str | Path, content: bytes | None = None) -> Image.Image:
     Raises:
         InputError: naming the file, when it is missing, no image, truncated, or too large.
     """
+    content = read_image_file(path) if content is None else content
     try:
-        content = read_image_file(path) if content is None else content
-        reader = next((reader for start, reader in _READERS.items() if content.startswith(start)), None)
-        if reader is None:
-            raise ValueError("not the beginning of an image")
+        reader = next(reader for start, reader in _READERS.items() if content.startswith(start))
         with reader(io.BytesIO(content)) as image:
-            _check_size(path, image)
-            image.load()
-            upright = image
-            with suppress(Exception):  # whatever damaged notes on its position make Pillow raise
-                upright = ImageOps.exif_transpose(image)
-            return _in_rgb(upright)
+            return in_rgb(image, str(path))
     except InputError:
         raise
     except Exception as error:  # whatever a damaged file makes Pillow raise
         raise _refused(path, "is corrupt or truncated") from error
+
+
+def in_rgb(image: Image.Image, named: str) -> Image.Image:
+    """An image in RGB, upright, on white where it is transparent, 16 bits scaled to 8.
+
+    Args:
+        image: one of Pillow's.
+        named: what it is called in a message.
+
+    Raises:
+        InputError: when it holds nothing, too much, or numbers of which none is white.
+    """
+    width, height = image.size
+    if width * height > LARGEST_IMAGE:  # a small file may say that its picture is as large as memory
+        raise InputError(
+            f"image {named} is of {width} × {height} pixels, more than {LARGEST_IMAGE:,}: scale it down or "
+            "remove it"
+        )
+    if not width * height:
+        raise _refused(named, "holds no pixels")
+    image.load()
+    with suppress(Exception):  # whatever damaged notes on its position make Pillow raise
+        image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # some versions of Pillow read 16 bits as 32
+        pixels = np.asarray(image).astype(np.int64)
+        if pixels.min() >= 0 and pixels.max() <= 0xFFFF:
+            return Image.fromarray(((pixels + 128) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise _refused(named, "holds numbers of which none is white")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layers = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layers).convert("RGB")
 
 
 def read_image_file(path: str | Path) -> bytes:
@@ -86,26 +112,3 @@ def _refused(path: str | Path, reason: str) -> InputError:
     return InputError(
         f"image {path} {reason}: restore or remove it (data.on_bad_image skip leaves such images out of a run)"
     )
-
-
-def _check_size(path: str | Path, image: Image.Image) -> None:
-    """Before any pixel is decoded: a small file may say that it holds a picture as large as memory."""
-    width, height = image.size
-    if width * height > LARGEST_IMAGE:
-        raise InputError(
-            f"image {path} is of {width} × {height} pixels, more than {LARGEST_IMAGE:,}: scale it down or remove it"
-        )
-
-
-def _in_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # some versions of Pillow read 16 bits as 32
-        pixels = np.asarray(image).astype(np.int64)
-        if pixels.min() < 0 or pixels.max() > 0xFFFF:
-            raise ValueError("more than 16 bits")
-        return Image.fromarray(((pixels + 128) // 257).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        raise ValueError("numbers without a white")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    layers = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layers).convert("RGB")
