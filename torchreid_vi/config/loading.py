@@ -129,7 +129,7 @@ def _typed(key: str, value: Any, default: Any) -> Any:
     if isinstance(default, float) and isinstance(value, (int, str)) and not isinstance(value, bool):
         with suppress(ValueError, OverflowError):
             value = float(value)
-    endless = isinstance(value, (int, float)) and not abs(value) < 2**63  # nor is NaN
+    endless = isinstance(value, (int, float)) and abs(value) >= 2**63
     if type(value) is not type(default) or endless:
         raise InputError(
             f"setting '{key}' is {_shown(value)}: expected {type(default).__name__}, such as {default!r}"

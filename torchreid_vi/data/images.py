@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import (
     BmpImagePlugin,
+    ExifTags,
     GifImagePlugin,
     Image,
     ImageOps,
@@ -81,7 +82,8 @@ def in_rgb(image: Image.Image, named: str) -> Image.Image:
         raise _refused(named, "holds no pixels")
     image.load()
     with suppress(Exception):  # whatever damaged notes on its position make Pillow raise
-        image = ImageOps.exif_transpose(image)
+        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+            image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # some versions of Pillow read 16 bits as 32
         pixels = np.asarray(image).astype(np.int64)
         if pixels.min() >= 0 and pixels.max() <= 0xFFFF:
