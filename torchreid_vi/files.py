@@ -9,8 +9,9 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from torchreid_vi.errors import InputError
 
@@ -18,18 +19,20 @@ LARGEST_TEXT = 2**28  # bytes of a list, or of JSON
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[IO[bytes]]:
-    """A regular file; a pipe or a device is never waited for."""
+def _opened(path: str | Path) -> Iterator[tuple[FileIO, int]]:
+    """A regular file and its size; a pipe or a device is never waited for."""
     if "\0" in str(path):
         raise FileNotFoundError(errno.ENOENT, "no file has such a name", str(path))
 
-    def opener(name: str, flags: int) -> int:
-        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
-
-    with open(path, "rb", opener=opener) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+    with open(path, "rb", buffering=0, opener=_without_waiting) as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "it is no regular file", str(path))
-        yield file
+        yield file, found.st_size
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def read_bytes(path: str | Path, most: int) -> bytes:
@@ -42,11 +45,10 @@ def read_bytes(path: str | Path, most: int) -> bytes:
     Raises:
         OSError: with a reason in words, when it cannot be read, is no regular file, or has more.
     """
-    with _opened(path) as file:
-        size = os.fstat(file.fileno()).st_size
+    with _opened(path) as (file, size):
         if size > most:
             raise OSError(errno.EFBIG, f"it has {size:,} bytes, more than {most:,}", str(path))
-        return file.read(most)
+        return file.readall()
 
 
 def sha256_of(path: str | Path) -> str:
@@ -56,7 +58,7 @@ def sha256_of(path: str | Path) -> str:
         OSError: when it cannot be read, or is no regular file.
     """
     digest = hashlib.sha256()
-    with _opened(path) as file:
+    with _opened(path) as (file, _):
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
