@@ -228,6 +228,13 @@ def test_a_line_that_means_harm_is_refused(name, line, copy_of):
     assert str(caught.value).isprintable() and len(str(caught.value)) < 1000
 
 
+@pytest.mark.parametrize("line", ["../secret/a.bmp 1", "a/../../secret/a.bmp 1", "{}/a.bmp 1"])
+def test_what_a_list_names_elsewhere_is_not_even_looked_for(line, secret, tmp_path):
+    (tmp_path / "list.txt").write_text(f"a.bmp 1\n{line.format(secret)}\n")
+    with pytest.raises(InputError, match=r"list\.txt, line 2: .* leads out of .*: restore the list"):
+        read_index(tmp_path / "list.txt", tmp_path)
+
+
 @pytest.mark.parametrize("token", ["9" * 5000, "٣", "²", "-1", "1e9", "1234567890", "\0", "..", "1.0"])
 def test_what_is_no_identity_is_refused(token, tmp_path):
     (tmp_path / "ids.txt").write_text(f"1,{token}", encoding="utf-8")
