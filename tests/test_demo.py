@@ -5,6 +5,7 @@ import re
 import socket
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -64,6 +65,29 @@ def test_an_infrared_picture_finds_the_most_similar(client, gallery, night):
     assert "class=below" not in moved and "5 of the 5" in moved
 
 
+def ask(address, picture):
+    """Sends a picture and searches with it, as a browser does; returns the status and the answer."""
+    import httpx
+
+    with httpx.Client(base_url=address, timeout=120) as http:
+        sent = http.post("gradio_api/upload", files={"files": (picture.name, picture.read_bytes())})
+        file = {"path": sent.json()[0], "meta": {"_type": "gradio.FileData"}}
+        call = http.post("gradio_api/call/search", json={"data": [file, 0.5]}).json()
+        answer = http.get(f"gradio_api/call/search/{call['event_id']}")
+    return answer.status_code, answer.text
+
+
+def test_fifty_people_may_search_at_once(address, gallery, roots, capfd):
+    pictures = some_of(roots / "vi_synthetic" / "cam3", 10)
+    best = [found[0].path.relative_to(gallery.folder) for found in gallery.search(pictures, top=1)]
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(lambda number: ask(address, pictures[number % len(pictures)]), range(50)))
+    for number, (status, text) in enumerate(answers):
+        assert status == 200 and "event: complete" in text and "event: error" not in text
+        assert f"rank 1, {best[number % len(best)]}" in text
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_what_is_no_picture_is_answered_with_a_sentence(client, tmp_path, capfd):
     from gradio_client import handle_file
     from gradio_client.exceptions import AppError
@@ -97,6 +121,51 @@ def test_no_other_file_is_served(address, path):
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(f"{address}gradio_api/file={path}")
     assert caught.value.code in (403, 404)
+
+
+TRAVERSALS = (
+    *("../../../../../../../../etc/hostname", "..%2f..%2f..%2f..%2f..%2f..%2f..%2fetc%2fhostname"),
+    *(
+        "%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/hostname",
+        "%252e%252e%252f%252e%252e%252fetc%252fhostname",
+    ),
+    *(
+        "..%c0%af..%c0%af..%c0%afetc%c0%afhostname",
+        "....//....//....//....//etc/hostname",
+        "%2fetc%2fhostname",
+    ),
+    *(
+        "..;/..;/..;/etc/hostname",
+        "/etc/hostname%00.jpg",
+        "//etc/hostname",
+        "file:///etc/hostname",
+        "~/.bashrc",
+    ),
+    *(
+        "{}/../../../../../../etc/hostname",
+        "{}%2f..%2f..%2f..%2f..%2fetc%2fhostname",
+        "{}/..",
+        "/proc/self/environ",
+    ),
+)
+
+
+@pytest.mark.parametrize("path", TRAVERSALS)
+@pytest.mark.parametrize(
+    "route", ["gradio_api/file=", "file=", "file/", "assets/", "static/", "custom_component/a/b/c/", ""]
+)
+def test_no_name_leads_out_of_its_folder(address, path, route):
+    parts = urlsplit(address)
+    known = Path("/etc/hostname").read_bytes().strip() or b"localhost"
+    with socket.create_connection((parts.hostname, parts.port), timeout=30) as line:
+        named = path.format(os.environ["GRADIO_TEMP_DIR"])
+        line.sendall(
+            f"GET /{route}{named} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode()
+        )
+        answer = b"".join(iter(lambda: line.recv(2**16), b""))
+    status, body = int(answer.split()[1]), answer.partition(b"\r\n\r\n")[2]
+    assert status in (307, 400, 403, 404, 405) or (status == 200 and b"<!doctype html>" in body[:200].lower())
+    assert known not in body.splitlines() and b"PATH=" not in body
 
 
 def test_pictures_of_the_gallery_have_no_address(address, gallery):

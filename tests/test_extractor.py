@@ -7,7 +7,7 @@ from PIL import Image
 from test_series import TINY
 
 from torchreid_vi import FeatureExtractor, InputError, build, load_config, run
-from torchreid_vi.data.datasets.base import read_image
+from torchreid_vi.data.images import read_image
 
 
 @pytest.fixture(scope="module")

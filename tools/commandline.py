@@ -94,7 +94,7 @@ def _ended_at_once() -> Iterator[None]:
 def system_said(error: OSError) -> str:
     """What the system refused, and the remedy, in one sentence."""
     said = f"{error.filename or 'a file'}: {error.strerror or error}"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{said}; free some space and start the same command again"
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return f"{said}; name a folder that is yours to write, or have its owner let you"

@@ -31,7 +31,7 @@ def main() -> int:
 
     def work() -> None:
         from torchreid_vi import FeatureExtractor, InputError
-        from torchreid_vi.data.datasets.base import read_image
+        from torchreid_vi.data.images import read_image
         from torchreid_vi.gallery import Gallery
         from torchreid_vi.report.ranked import Shown, ranked_picture
 

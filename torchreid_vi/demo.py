@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from torchreid_vi.data.datasets.base import read_image
+from torchreid_vi.data.images import read_image
 from torchreid_vi.errors import InputError
 from torchreid_vi.gallery import Found, Gallery, images_under
 from torchreid_vi.report.page import data_uri

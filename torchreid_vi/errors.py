@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_LONGEST = 1600  # characters of a sentence
+
 
 class InputError(ValueError):
     """Bad input: one sentence that names the file or key and the remedy.
 
     The command lines print it and leave with exit status 2. A DataLoader worker raises it again with
-    the worker's whole traceback in the message, of which only the sentence is kept.
+    the worker's whole traceback in the message, of which only the sentence is kept. Names that it takes from
+    files stay on its line: what cannot be printed is escaped, and what is endless is cut.
+
+    >>> print(InputError("a\\nb"))
+    a\\nb
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(message.rpartition("InputError: ")[2].strip())
+        sentence = message.rpartition("InputError: ")[2].strip()
+        if len(sentence) > _LONGEST:
+            sentence = f"{sentence[: _LONGEST // 2]} … {sentence[-_LONGEST // 4 :]}"
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in sentence))
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
@@ -26,4 +35,4 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     known = sorted(known)
     nearest = get_close_matches(name, known, n=1)
     hint = f"did you mean '{nearest[0]}'?" if nearest else f"known are {', '.join(known)}"
-    return InputError(f"unknown {kind} '{name}': {hint}")
+    return InputError(f"unknown {kind} {name[:100]!r}: {hint}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import islice
@@ -15,9 +14,10 @@ from torch import Tensor, nn
 from torchvision import transforms as tv
 
 from torchreid_vi import build, config, console
-from torchreid_vi.data.datasets.base import read_image
+from torchreid_vi.data.images import in_rgb, read_image
 from torchreid_vi.engine import CHECKPOINTS
 from torchreid_vi.errors import InputError, unknown_name
+from torchreid_vi.files import sha256_of
 from torchreid_vi.modality import Modality
 from torchreid_vi.models import MMGLModel, VIModel, identities, load_weights, read_checkpoint
 from torchreid_vi.sharing import locate
@@ -71,7 +71,7 @@ class FeatureExtractor:
     @cached_property
     def weights_sha256(self) -> str:
         """SHA-256 of the weights' file."""
-        return hashlib.sha256(self.weights.read_bytes()).hexdigest()
+        return sha256_of(self.weights)
 
     @property
     def identity(self) -> str:
@@ -162,4 +162,4 @@ def _opened(image: ImageLike) -> Image.Image:
                 "is expected"
             )
         image = Image.fromarray(image)
-    return image.convert("RGB")
+    return in_rgb(image, f"of {image.width} × {image.height} pixels and mode {image.mode}")

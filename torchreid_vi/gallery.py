@@ -8,17 +8,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 
 from torchreid_vi import console
+from torchreid_vi.data.images import SUFFIXES
 from torchreid_vi.errors import InputError
 from torchreid_vi.extractor import FeatureExtractor, ImageLike
 from torchreid_vi.folders import user_cache
 from torchreid_vi.modality import Modality
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp"}
 
 
 class Found(NamedTuple):
@@ -34,15 +32,21 @@ class Found(NamedTuple):
 
 
 def images_under(folder: str | Path) -> list[Path]:
-    """The image files in a folder and its folders, by name.
+    """The image files in a folder and its folders, by name; links to files are followed, what is hidden is not.
 
     Raises:
         InputError: when there are none.
     """
     folder = Path(folder).expanduser()
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    paths = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    )
     if not paths:
-        raise InputError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}): name another folder")
+        raise InputError(f"{folder} holds no images ({', '.join(SUFFIXES)}): name another folder")
     return paths
 
 
@@ -87,6 +91,8 @@ class Gallery:
         marks = [_mark(path) for path in paths]
         fresh = [i for i, mark in enumerate(marks) if mark not in kept]
         new, readable = extractor.files([paths[i] for i in fresh], modality, progress)
+        if any(len(feature) != new.shape[1] for feature in kept.values()):
+            raise InputError(f"{store} holds features of another length than the model's: remove it")
         found = {marks[fresh[number]]: feature for number, feature in zip(readable, new, strict=True)}
         held = kept | found
         chosen = [i for i, mark in enumerate(marks) if mark in held]
@@ -128,8 +134,13 @@ def _read(store: Path) -> dict[str, np.ndarray]:
     """What is kept, by the marks of the images; nothing where there is no such file, or a damaged one."""
     try:
         with np.load(store, allow_pickle=False) as content:
-            return dict(zip(content["marks"].tolist(), content["features"], strict=True))
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+            marks, features = content["marks"], content["features"]
+        if marks.ndim != 1 or features.ndim != 2 or features.dtype != np.float32 or not features.shape[1]:
+            return {}
+        if not np.isfinite(features).all():
+            return {}
+        return dict(zip(marks.tolist(), features, strict=True))
+    except Exception:  # whatever a damaged file makes the reader raise
         return {}
 
 

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from torchreid_vi.errors import InputError, unknown_name
+from torchreid_vi.files import LARGEST_TEXT, read_bytes, read_json, sha256_of
 
 VECTORS, ITEMS, ABOUT = "vectors.faiss", "items.jsonl", "about.json"
+_DIGEST = "vectors_sha256"  # of the file, in what is known of it
 _SAMPLE = 200  # stored vectors that the recall is measured with
 
 
@@ -157,10 +159,11 @@ class EmbeddingIndex:
             raise InputError(f"{folder} cannot be written ({error.strerror}): name another folder") from error
         try:
             _faiss().write_index(self.vectors, str(partial / VECTORS))
+            about = self.about | {_DIGEST: sha256_of(partial / VECTORS)}
             (partial / ITEMS).write_text(
                 "".join(json.dumps(item) + "\n" for item in self.items), encoding="utf-8"
             )
-            (partial / ABOUT).write_text(json.dumps(self.about, indent=1) + "\n", encoding="utf-8")
+            (partial / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
             partial.chmod(0o755)
             partial.rename(folder)
         except (OSError, RuntimeError) as error:  # FAISS raises the latter
@@ -177,15 +180,44 @@ class EmbeddingIndex:
             InputError: when the folder is no index or its files do not belong together.
         """
         folder = Path(folder).expanduser()
+        about, items = _read_about(folder), _read_items(folder)
         try:
-            about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-            items = [json.loads(line) for line in (folder / ITEMS).read_text(encoding="utf-8").splitlines()]
+            if sha256_of(folder / VECTORS) != about.pop(_DIGEST):  # FAISS may not survive a damaged file
+                raise _damaged(folder)
             vectors = _faiss().read_index(str(folder / VECTORS))
             whole = len(items) == vectors.ntotal == about["vectors"] and vectors.d == about["dimensions"]
         except InputError:
             raise
-        except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{folder} is no index, or damaged: build it with tools/index.py") from error
+        except Exception as error:  # whatever a damaged file makes the reader raise
+            raise _damaged(folder) from error
         if not whole:
             raise InputError(f"{folder} holds files of different indexes: build it again with tools/index.py")
         return cls(vectors, items, about)
+
+
+def _damaged(folder: Path) -> InputError:
+    return InputError(f"{folder} is no index, or damaged: build it with tools/index.py")
+
+
+def _read_about(folder: Path) -> dict[str, Any]:
+    """What is known of an index, each of the kind that :meth:`EmbeddingIndex.save` wrote."""
+    about = read_json(folder / ABOUT, str(_damaged(folder)))
+    texts = ("kind", "weights", "settings", "weights_sha256", "modality", _DIGEST)
+    if (
+        not isinstance(about, dict)
+        or any(type(about.get(name)) is not int for name in ("vectors", "dimensions"))
+        or any(not isinstance(about.get(name, ""), str) for name in texts)
+        or _DIGEST not in about
+    ):
+        raise _damaged(folder)
+    return about
+
+
+def _read_items(folder: Path) -> list[dict[str, Any]]:
+    try:
+        items = [json.loads(line) for line in read_bytes(folder / ITEMS, LARGEST_TEXT).splitlines()]
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(folder) from error
+    if not all(isinstance(item, dict) for item in items):
+        raise _damaged(folder)
+    return items

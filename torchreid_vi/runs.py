@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import count
@@ -13,7 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from yacs.config import CfgNode
 
-from torchreid_vi import config, console
+from torchreid_vi import config, console, files
 from torchreid_vi.engine import CHECKPOINTS, LAST, PREVIOUS
 from torchreid_vi.errors import InputError
 from torchreid_vi.models import read_checkpoint
@@ -82,8 +81,8 @@ class RunFolder:
 def content(folder: Path) -> Content:
     """That of ``results.json``; nothing of a run that is not finished, or whose results are damaged."""
     try:
-        found = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = files.read_json(folder / RESULTS, "train again")
+    except InputError:
         return {}
     return found if isinstance(found, dict) else {}
 

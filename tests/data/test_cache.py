@@ -16,9 +16,9 @@ from PIL import Image
 from torchvision import transforms as tv
 
 from torchreid_vi import InputError
-from torchreid_vi.data import VIDataManager
+from torchreid_vi.data import VIDataManager, images
 from torchreid_vi.data.cache import open_cache
-from torchreid_vi.data.datasets.base import read_image
+from torchreid_vi.data.images import read_image
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_batches_are_the_same_with_and_without_it(roots, tmp_path, workers):
 
 def test_a_run_with_it_reads_no_image_file_again(roots, tmp_path, monkeypatch):
     manager = manage(roots, cache=str(tmp_path))
-    monkeypatch.setattr(Image, "open", None)
+    monkeypatch.setattr(images, "read_bytes", None)
     assert len(list(manager.train_loader)) > 0
     manage(roots, cache=str(tmp_path))
     with pytest.raises(TypeError):

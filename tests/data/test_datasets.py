@@ -16,7 +16,7 @@ from torch.utils.data import default_collate
 from torchvision import transforms as tv
 
 from torchreid_vi.data import DATASETS, VIDataset
-from torchreid_vi.data.datasets.base import read_image
+from torchreid_vi.data.images import read_image
 from torchreid_vi.data.transforms import ModalityTransform
 from torchreid_vi.errors import InputError
 from torchreid_vi.modality import Modality

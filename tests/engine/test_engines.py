@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from torchreid_vi import ENGINES, InputError, build
-from torchreid_vi.data.datasets.base import read_image
+from torchreid_vi.data.images import read_image
 from torchreid_vi.engine import VIEngine
 from torchreid_vi.models import VIOutput, read_checkpoint
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import reprlib
 from collections.abc import Callable
 from contextlib import suppress
 from difflib import get_close_matches
@@ -13,6 +15,10 @@ from yacs.config import CfgNode as CN
 
 from torchreid_vi.config.defaults import default_config, flat
 from torchreid_vi.errors import InputError
+from torchreid_vi.files import read_bytes
+
+_KNOWN = flat(default_config())
+_LARGEST_FILE = 2**18  # bytes
 
 
 def load_config(
@@ -42,33 +48,59 @@ def load_config(
 def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The settings of a file, by their whole keys, on top of those of its base."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(read_bytes(path, _LARGEST_FILE).decode())
     except OSError as error:
         asked = f"_BASE_ of {above[-1]}" if above else "--config-file"
         raise InputError(f"config file {path} cannot be read ({error.strerror}): check {asked}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except Exception as error:  # whatever a damaged file makes the reader raise
         raise InputError(f"config file {path} is not YAML: {' '.join(str(error).split())[:160]}") from error
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise InputError(f"config file {path} holds no settings: write sections and keys as in configs/")
     base = content.pop("_BASE_", None)
     if base is None:
-        return flat(content)
-    under = (path.parent / str(base)).resolve()
+        return _by_key(content)
+    if not isinstance(base, str) or "\0" in base:
+        raise InputError(f"_BASE_ of config file {path} is no name of a file: name the file that it changes")
+    under = Path(os.path.realpath(path.parent / base))
     if under in (*above, path.resolve()):
         raise InputError(f"config file {path} is its own _BASE_: name the file that it changes")
-    return _read(under, (*above, path.resolve())) | flat(content)
+    return _read(under, (*above, path.resolve())) | _by_key(content)
+
+
+def _by_key(content: dict[Any, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings by their whole keys; a section that is not known is not looked into beyond its first key."""
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        name = f"{prefix}{_shown(key) if isinstance(key, int) else key}"
+        if not isinstance(value, dict) or name in _KNOWN:
+            found[name] = value
+        elif any(known.startswith(f"{name}.") for known in _KNOWN):
+            found |= _by_key(value, f"{name}.")
+        else:
+            first = next(iter(value), "")
+            found[f"{name}.{_shown(first) if isinstance(first, int) else first}"] = None
+    return found
+
+
+def _shown(value: Any) -> str:
+    """A value in a message, of bounded length whatever it holds."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python writes no number of thousands of digits
+        return "a number of thousands of digits"
 
 
 def _parsed(value: str) -> Any:
     """A value of the command line: what YAML makes of it, or the text itself."""
     try:
         return yaml.safe_load(value)
-    except yaml.YAMLError:
+    except Exception:  # whatever a text that looks like a date or a number makes the reader raise
         return value
 
 
 def _set(cfg: CN, key: str, value: Any) -> None:
     known = flat(cfg)
+    key = key[:100]
     if key not in known:
         nearest = get_close_matches(key, known, n=1)
         hint = (
@@ -76,7 +108,7 @@ def _set(cfg: CN, key: str, value: Any) -> None:
             if nearest
             else "see torchreid_vi/config/defaults.py for all of them"
         )
-        raise InputError(f"unknown setting '{key}': {hint}")
+        raise InputError(f"unknown setting {key!r}: {hint}")
     default = known[key]
     if isinstance(default, str) and value is None:
         value = ""
@@ -95,11 +127,12 @@ def _set(cfg: CN, key: str, value: Any) -> None:
 def _typed(key: str, value: Any, default: Any) -> Any:
     """The value, a whole number or a number written like 5e-4 as a float where one is expected."""
     if isinstance(default, float) and isinstance(value, (int, str)) and not isinstance(value, bool):
-        with suppress(ValueError):
+        with suppress(ValueError, OverflowError):
             value = float(value)
-    if type(value) is not type(default):
+    endless = isinstance(value, (int, float)) and abs(value) >= 2**63
+    if type(value) is not type(default) or endless:
         raise InputError(
-            f"setting '{key}' is {value!r}: expected {type(default).__name__}, such as {default!r}"
+            f"setting '{key}' is {_shown(value)}: expected {type(default).__name__}, such as {default!r}"
         )
     return value
 
@@ -135,7 +168,13 @@ def _at_least(least: int, *keys: str) -> dict[str, tuple[str, Callable[[Any], bo
 
 _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **_at_least(1, "train.batch_size", "test.batch_size", "sampler.num_instances", "data.k_tfm"),
-    **_at_least(1, "data.height", "data.width"),
+    **{
+        key: (
+            "from 1 to 8192",
+            lambda value: 1 <= value <= 8192,
+        )  # pixels, which a model's memory has to hold
+        for key in ("data.height", "data.width")
+    },
     **_at_least(1, "train.print_freq", "mmgl.part_dim"),
     **_at_least(1, "model.non_local.width", "model.mda.contexts", "model.ddag.parts"),
     **_at_least(2, "mmgl.stripes"),

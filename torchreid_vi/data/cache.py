@@ -21,7 +21,7 @@ from PIL import Image
 from torchvision import transforms as tv
 
 from torchreid_vi import console
-from torchreid_vi.data.datasets.base import read_image
+from torchreid_vi.data.images import read_image
 
 
 class ImageCache:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import warnings
 from collections import defaultdict
@@ -12,10 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from torchreid_vi import console
 from torchreid_vi.data.datasets.base import Item, VIDataset
+from torchreid_vi.data.images import read_image, read_image_file
+from torchreid_vi.errors import InputError
 from torchreid_vi.modality import Modality
 
 #: Mean differences, of 255, between an image's largest and smallest channel. A grey image, saved as JPEG, stays
@@ -96,16 +96,12 @@ def _look_at_all(paths: Iterable[str]) -> list[_Look]:
 
 
 def _look(path: str) -> _Look:
+    digest = ""
     try:
-        with open(path, "rb") as file:
-            content = file.read()
-    except OSError:
-        return _Look("", None)
-    digest = hashlib.sha256(content).hexdigest()
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            pixels = np.asarray(image.convert("RGB"), np.int16)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        content = read_image_file(path)
+        digest = hashlib.sha256(content).hexdigest()
+        pixels = np.asarray(read_image(path, content), np.int16)
+    except InputError:
         return _Look(digest, None)
     return _Look(digest, float((pixels.max(2) - pixels.min(2)).mean()))
 

@@ -7,7 +7,8 @@ from collections import defaultdict
 
 from PIL import Image
 
-from torchreid_vi.data.datasets.base import VIDataset, read_image
+from torchreid_vi.data.datasets.base import VIDataset
+from torchreid_vi.data.images import read_image
 from torchreid_vi.modality import Modality
 
 _GAP = 8  # pixels between the modalities

@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader, default_collate
 from torchreid_vi import console, distributed, host, stopping
 from torchreid_vi.data.batch import BatchAugment, BatchDataset, BatchLoader
 from torchreid_vi.data.cache import open_cache
-from torchreid_vi.data.datasets.base import Item, VIDataset, read_image
+from torchreid_vi.data.datasets.base import Item, VIDataset
+from torchreid_vi.data.images import read_image
 from torchreid_vi.data.samplers import (
     BALANCED,
     READ_IDENTITIES,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import zipfile
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
@@ -64,8 +65,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if path.suffix == SAFETENSORS:
         return _read_safetensors(path)
     try:
+        _check_unpacked(path)
         with torch.serialization.safe_globals(_NUMPY_SCALARS):
             content = torch.load(path, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
     except pickle.UnpicklingError as error:
         if "Unsupported global" in str(error) or "GLOBAL" in str(error):
             raise InputError(
@@ -82,6 +86,16 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no weights: a dictionary of tensors is expected")
     return content
+
+
+def _check_unpacked(path: Path) -> None:
+    """Refuses an archive that would be larger in memory than it is on disk; torch.save compresses nothing."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        held = sum(member.file_size for member in archive.infolist())
+    if held > path.stat().st_size:
+        raise InputError(f"{path} was refused: it would unpack to {held:,} bytes; have torch.save write it")
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
@@ -111,10 +125,20 @@ def save_safetensors(state: dict[str, Tensor], path: Path, about: dict[str, Any]
 
 
 def identities(content: dict[str, Any]) -> int:
-    """The number of identities that a checkpoint's classifier tells apart, or one."""
+    """The number of identities that a checkpoint's classifier tells apart, or one.
+
+    Raises:
+        InputError: when the file does not hold a value for each of the classifier's weights.
+    """
     state = content.get("state_dict", content)
     weight = state.get("classifier.weight") if isinstance(state, dict) else None
-    return len(weight) if isinstance(weight, Tensor) and weight.ndim else 1
+    if not isinstance(weight, Tensor) or not weight.ndim:
+        return 1
+    if weight.layout is not torch.strided or weight.nbytes > weight.untyped_storage().nbytes():
+        raise InputError(
+            "the weights have a classifier without a value for each of its numbers: get them again"
+        )
+    return len(weight)
 
 
 def load_weights(model: nn.Module, path: str | Path, stem: str = "average") -> Loaded:
@@ -210,6 +234,8 @@ class _Source:
         wanted = stream or stem
         if wanted == "average" and len(stems) == 2:
             visible, infrared = stems.values()
+            if visible.shape != infrared.shape or visible.dtype != infrared.dtype:
+                return None
             return torch.lerp(visible, infrared, 0.5) if visible.is_floating_point() else visible
         return stems.get(wanted)
 

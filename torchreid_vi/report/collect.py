@@ -14,6 +14,7 @@ import numpy as np
 
 from torchreid_vi import config
 from torchreid_vi.errors import InputError
+from torchreid_vi.files import read_json
 
 OF_A_SERIES = re.compile(r"(trial\d+)?-?(seed\d+)?")
 
@@ -62,7 +63,7 @@ class Method:
 
     @cached_property
     def _rankings(self) -> list[dict[str, np.ndarray]]:
-        return [dict(np.load(folder / "rankings.npz")) for folder in self.folders]
+        return [_read_rankings(folder / "rankings.npz") for folder in self.folders]
 
     def losses(self) -> list[np.ndarray]:
         """The training loss at every logged batch (steps,), in each run that logged it."""
@@ -94,6 +95,22 @@ def scalars(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     }
 
 
+def _read_rankings(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file; objects in it, which could run code, are refused."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            content = dict(file)
+        for trial in {name.rpartition("/")[0] for name in content}:
+            query, *ranked = (content[f"{trial}/{name}"] for name in ("query", "first", "ap"))
+            if query.dtype.kind != "i" or query.ndim != 1:
+                raise ValueError("no numbers of queries")
+            if any(values.shape != query.shape or values.dtype.kind not in "if" for values in ranked):
+                raise ValueError("no figures of the queries")
+        return content
+    except Exception as error:  # whatever a damaged file makes the reader raise
+        raise InputError(f"{path} is damaged or holds objects: evaluate the run again") from error
+
+
 def _trials(ranking: dict[str, np.ndarray], result: int) -> Iterable[dict[str, np.ndarray]]:
     number = 0
     while f"{result}/{number}/query" in ranking:
@@ -123,12 +140,24 @@ def collect(folders: Iterable[Path]) -> list[Method]:
         called = re.sub(r"-[0-9a-f]{8}$", "", called)  # the mark of its settings
         method = methods.setdefault(json.dumps(settings, sort_keys=True), Method(called))
         method.folders.append(folder)
-        method.contents.append(json.loads((folder / "results.json").read_text()))
+        method.contents.append(_read_results(folder / "results.json"))
     for method in methods.values():
         labels = [[result["label"] for result in content["results"]] for content in method.contents]
         if any(other != labels[0] for other in labels):
             raise InputError(f"the runs of {method.name} have different results: evaluate them alike")
     return list(methods.values())
+
+
+def _read_results(path: Path) -> dict[str, Any]:
+    remedy = "evaluate the run again"
+    content: dict[str, Any] = read_json(path, remedy)
+    try:
+        known = all(isinstance(result["label"], str) for result in content["results"])
+    except (KeyError, TypeError):
+        known = False
+    if not known:
+        raise InputError(f"{path} holds no results of this version: {remedy}")
+    return content
 
 
 def labels(methods: Sequence[Method]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import yaml
 
 from torchreid_vi.errors import InputError
+from torchreid_vi.files import sha256_of
 
 WEIGHTS, SETTINGS, CARD, MANIFEST = "model.safetensors", "config.yaml", "README.md", "package.json"
 NEEDED = (SETTINGS, WEIGHTS)  # to compute with; the card is for people, who may edit it
@@ -17,15 +17,6 @@ FORMAT = 1
 
 LARGEST = 4 * 2**30  # bytes of weights, or of an archive
 LARGEST_TEXT = 2**20  # bytes of settings, or of a list of files
-
-
-def sha256_of(path: Path) -> str:
-    """Of a file's content, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def mark(path: Path) -> dict[str, Any]:
@@ -56,6 +47,7 @@ def read_manifest(folder: Path, named: str) -> dict[str, Any]:
         version = content["format"]
         marks = [(content["files"][name]["sha256"], content["files"][name]["size"]) for name in NEEDED]
         sound = isinstance(version, int) and all(isinstance(a, str) and isinstance(b, int) for a, b in marks)
+        sound &= all(isinstance(name, str) for name in content.get("trained_on", []))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{MANIFEST} of {named} is damaged: get the package again") from error
     if not sound:
@@ -89,7 +81,7 @@ def verify(folder: Path, named: str = "") -> dict[str, Any]:
             raise InputError(f"{name} of {named} is not what {MANIFEST} says: get the package again")
     try:
         settings = yaml.safe_load((folder / SETTINGS).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except Exception as error:  # whatever a damaged file makes the reader raise
         raise InputError(f"{SETTINGS} of {named} is damaged: get the package again") from error
     if not isinstance(settings, dict) or "_BASE_" in settings:
         raise InputError(f"{SETTINGS} of {named} reads a file outside of the package: it was refused")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import os
 import re
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +16,10 @@ import numpy as np
 from PIL import Image
 
 from torchreid_vi import console, host
+from torchreid_vi.data.images import SUFFIXES, read_image
 from torchreid_vi.data.transforms import ModalityTransform
 from torchreid_vi.errors import InputError
+from torchreid_vi.files import LARGEST_TEXT, read_bytes
 from torchreid_vi.modality import Camera, Modality
 
 Item = tuple[str, int, int, int]  # path, identity, index into the dataset's cameras, dataset number
@@ -42,7 +47,7 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
         **kwargs: torchreid's own (``transform``, ``k_tfm``, ``mode``, ``combineall``, ``verbose``).
 
     Raises:
-        InputError: when the dataset is not there or not in its published layout.
+        InputError: when the dataset is not there, not in its published layout, or leads out of its folder.
     """
 
     cameras: tuple[Camera, ...] = ()
@@ -60,6 +65,7 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
         for name, records in zip(splits._fields, splits, strict=True):
             if not records and (self.labelled or name == "train"):
                 raise InputError(f"{self.root} has no {name} images: check that it was unpacked completely")
+        require_inside(self.root, (path for records in splits for path, *_ in records))
         if self.labelled:
             super().__init__(relabelled(splits.train), splits.query, splits.gallery, **kwargs)
         else:  # torchreid looks at the first item of each part
@@ -173,48 +179,86 @@ def relabelled(records: Sequence[Record], start: int = 0) -> list[Record]:
     return [(path, label[pid], camid) for path, pid, camid in records]
 
 
-def read_image(path: str) -> Image.Image:
-    """The image in RGB.
+def read_ids(path: Path, root: Path) -> list[int]:
+    """Identities from a list in SYSU-MM01's style: numbers separated by commas, on one line or more.
 
-    Raises:
-        InputError: naming the file, when it is missing, no image, or truncated.
+    Args:
+        path: of the list.
+        root: the dataset's folder, out of which the list must not lead.
     """
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = "is missing" if isinstance(error, FileNotFoundError) else "is corrupt or truncated"
-        raise InputError(
-            f"image {path} {reason}: restore or remove it (data.on_bad_image skip leaves such images out of a run)"
-        ) from error
-
-
-def read_ids(path: Path) -> list[int]:
-    """Identities from a list in SYSU-MM01's style: numbers separated by commas, on one line or more."""
-    tokens = [token for token in re.split(r"[,\s]+", _text(path)) if token]
+    tokens = [token for token in re.split(r"[,\s]+", _text(path, root)) if token]
     for token in tokens:
-        if not token.isdecimal():
+        if not is_number(token):
             raise InputError(
-                f"{path} holds '{token[:40]}' where an identity number is expected: restore the list"
+                f"{path} holds {token[:40]!r} where an identity number is expected: restore the list"
             )
     return [int(token) for token in tokens]
 
 
-def read_index(path: Path) -> list[tuple[str, int]]:
-    """Image paths and labels from a list in RegDB's style: ``path label`` on each line."""
+def read_index(path: Path, root: Path) -> list[tuple[str, int]]:
+    """Image paths and labels from a list in RegDB's style: ``path label`` on each line.
+
+    Args:
+        path: of the list.
+        root: the dataset's folder, out of which neither the list nor a path in it must lead.
+    """
     rows = []
-    for number, line in enumerate(_text(path).splitlines(), 1):
+    for number, line in enumerate(_text(path, root).splitlines(), 1):
         name, _, label = line.strip().rpartition(" ")
-        if line.strip() and (not name or not label.isdecimal()):
-            raise InputError(f"{path}, line {number}: expected 'path label', found '{line[:80]}'")
-        if line.strip():
-            rows.append((name.strip(), int(label)))
+        if line.strip() and (not name or not is_number(label)):
+            raise InputError(f"{path}, line {number}: expected 'path label', found {line[:80]!r}")
+        if not line.strip():
+            continue
+        odd = not name.isprintable() or len(name) > 500
+        if odd or Path(name).anchor or ".." in Path(name).parts:
+            raise InputError(
+                f"{path}, line {number}: {name[:80]!r} leads out of {root} or is no name: restore the list"
+            )
+        rows.append((name.strip(), int(label)))
     return rows
 
 
-def _text(path: Path) -> str:
+def is_number(text: str) -> bool:
+    """Whether it is written as identities and images are numbered: at most nine of the digits 0 to 9."""
+    return re.fullmatch("[0-9]{1,9}", text) is not None
+
+
+def require_inside(root: Path, paths: Iterable[str | Path]) -> None:
+    """Makes sure that files lie in a folder, wherever their names and symbolic links lead.
+
+    Args:
+        root: the folder, which may itself be a link.
+        paths: of the files; those that are not there are passed over.
+
+    Raises:
+        InputError: naming a file that lies elsewhere, or is none.
+    """
+    real = os.path.realpath(root)
+
+    @cache
+    def inside(path: str) -> bool:
+        found = os.path.realpath(path)
+        return found == real or found.startswith(os.path.join(real, ""))
+
+    for path in map(str, paths):
+        try:
+            mode = os.lstat(path).st_mode
+            if not inside(os.path.dirname(path)) or (stat.S_ISLNK(mode) and not inside(path)):
+                raise InputError(
+                    f"{path} leads out of {root}: put the file itself there, or remove what leads to it"
+                )
+            if not stat.S_ISREG(mode) and not stat.S_ISREG(os.stat(path).st_mode):
+                raise InputError(f"{path} is no regular file: restore or remove it")
+        except FileNotFoundError:
+            continue
+        except OSError as error:  # such as links in a circle
+            raise InputError(f"{path} cannot be read ({error.strerror}): restore or remove it") from error
+
+
+def _text(path: Path, root: Path) -> str:
+    require_inside(root, [path])
     try:
-        return path.read_text(encoding="utf-8")
+        return read_bytes(path, LARGEST_TEXT).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is no text file: restore it from the dataset's archive") from error
     except OSError as error:
@@ -224,17 +268,16 @@ def _text(path: Path) -> str:
 
 
 def images_in(folder: Path) -> list[str]:
-    """Paths of the images directly in ``folder``, sorted by name; none when it does not exist."""
+    """Paths of the images directly in ``folder``, by name, hidden ones left out; none when it is not there."""
     if not folder.is_dir():
         return []
-    return sorted(
-        str(path) for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".bmp")
-    )
+    names = (name for name in os.listdir(folder) if not name.startswith("."))
+    return sorted(str(folder / name) for name in names if os.path.splitext(name)[1].lower() in SUFFIXES)
 
 
 def require(paths: Iterable[Path], layout: str) -> None:
     """Raises an :class:`InputError` that names the first few of ``paths`` that do not exist."""
-    missing = [str(path) for path in paths if not path.exists()]
+    missing = [str(path) for path in paths if not os.path.exists(path)]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise InputError(f"missing {', '.join(missing[:3])}{more}: this is not the layout of {layout}")

@@ -41,7 +41,7 @@ class LLCM(VIDataset):
         lists = [folder / "idx" / name for name in ("train_vis.txt", "train_nir.txt", "test_id.txt")]
         require([*lists, folder / "test_vis", folder / "test_nir"], "LLCM")
         train = _train(folder, lists[0], Modality.VISIBLE) + _train(folder, lists[1], Modality.INFRARED)
-        ids = read_ids(lists[2])
+        ids = read_ids(lists[2], folder)
         query = _test(folder / "test_nir", ids, Modality.INFRARED)
         gallery = _test(folder / "test_vis", ids, Modality.VISIBLE)
         if not self.synthetic:
@@ -55,7 +55,7 @@ def _camid(number: int, modality: Modality) -> int:
 
 def _train(folder: Path, path: Path, modality: Modality) -> list[Record]:
     """Training images; the camera number is in the file name (``_c04_``), 1 where it is not."""
-    rows = read_index(path)
+    rows = read_index(path, folder)
     require([folder / name for name, _ in rows], f"LLCM (listed in {path.name})")
     records = []
     for name, label in rows:

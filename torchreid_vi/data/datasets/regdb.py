@@ -44,7 +44,7 @@ class RegDB(VIDataset):
 
 
 def _records(folder: Path, name: str, camid: int) -> list[Record]:
-    rows = read_index(folder / "idx" / name)
+    rows = read_index(folder / "idx" / name, folder)
     require([folder / path for path, _ in rows], f"RegDB (listed in idx/{name})")
     return [(str(folder / path), label, camid) for path, label in rows]
 

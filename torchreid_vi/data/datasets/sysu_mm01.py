@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
-import scipy
 
 from torchreid_vi.data.datasets.base import (
     Item,
@@ -15,13 +16,18 @@ from torchreid_vi.data.datasets.base import (
     Splits,
     VIDataset,
     images_in,
+    is_number,
     read_ids,
     require,
+    require_inside,
 )
+from torchreid_vi.data.datasets.matlab import read_cells
 from torchreid_vi.data.published import sysu_mm01_identities
 from torchreid_vi.errors import InputError
+from torchreid_vi.files import read_bytes
 from torchreid_vi.modality import Camera, Modality
 
+_LARGEST_DRAWS = 2**26  # bytes of rand_perm_cam.mat
 _CAMERAS = tuple(
     # Cameras 2 and 3 stand at the same place.
     Camera(number, 2 if number == 3 else number, Modality(number in (3, 6)))
@@ -47,7 +53,7 @@ class SYSUMM01(VIDataset):
     def read(self, folder: Path, split_id: int) -> Splits:
         lists = {name: folder / "exp" / f"{name}_id.txt" for name in ("train", "val", "test")}
         require([*lists.values(), *(folder / f"cam{c.number}" for c in self.cameras)], "SYSU-MM01")
-        ids = {name: read_ids(path) for name, path in lists.items()}
+        ids = {name: read_ids(path, folder) for name, path in lists.items()}
         train = self._records(folder, ids["train"] + ids["val"])
         test = self._records(folder, ids["test"])
         if not self.synthetic:
@@ -68,7 +74,7 @@ class SYSUMM01(VIDataset):
         """The numbers in the file names, to which the official draws refer (N,)."""
         names = [Path(item[0]).stem for item in items]
         for name, item in zip(names, items, strict=True):
-            if not name.isdecimal():
+            if not is_number(name):
                 raise InputError(
                     f"image {item[0]} is not named by its number: restore SYSU-MM01's file names"
                 )
@@ -78,21 +84,29 @@ class SYSUMM01(VIDataset):
         """The official draws of ``rand_perm_cam.mat``, from ``exp/`` or the dataset's folder."""
         for path in (self.root / "exp" / "rand_perm_cam.mat", self.root / "rand_perm_cam.mat"):
             if path.is_file():
+                require_inside(self.root, [path])
                 return _read_permutations(path)
         return None
 
 
 def _read_permutations(path: Path) -> Permutations:
     try:
-        cells = scipy.io.loadmat(path, variable_names=["rand_perm_cam"])["rand_perm_cam"].ravel()
+        cells = read_cells(read_bytes(path, _LARGEST_DRAWS), "rand_perm_cam")
         return {
-            (camera + 1, pid + 1): np.asarray(draws, dtype=np.int64)
+            (camera + 1, pid + 1): _draws(matrix)
             for camera in range(6)
-            for pid, draws in enumerate(cells[camera].ravel())
-            if draws.ndim == 2 and draws.shape[1]
+            for pid, matrix in enumerate(cells[camera])
+            if matrix.ndim == 2 and matrix.shape[1]
         }
-    except Exception as error:  # whatever a damaged file makes the reader raise
+    except (OSError, ValueError, LookupError, StopIteration, struct.error, zlib.error) as error:
         raise InputError(f"{path} is not the official rand_perm_cam.mat: fetch it again") from error
+
+
+def _draws(matrix: np.ndarray) -> np.ndarray:
+    """Orders of image numbers (trials, images), int64."""
+    if not ((matrix >= 1) & (matrix < 2**31) & (matrix % 1 == 0)).all():
+        raise ValueError("no numbers of images")
+    return matrix.astype(np.int64)
 
 
 def _compare_with_published(folder: Path) -> None:

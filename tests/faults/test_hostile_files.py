@@ -1,0 +1,422 @@
+"""Files made to run code, to exhaust memory or to end the process: refused with a sentence, and nothing runs."""
+
+import io
+import json
+import os
+import pickle
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+import targets
+import torch
+import yaml
+from command_lines import call
+from safetensors.torch import save_file
+
+from torchreid_vi import FeatureExtractor, InputError, load_config
+from torchreid_vi.index import ABOUT, ITEMS, VECTORS, EmbeddingIndex
+from torchreid_vi.models import identities, load_weights, read_checkpoint
+from torchreid_vi.report.collect import collect
+from torchreid_vi.sharing import MANIFEST, SETTINGS, WEIGHTS, locate
+from torchreid_vi.sharing.package import mark
+
+
+class Call:
+    """Unpickles as a call of a function."""
+
+    def __init__(self, function, *arguments):
+        self.called = function, arguments
+
+    def __reduce__(self):
+        return self.called
+
+
+@pytest.fixture
+def marker(tmp_path):
+    """A file that every payload would make."""
+    path = tmp_path / "ran"
+    yield path
+    assert not path.exists()
+
+
+@pytest.fixture(params=["os.system", "eval", "exec", "open", "mkdir", "torch"])
+def payload(request, marker):
+    code = f"open({str(marker)!r}, 'w').close()"
+    return {
+        "os.system": Call(os.system, f"touch {marker}"),
+        "eval": Call(eval, code),
+        "exec": Call(exec, code),
+        "open": Call(open, str(marker), "w"),
+        "mkdir": Call(os.mkdir, str(marker)),
+        "torch": Call(torch.save, {}, str(marker)),
+    }[request.param]
+
+
+def zipped(content):
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def legacy(content):
+    buffer = io.BytesIO()
+    torch.save(content, buffer, _use_new_zipfile_serialization=False)
+    return buffer.getvalue()
+
+
+def tarred(content):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name in ("sys_info", "pickle", "storages", "tensors"):
+            body = pickle.dumps(content)
+            info = tarfile.TarInfo(name)
+            info.size = len(body)
+            archive.addfile(info, io.BytesIO(body))
+    return buffer.getvalue()
+
+
+WAYS = {
+    "zip": zipped,
+    "legacy": legacy,
+    "pickle": pickle.dumps,
+    "pickle of protocol 0": lambda content: pickle.dumps(content, 0),
+    "tar": tarred,
+    "nested": lambda content: zipped({"state_dict": {"a": torch.ones(2), "b": [content]}, "epoch": 1}),
+    "a name": lambda content: zipped({"state_dict": {"a": torch.ones(2)}, "about": {"backbone": content}}),
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("ending", ["pth", "safetensors"])
+def test_checkpoints_run_nothing(way, ending, payload, marker, tmp_path):
+    path = tmp_path / f"last.{ending}"
+    path.write_bytes(way(payload))
+    with pytest.raises(
+        InputError, match=rf"last\.{ending} (was refused|is not a checkpoint|is no safetensors)"
+    ):
+        read_checkpoint(path)
+    with pytest.raises(InputError):
+        load_weights(torch.nn.Linear(2, 2), path)
+
+
+def test_names_of_tensors_are_names_alone(marker, tmp_path):
+    for name in ("../../ran", str(marker), "a\0b", "__class__", "x" * 10**5):
+        save_file({name: torch.ones(2)}, tmp_path / "a.safetensors", {"about": json.dumps({"epoch": 1})})
+        assert list(read_checkpoint(tmp_path / "a.safetensors")["state_dict"]) == [name]
+
+
+@pytest.mark.parametrize("about", ["[" * 100_000, "null", "[1]", '{"a": ' * 100_000, "1" * 5000])
+def test_notes_in_safetensors_may_be_anything(about, tmp_path):
+    save_file({"a": torch.ones(2)}, tmp_path / "a.safetensors", {"about": about})
+    with pytest.raises(InputError, match="is no safetensors file or is damaged"):
+        read_checkpoint(tmp_path / "a.safetensors")
+
+
+def test_an_archive_that_unpacks_to_more_than_it_is_is_not_unpacked(tmp_path):
+    content = zipped({"state_dict": {"a": torch.zeros(10**6)}})
+    with (
+        zipfile.ZipFile(io.BytesIO(content)) as sound,
+        zipfile.ZipFile(tmp_path / "a.pth", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in sound.namelist():
+            packed.writestr(name, sound.read(name))
+    with pytest.raises(InputError, match=r"a\.pth was refused: it would unpack to 4,0.* bytes"):
+        read_checkpoint(tmp_path / "a.pth")
+
+
+def test_a_classifier_larger_than_its_file_is_not_built(tmp_path):
+    torch.save(
+        {"state_dict": {"classifier.weight": torch.ones(1, 1).expand(10**9, 2048)}}, tmp_path / "a.pth"
+    )
+    with pytest.raises(InputError, match="without a value for each of its numbers"):
+        identities(read_checkpoint(tmp_path / "a.pth"))
+    assert identities({"state_dict": {"classifier.weight": torch.ones(7, 3)}}) == 7
+
+
+def test_two_stems_that_do_not_fit_together_are_refused(tmp_path):
+    stems = {f"backbone.stems.{n}.conv1.weight": torch.ones(3 + n) for n in range(2)}
+    torch.save(stems, tmp_path / "a.pth")
+    model = torch.nn.ModuleDict({"conv1": torch.nn.Linear(3, 3, bias=False)})
+    with pytest.raises(InputError, match="does not fit the model"):
+        load_weights(model, tmp_path / "a.pth")
+
+
+# Arrays
+
+
+@pytest.fixture
+def run(tmp_path):
+    """What a comparison reads of a finished run."""
+    target = targets.Rankings(tmp_path / "run")
+    target.sound()
+    return target.folder
+
+
+def objects(payload):
+    array = np.empty(1, object)
+    array[0] = payload
+    return array
+
+
+def test_rankings_run_nothing(run, payload, marker):
+    arrays = dict(np.load(run / "rankings.npz"))
+    for name in arrays:
+        np.savez(run / "rankings.npz", allow_pickle=True, **arrays | {name: objects(payload)})
+        with pytest.raises(
+            InputError, match=r"rankings\.npz is damaged or holds objects: evaluate the run again"
+        ):
+            collect([run])[0].scores("a")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"0/0/ap": np.ones(2)},
+        {"0/0/first": np.array(["a", "b", "c"])},
+        {"0/0/query": np.array([np.nan, 1, 2])},
+        {"0/1/query": np.arange(3)},
+        {"0/0/query": np.array(1)},
+    ],
+    ids=["short", "text", "NaN", "alone", "no list"],
+)
+def test_rankings_that_do_not_fit_together_are_refused(change, run):
+    np.savez(run / "rankings.npz", **dict(np.load(run / "rankings.npz")) | change)
+    with pytest.raises(InputError, match=r"rankings\.npz is damaged"):
+        collect([run])[0].cmc("a")
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\3\4", pickle.dumps({})])
+def test_what_are_no_rankings_is_refused(content, run):
+    (run / "rankings.npz").write_bytes(content)
+    with pytest.raises(InputError, match=r"rankings\.npz is damaged"):
+        collect([run])[0].scores("a")
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 100_000, "{}", "null", '{"results": [1]}', "1" * 5000, "\udcff", ""]
+)
+def test_what_are_no_results_is_refused(content, run):
+    (run / "results.json").write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(InputError, match=r"results\.json (is damaged|holds no results)"):
+        collect([run])
+
+
+@pytest.fixture
+def galleries(tmp_path):
+    return targets.Galleries(tmp_path / "gallery")
+
+
+def test_kept_features_run_nothing(galleries, payload, marker):
+    for name in ("marks", "features"):
+        kept = dict(np.load(galleries.store)) | {name: objects(payload)}
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=True, **kept)
+        galleries.read(buffer.getvalue(), None)  # embedded again
+        assert np.load(galleries.store)[name].dtype.kind != "O"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"features": np.ones(2, np.float32)},
+        {"features": np.ones((2, 8), np.float64)},
+        {"features": np.full((2, 8), np.nan, np.float32)},
+        {"features": np.ones((3, 8), np.float32)},
+        {"marks": np.array("a")},
+        {"features": np.array(["a", "b"])},
+    ],
+    ids=["flat", "doubles", "NaN", "more", "one mark", "text"],
+)
+def test_kept_features_that_are_none_are_made_again(change, galleries):
+    buffer = io.BytesIO()
+    np.savez(buffer, **dict(np.load(galleries.store)) | change)
+    galleries.read(buffer.getvalue(), None)
+    assert np.load(galleries.store)["features"].shape == (2, 8)
+
+
+def test_kept_features_of_another_length_are_named(galleries):
+    kept = dict(np.load(galleries.store))
+    buffer = io.BytesIO()
+    np.savez(buffer, marks=kept["marks"], features=np.ones((2, 9), np.float32))
+    with pytest.raises(
+        InputError, match=r"\.npz holds features of another length than the model's: remove it"
+    ):
+        galleries.read(buffer.getvalue(), None)
+
+
+# Indexes
+
+
+@pytest.fixture
+def index(tmp_path):
+    target = targets.Indexes(tmp_path)
+    target.sound()
+    return tmp_path / "index"
+
+
+def test_vectors_that_were_changed_do_not_reach_faiss(index, monkeypatch):
+    import faiss
+
+    asked = []
+    monkeypatch.setattr(faiss, "read_index", asked.append)
+    whole = (index / VECTORS).read_bytes()
+    for content in (whole[:-1], whole + b"\0", whole[:40] + b"\xff" * 8 + whole[48:], b""):
+        (index / VECTORS).write_bytes(content)
+        with pytest.raises(InputError, match=r"is no index, or damaged: build it with tools/index\.py"):
+            EmbeddingIndex.load(index)
+    assert not asked
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"vectors": 10**9},
+        {"dimensions": 10**9},
+        {"vectors": "8"},
+        {"dimensions": None},
+        {"vectors_sha256": 5},
+        {"weights": 5},
+        {"settings": ["a"]},
+        {"weights_sha256": {}},
+    ],
+    ids=str,
+)
+def test_what_is_said_of_an_index_has_to_fit(change, index):
+    about = json.loads((index / ABOUT).read_text()) | change
+    (index / ABOUT).write_text(json.dumps(about))
+    with pytest.raises(InputError, match=r"is no index, or damaged|files of different indexes"):
+        EmbeddingIndex.load(index)
+
+
+@pytest.mark.parametrize("name", [ABOUT, ITEMS])
+@pytest.mark.parametrize("content", ["[" * 100_000, "1\n" * 8, '{"a":' * 100_000, "\udcff", "[]", "9" * 5000])
+def test_json_of_an_index_may_be_anything(name, content, index):
+    (index / name).write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(InputError, match="is no index, or damaged"):
+        EmbeddingIndex.load(index)
+
+
+# Settings
+
+BOMB = "a: &a {k: 1}\n" + "".join(
+    f"{b}: &{b} {{{', '.join(f'k{i}: *{a}' for i in range(9))}}}\n"
+    for a, b in zip("abcdefghi", "bcdefghij", strict=True)
+)
+LISTS = "a: &a [1]\n" + "".join(
+    f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefghi", "bcdefghij", strict=True)
+)
+CONFIGS = {
+    "a call": "model: !!python/object/apply:os.mkdir ['{ran}']",
+    "an object": "model: !!python/object/new:os.system ['touch {ran}']",
+    "a name": "model: {name: !!python/name:os.system }",
+    "no end": "train: {lr: .inf}",
+    "no number": "train: {lr: .nan}",
+    "several lines": '"data.height\\n\\e[2J": 5',
+    "sections in sections": BOMB,
+    "sections in a section": BOMB + "train: *j",
+    "sections as a value": BOMB + "train: {lr: *j}",
+    "lists in lists": LISTS + "train: {lr: *j}",
+    "lists as a list": LISTS + "train: {stepsize: *j}",
+    "itself": "train: &a {lr: *a}",
+    "itself as a section": "model: &a {cmr: *a, mda: *a, name: *a}",
+    "itself unknown": "x: &a {x: *a}",
+    "nested": "a: " + "[" * 2000,
+    "no date": "train: {lr: 2020-13-45}",
+    "no time": "train: {lr: !!timestamp x}",
+    "digits": "train: {max_epoch: " + "9" * 5000 + "}",
+    "more digits": "train: {max_epoch: 0x" + "f" * 50_000 + "}",
+    "digits as a name": "0x" + "f" * 50_000 + ": {1: 2}",
+    "digits below a name": "train: {0x" + "f" * 50_000 + ": 1}",
+    "digits as a fraction": "train: {lr: 0x" + "f" * 50_000 + "}",
+    "a large picture": "data: {height: 1000000000}",
+    "a long name": "train: {" + "x" * 100_000 + ": 1}",
+    "a long value": "train: {lr: " + "x" * 100_000 + "}",
+    "a long file": "#" * 300_000,
+    "a base with NUL": '_BASE_: "a\\0"',
+    "a base that is none": "_BASE_: [a, b]",
+    "a base that is a pipe": "_BASE_: pipe.yaml",
+    "a base that has no end": "_BASE_: /dev/zero",
+    "a base in a circle of links": "_BASE_: loop.yaml",
+    "a number as a name": "1: {2: 3}",
+}
+
+
+@pytest.mark.parametrize("text", CONFIGS.values(), ids=CONFIGS)
+def test_settings_run_nothing_and_end(text, marker, tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "loop.yaml").symlink_to(tmp_path / "loop.yaml")
+    path = tmp_path / "a.yaml"
+    path.write_text(text.replace("{ran}", str(marker)))
+    with pytest.raises(InputError) as caught:
+        load_config(str(path))
+    assert len(str(caught.value)) < 1000 and str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "value", ["2020-13-45", "!!timestamp x", "9" * 5000, "0x" + "f" * 50_000, "[" * 2000]
+)
+def test_values_of_the_command_line_may_be_anything(value):
+    with pytest.raises(InputError, match=r"setting 'train\.lr' is .*: expected float") as caught:
+        load_config(options=["train.lr", value])
+    assert len(str(caught.value)) < 1000
+
+
+# Packages
+
+
+@pytest.fixture
+def package(tmp_path):
+    target = targets.Packages(tmp_path / "package")
+    target.sound()
+    return target.folder
+
+
+@pytest.mark.parametrize("text", CONFIGS.values(), ids=CONFIGS)
+def test_settings_of_a_package_run_nothing(text, marker, package):
+    (package / SETTINGS).write_text(text.replace("{ran}", str(marker)))
+    listed = json.loads((package / MANIFEST).read_text())
+    listed["files"][SETTINGS] = mark(package / SETTINGS)
+    (package / MANIFEST).write_text(json.dumps(listed))
+    with pytest.raises(InputError):
+        load_config(str(locate(package).settings))
+
+
+@pytest.mark.parametrize(
+    "change", [{"trained_on": 5}, {"trained_on": [1]}, {"format": "1"}, {"files": []}], ids=str
+)
+def test_a_list_of_files_that_is_none_is_refused(change, package):
+    listed = json.loads((package / MANIFEST).read_text()) | change
+    (package / MANIFEST).write_text(json.dumps(listed))
+    with pytest.raises(InputError, match=r"package\.json of .* is damaged: get the package again"):
+        locate(package)
+
+
+def test_weights_of_a_package_run_nothing(payload, marker, package):
+    (package / WEIGHTS).write_bytes(zipped(payload))
+    (package / SETTINGS).write_text(yaml.safe_dump({"model": {"name": "vi_osnet_x0_25"}}))
+    listed = json.loads((package / MANIFEST).read_text())
+    listed["files"] = {name: mark(package / name) for name in (WEIGHTS, SETTINGS)}
+    (package / MANIFEST).write_text(json.dumps(listed))
+    with pytest.raises(InputError, match=r"model\.safetensors is no safetensors file"):
+        FeatureExtractor(package)
+
+
+# The command lines
+
+
+def test_tools_answer_hostile_files_with_a_sentence(index, run, marker, tmp_path):
+    (index / ABOUT).write_text("[" * 100_000)
+    (tmp_path / "a.pth").write_bytes(zipped(Call(os.system, f"touch {marker}")))
+    (tmp_path / "config.yaml").write_text(CONFIGS["a call"].replace("{ran}", str(marker)))
+    (tmp_path / "text.jpg").write_text("text")
+    query = ["--query", tmp_path / "text.jpg"]
+    lines = [
+        ["index.py", "search", "--index", index, *query],
+        ["search.py", "--weights", tmp_path / "a.pth", "--gallery", tmp_path, *query],
+        ["train.py", "--config-file", tmp_path / "config.yaml"],
+    ]
+    for line in lines:
+        done = call(*line)
+        assert done.returncode == 2 and "error: " in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,440 @@
+"""Pictures, lists and links of unknown origin: read alike whatever they are, or refused, and never outside."""
+
+import io
+import os
+import struct
+import time
+import warnings
+import zlib
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import scipy.io
+from PIL import EpsImagePlugin, Image
+
+from torchreid_vi import InputError
+from torchreid_vi.data import DATASETS, VIDataset
+from torchreid_vi.data.checking import examine
+from torchreid_vi.data.datasets.base import Splits, images_in, read_ids, read_index, require_inside
+from torchreid_vi.data.datasets.sysu_mm01 import SYSUMM01
+from torchreid_vi.data.images import LARGEST_IMAGE, read_image
+from torchreid_vi.extractor import _opened
+from torchreid_vi.gallery import images_under
+from torchreid_vi.modality import Camera, Modality
+
+NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 10, 3), dtype=np.uint8))
+
+
+def load(name, root):
+    return DATASETS[name](root=str(root), verbose=False)
+
+
+def saved(image, path, **options):
+    image.save(path, **options)
+    return path
+
+
+# Pictures
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "bmp", "tif"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "CMYK"])
+def test_ordinary_pictures_are_read_as_pillow_converts_them(mode, ending, tmp_path):
+    if (mode, ending) in {("1", "jpg"), ("P", "jpg"), ("CMYK", "png"), ("CMYK", "bmp")}:
+        return
+    path = saved(NOISE.convert(mode), tmp_path / f"a.{ending}")
+    with Image.open(path) as image:
+        expected = np.asarray(image.convert("RGB"))
+    found = read_image(path)
+    assert found.mode == "RGB" and np.array_equal(np.asarray(found), expected)
+    assert np.array_equal(np.asarray(read_image("elsewhere", path.read_bytes())), expected)
+
+
+def test_pictures_of_the_drawn_datasets_are_read_as_pillow_converts_them(roots):
+    for path in (*roots.rglob("*.jpg"), *roots.rglob("*.bmp")):
+        with Image.open(path) as image:
+            assert np.array_equal(np.asarray(read_image(path)), np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_sixteen_bits_are_scaled(ending, tmp_path):
+    values = np.array([[0, 128, 129, 257, 30000, 65535]], np.uint16)
+    path = saved(Image.fromarray(values), tmp_path / f"a.{ending}")
+    assert np.asarray(read_image(path))[0, :, 0].tolist() == [0, 0, 1, 1, 117, 255]
+
+
+def test_numbers_without_a_white_are_refused(tmp_path):
+    for name, dtype in (("a.tif", np.float32), ("b.tif", np.int32)):
+        path = saved(Image.fromarray(np.array([[1, 10**6]], dtype)), tmp_path / name)
+        with pytest.raises(InputError, match=f"{name} holds numbers of which none is white"):
+            read_image(path)
+
+
+def test_pillows_own_images_are_read_as_their_files_are(tmp_path):
+    note = Image.Exif()
+    note[0x0112] = 6
+    paths = [
+        saved(Image.fromarray(np.array([[0, 30000, 65535]], np.uint16)), tmp_path / "a.png"),
+        saved(Image.new("RGBA", (3, 2), (9, 9, 9, 0)), tmp_path / "b.png"),
+        saved(NOISE, tmp_path / "c.jpg", exif=note),
+    ]
+    for path in paths:
+        with Image.open(path) as image:
+            assert np.array_equal(np.asarray(_opened(image)), np.asarray(read_image(path)))
+    with pytest.raises(InputError, match="holds no pixels"):
+        _opened(np.zeros((0, 5, 3), np.uint8))
+
+
+def test_what_is_transparent_is_white(tmp_path):
+    black = Image.new("RGBA", (2, 1), (0, 0, 0, 255))
+    black.putpixel((1, 0), (0, 0, 0, 0))
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([0, 0, 0, 9, 9, 9])
+    grey = Image.new("LA", (2, 1), (0, 255))
+    grey.putpixel((1, 0), (0, 0))
+    palette.putpixel((1, 0), 1)
+    paths = [
+        saved(black, tmp_path / "a.png"),
+        saved(black, tmp_path / "a.webp", lossless=True),
+        saved(palette, tmp_path / "b.png", transparency=1),
+        saved(palette, tmp_path / "b.gif", transparency=1),
+        saved(grey, tmp_path / "c.png"),
+    ]
+    for path in paths:
+        assert np.asarray(read_image(path))[0].tolist() == [[0] * 3, [255] * 3], path
+
+
+@pytest.mark.parametrize("kind", ["gif", "png", "webp", "tif"])
+def test_of_what_moves_the_first_frame_is_read(kind, tmp_path):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("white", "black")]
+    path = saved(frames[0], tmp_path / f"a.{kind}", save_all=True, append_images=frames[1:])
+    assert np.asarray(read_image(path)).min() > 250
+
+
+def test_a_picture_that_was_taken_sideways_stands_upright(tmp_path):
+    note = Image.Exif()
+    note[0x0112] = 6
+    path = saved(Image.new("RGB", (10, 20)), tmp_path / "a.jpg", exif=note)
+    assert read_image(path).size == (20, 10)
+    content = path.read_bytes()
+    where = content.index(b"Exif\0\0") + 14
+    path.write_bytes(content[:where] + b"\xff" * 8 + content[where + 8 :])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert read_image(path).size == (10, 20)
+
+
+def large_png(width, height):
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("size", [(8001, 8000), (10_000, 9_500), (30_000, 30_000)])
+def test_a_picture_as_large_as_memory_is_refused_before_it_is_decoded(size, tmp_path):
+    (tmp_path / "a.png").write_bytes(large_png(*size))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(InputError, match=rf"a\.png is of .* pixels, more than {LARGEST_IMAGE:,}: scale"):
+            read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"text", b"BM", b"GIF89a", b"\xff\xd8\xff", b"II*\0\xff\xff\xff\xff"]
+)
+def test_what_is_no_picture_is_refused_by_name(content, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(InputError, match=r"^image .*a\.jpg is corrupt or truncated: restore or remove it"):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_no_reader_that_runs_programs_is_tried(tmp_path, monkeypatch):
+    def run(*args, **kwargs):
+        raise AssertionError("Ghostscript was asked")
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", run)
+    buffer = io.BytesIO()
+    NOISE.save(buffer, "EPS")
+    for kind in ("EPS", "PPM", "ICO", "PCX", "SGI"):
+        path = tmp_path / f"{kind}.jpg"
+        NOISE.save(path, kind)
+        with pytest.raises(InputError, match="corrupt"):
+            read_image(path)
+
+
+def test_pipes_and_devices_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.jpg")
+    (tmp_path / "zero.jpg").symlink_to("/dev/zero")
+    (tmp_path / "folder.jpg").mkdir()
+    for name in ("a.jpg", "zero.jpg"):
+        with pytest.raises(InputError, match=r"cannot be read \(it is no regular file\)"):
+            read_image(tmp_path / name)
+    with pytest.raises(InputError, match=r"cannot be read \(Is a directory\)"):
+        read_image(tmp_path / "folder.jpg")
+    with pytest.raises(InputError, match="is missing"):
+        read_image("a\0.jpg")
+    saved(NOISE, tmp_path / "b.jpg")
+    saved(NOISE, tmp_path / ".nomedia.jpg")
+    (tmp_path / ".thumbnails").mkdir()
+    saved(NOISE, tmp_path / ".thumbnails" / "b.jpg")
+    assert images_under(tmp_path) == [tmp_path / "b.jpg"]
+    assert str(tmp_path / ".nomedia.jpg") not in images_in(tmp_path)
+
+
+def test_a_file_longer_than_any_picture_is_not_read(tmp_path):
+    with (tmp_path / "a.jpg").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(InputError, match=r"it has 1,099,511,627,776 bytes"):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_a_dataset_is_checked_with_the_same_reader(copy_of):
+    root = copy_of("sysu_mm01")
+    paths = images_in(root / "sysu_mm01" / "cam1" / "0001")
+    Path(paths[0]).write_bytes(large_png(30_000, 30_000))
+    _, findings = examine(DATASETS["sysu_mm01"], str(root))
+    assert [finding.where for finding in findings if "cannot be read" in finding.what] == [[paths[0]]]
+
+
+# Lists
+
+LISTS = {
+    "up": b"../secret/a.png 1",
+    "up within": b"Visible/../../secret/a.png 1",
+    "root": b"/etc/passwd 1",
+    "NUL": b"Visible/\0.png 1",
+    "escapes of a terminal": b"Visible/\x1b[2J.png 1",
+    "endless": b"a" * 5000 + b" 1",
+    "missing and long": b"a" * 400 + b" 1",
+    "a label of thousands of digits": b"Visible/a.png " + b"9" * 5000,
+    "digits of another script": "Visible/a.png ٣".encode(),
+    "a digit raised": "Visible/a.png ²".encode(),
+    "no text": b"\xff\xfeV\0i\0",
+}
+
+
+@pytest.mark.parametrize("line", LISTS.values(), ids=LISTS)
+@pytest.mark.parametrize("name", ["regdb", "llcm"])
+def test_a_line_that_means_harm_is_refused(name, line, copy_of):
+    root = copy_of(name)
+    path = root / name / "idx" / ("train_visible_1.txt" if name == "regdb" else "train_vis.txt")
+    path.write_bytes(path.read_bytes() + line + b"\n")
+    with pytest.raises(InputError, match=path.name) as caught:
+        load(name, root)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("line", ["../secret/a.bmp 1", "a/../../secret/a.bmp 1", "{}/a.bmp 1"])
+def test_what_a_list_names_elsewhere_is_not_even_looked_for(line, secret, tmp_path):
+    (tmp_path / "list.txt").write_text(f"a.bmp 1\n{line.format(secret)}\n")
+    with pytest.raises(InputError, match=r"list\.txt, line 2: .* leads out of .*: restore the list"):
+        read_index(tmp_path / "list.txt", tmp_path)
+
+
+@pytest.mark.parametrize("token", ["9" * 5000, "٣", "²", "-1", "1e9", "1234567890", "\0", "..", "1.0"])
+def test_what_is_no_identity_is_refused(token, tmp_path):
+    (tmp_path / "ids.txt").write_text(f"1,{token}", encoding="utf-8")
+    with pytest.raises(InputError, match=r"ids\.txt holds .* where an identity number is expected"):
+        read_ids(tmp_path / "ids.txt", tmp_path)
+
+
+def test_marks_of_byte_order_and_ends_of_lines_do_no_harm(tmp_path):
+    (tmp_path / "ids.txt").write_bytes(b"\xef\xbb\xbf1, 2\r\n3\r\n")
+    assert read_ids(tmp_path / "ids.txt", tmp_path) == [1, 2, 3]
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfa b.png 1\r\n\r\nc.png 2")
+    assert read_index(tmp_path / "list.txt", tmp_path) == [("a b.png", 1), ("c.png", 2)]
+
+
+def test_a_list_that_is_no_file_is_refused(tmp_path):
+    (tmp_path / "folder.txt").mkdir()
+    (tmp_path / "loop.txt").symlink_to(tmp_path / "loop.txt")
+    os.mkfifo(tmp_path / "pipe.txt")
+    for name in ("folder.txt", "loop.txt", "pipe.txt", "missing.txt"):
+        with pytest.raises(InputError, match=rf"{name} (is no regular file|cannot be read)"):
+            read_ids(tmp_path / name, tmp_path)
+
+
+# Links
+
+
+@pytest.fixture
+def secret(tmp_path):
+    """A folder beside a dataset, of which nothing must be read."""
+    folder = tmp_path / "secret"
+    folder.mkdir()
+    for name in ("a.jpg", "a.bmp"):
+        saved(NOISE, folder / name)
+    return folder
+
+
+def link_image(tree, secret):
+    path = next(path for path in sorted(tree.rglob("*.*")) if path.suffix in (".jpg", ".bmp"))
+    path.unlink()
+    path.symlink_to(secret / f"a{path.suffix}")
+
+
+def link_folder(tree, secret):
+    path = next(path for path in sorted(tree.rglob("*.*")) if path.suffix in (".jpg", ".bmp")).parent
+    for each in path.iterdir():
+        each.rename(secret / each.name)
+    path.rmdir()
+    path.symlink_to(secret)
+
+
+def link_list(tree, secret):
+    path = next(path for path in sorted(tree.rglob("*train*.txt")))
+    path.rename(secret / "list.txt")
+    path.symlink_to(secret / "list.txt")
+
+
+@pytest.mark.parametrize("damage", [link_image, link_folder, link_list])
+@pytest.mark.parametrize("name", ["sysu_mm01", "regdb", "llcm"])
+def test_links_out_of_a_dataset_are_refused(name, damage, secret, copy_of):
+    root = copy_of(name)
+    damage(root / name, secret)
+    with pytest.raises(InputError, match=rf"leads out of {root / name}: put the file itself there"):
+        load(name, root)
+
+
+@pytest.mark.parametrize("link", ["image", "folder"])
+def test_links_out_of_a_folder_of_footage_are_refused(link, secret, tmp_path):
+    for half in ("visible", "infrared"):
+        (tmp_path / "vi_folder" / half).mkdir(parents=True)
+        saved(NOISE, tmp_path / "vi_folder" / half / "a.jpg")
+    target = secret / "a.jpg" if link == "image" else secret
+    (tmp_path / "vi_folder" / "visible" / "b.jpg").symlink_to(target)
+    with pytest.raises(InputError, match=r"leads out of|is no regular file"):
+        load("vi_folder", tmp_path)
+
+
+def test_links_within_a_dataset_and_to_it_are_followed(copy_of, tmp_path):
+    root = copy_of("regdb")
+    expected = len(load("regdb", root).train)
+    real = (root / "regdb").rename(root / "real")
+    (root / "regdb").symlink_to(real)
+    (real / "Visible").rename(real / "elsewhere")
+    (real / "Visible").symlink_to("elsewhere")
+    image = next(path for path in (real / "elsewhere").rglob("*.bmp"))
+    image.rename(real / "one.bmp")
+    image.symlink_to(real / "one.bmp")
+    assert len(load("regdb", root).train) == expected
+
+
+def test_the_draws_are_not_read_from_elsewhere(copy_of, secret):
+    root = copy_of("sysu_mm01")
+    path = root / "sysu_mm01" / "exp" / "rand_perm_cam.mat"
+    path.rename(secret / "draws.mat")
+    path.symlink_to(secret / "draws.mat")
+    with pytest.raises(InputError, match="leads out of"):
+        load("sysu_mm01", root).gallery_permutations()
+
+
+def test_a_dataset_of_ones_own_cannot_lead_out_of_its_folder(tmp_path, secret):
+    class Own(VIDataset):
+        cameras = (Camera(1, 1, Modality.VISIBLE), Camera(2, 2, Modality.INFRARED))
+        folders = ("own",)
+
+        def read(self, folder, split_id):
+            records = [(str(folder / ".." / "secret" / "a.jpg"), 0, 0)]
+            return Splits(records, records, records)
+
+    (tmp_path / "own").mkdir()
+    with pytest.raises(InputError, match="leads out of"):
+        Own(root=str(tmp_path), verbose=False)
+
+
+def test_a_million_files_are_looked_at_in_seconds(tmp_path):
+    paths = []
+    for person in range(100):
+        (tmp_path / f"{person}").mkdir()
+        for number in range(10):
+            paths.append(f"{tmp_path}/{person}/{number}.jpg")
+            Path(paths[-1]).touch()
+    start = time.process_time()
+    require_inside(tmp_path, paths * 100)
+    assert 10 * (time.process_time() - start) < 15
+
+
+# The official gallery draws
+
+
+def draws(matrix):
+    cell = np.empty((6, 1), object)
+    for camera in range(6):
+        cell[camera, 0] = np.empty((3, 1), object)
+        for pid in range(3):
+            cell[camera, 0][pid, 0] = matrix
+    return cell
+
+
+def permutations(folder):
+    return SYSUMM01.gallery_permutations(SimpleNamespace(root=folder))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "uint8", "int16", "int64"])
+def test_draws_are_read_as_scipy_reads_them(dtype, packed, tmp_path):
+    cell = draws(np.array([np.random.default_rng(i).permutation(30) + 1 for i in range(10)], dtype))
+    cell[2, 0][1, 0] = np.zeros((0, 0))
+    path = tmp_path / "rand_perm_cam.mat"
+    variables = {"other": "text", "rand_perm_cam": cell, "last": 1.0}
+    scipy.io.savemat(path, variables, do_compression=packed)
+    read = scipy.io.loadmat(path)["rand_perm_cam"].ravel()
+    found = permutations(tmp_path)
+    assert len(found) == 17 and (3, 2) not in found
+    for (camera, pid), order in found.items():
+        assert order.dtype == np.int64
+        assert np.array_equal(order, read[camera - 1].ravel()[pid - 1])
+
+
+def nested(depth):
+    """rand_perm_cam as a cell in a cell in a cell …"""
+
+    def element(kind, body):
+        return struct.pack("<II", kind, len(body)) + body + b"\0" * (-len(body) % 8)
+
+    parts, size = [], 0
+    for level in range(depth):
+        name = b"rand_perm_cam" if level == depth - 1 else b""
+        head = element(6, struct.pack("<II", 1, 0)) + element(5, struct.pack("<ii", 1, 1)) + element(1, name)
+        parts.append(struct.pack("<II", 14, len(head) + size) + head)
+        size += len(head) + 8
+    start = b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM"
+    return start + b"".join(reversed(parts))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        nested(1000),
+        nested(100_000),
+        b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM" + struct.pack("<II", 14, 2**32 - 1),
+        b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM" + struct.pack("<II", 15, 8) + b"\0" * 8,
+    ],
+    ids=["nested", "nested without end", "longer than the file", "not compressed"],
+)
+def test_hostile_draws_are_refused(content, tmp_path):
+    (tmp_path / "rand_perm_cam.mat").write_bytes(content)
+    with pytest.raises(InputError, match=r"rand_perm_cam\.mat is not the official"):
+        permutations(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        np.array([[np.nan, 1]]),
+        np.array([[1.5, 2]]),
+        np.array([[0, 1]]),
+        np.array([[1j, 2]]),
+        np.array(["text"]),
+    ],
+    ids=["NaN", "halves", "zero", "complex", "text"],
+)
+def test_draws_of_no_image_numbers_are_refused(matrix, tmp_path):
+    scipy.io.savemat(tmp_path / "rand_perm_cam.mat", {"rand_perm_cam": draws(matrix)})
+    with pytest.raises(InputError, match=r"rand_perm_cam\.mat is not the official"):
+        permutations(tmp_path)
