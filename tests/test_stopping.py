@@ -3,10 +3,14 @@
 import os
 import signal
 import threading
+from multiprocessing import active_children
 
 import pytest
 
 from torchreid_vi import stopping
+from torchreid_vi.data import VIDataManager
+from torchreid_vi.data.batch import BatchLoader
+from torchreid_vi.data.loader import Loader
 
 
 def send(number=signal.SIGTERM):
@@ -72,3 +76,32 @@ def test_one_that_is_ignored_stays_so_and_other_threads_change_nothing():
     thread.start()
     thread.join()
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_processes_that_are_started_meanwhile_get_no_signal():
+    with stopping.blocked():
+        child = os.fork()
+        if not child:
+            send(signal.SIGTERM)
+            send(signal.SIGINT)
+            os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    with stopping.handled(), pytest.raises(stopping.Stopped):
+        with stopping.blocked():
+            send()
+            late = True
+        assert late
+
+
+@pytest.mark.parametrize("kind", [Loader, BatchLoader])
+def test_no_loader_has_processes_that_a_signal_ends(roots, kind):
+    augment = "batch" if kind is BatchLoader else "image"
+    small = {"height": 32, "width": 16, "batch_size_train": 8, "use_gpu": False}
+    loader = VIDataManager("vi_synthetic", root=str(roots), workers=1, augment=augment, **small).train_loader
+    assert isinstance(loader, kind)
+    for number, _ in enumerate(loader):
+        if not number:
+            for process in active_children():
+                os.kill(process.pid, signal.SIGTERM)
+                os.kill(process.pid, signal.SIGINT)
+    assert number + 1 == len(loader)

@@ -63,10 +63,17 @@ def allowed() -> Iterator[None]:
         yield
 
 
-def ignore(worker: int = 0) -> None:
-    """Has a loading process leave both signals to the main one: a terminal sends them to all."""
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+@contextlib.contextmanager
+def blocked() -> Iterator[None]:
+    """Processes that are started within it never get either signal; this one gets it at the end."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

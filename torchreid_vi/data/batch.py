@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Generator, Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
+from torch.utils.data import Dataset, default_collate, get_worker_info
 from torchvision.transforms import functional as F
 
 from torchreid_vi.data.batch_transforms import BATCH_TRANSFORMS, BatchTransform
 from torchreid_vi.data.cache import ImageCache
+from torchreid_vi.data.loader import Loader
 from torchreid_vi.data.transforms import TRANSFORMS, Settings, check_names
 from torchreid_vi.errors import InputError
 from torchreid_vi.modality import Modality
@@ -174,7 +175,7 @@ def _taken(values: Any, index: Tensor) -> Any:
     return values[index] if isinstance(values, Tensor) else [values[i] for i in index.tolist()]
 
 
-class BatchLoader(DataLoader[Any]):
+class BatchLoader(Loader):
     """Loads the batches of a :class:`BatchDataset` and does the second part of their augmentation.
 
     Args:

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
-from torchreid_vi import console, distributed, host, stopping
+from torchreid_vi import console, distributed, host
 from torchreid_vi.data.batch import BatchAugment, BatchDataset, BatchLoader
 from torchreid_vi.data.cache import open_cache
 from torchreid_vi.data.datasets.base import Item, VIDataset
 from torchreid_vi.data.images import read_image
+from torchreid_vi.data.loader import Loader
 from torchreid_vi.data.samplers import (
     BALANCED,
     READ_IDENTITIES,
@@ -176,7 +177,6 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
             "num_workers": self.train_loader.num_workers,
             "pin_memory": self.use_gpu,
             "drop_last": True,
-            "worker_init_fn": stopping.ignore,
         }
         if in_batches:
             batches = BatchDataset(dataset, in_batches, height, width, views)
@@ -185,7 +185,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
             )
         else:
             join = join_views if second_view else None
-            self.train_loader = DataLoader(SeededDataset(dataset), collate_fn=join, **options)
+            self.train_loader = Loader(SeededDataset(dataset), collate_fn=join, **options)
         if not len(self.train_loader):
             raise InputError(
                 f"{len(dataset)} training images fill no batch of {batch_size_train}: lower train.batch_size"
@@ -224,12 +224,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
             if not part:
                 raise InputError("data.validation needs both modalities: what is held out lacks one")
             view = dataset.with_items(part, self.transform_te)
-            loaders[name] = DataLoader(
-                view,
-                batch_size=test.batch_size,
-                num_workers=test.num_workers,
-                worker_init_fn=stopping.ignore,
-            )
+            loaders[name] = Loader(view, batch_size=test.batch_size, num_workers=test.num_workers)
         number = f"{len({item[1] for item in items})} training identities, " if identities else ""
         console.say(f"Holding out {number}{len(items)} images for validation")
         return loaders

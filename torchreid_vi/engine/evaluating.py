@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from torchreid_vi import console, distributed, files, stopping
+from torchreid_vi import console, distributed, files
 from torchreid_vi.data.datasets import VIDataset
+from torchreid_vi.data.loader import Loader
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.evaluation import (
     PROTOCOLS,
@@ -158,13 +159,7 @@ class EvaluationMixin:
         processes = distributed.size()
         dealt = np.resize(chosen, (math.ceil(len(chosen) / processes), processes))  # the last may come twice
         own = Subset(loader.dataset, dealt[:, distributed.rank()].tolist())
-        batches = DataLoader(
-            own,
-            loader.batch_size,
-            num_workers=loader.num_workers,
-            pin_memory=loader.pin_memory,
-            worker_init_fn=stopping.ignore,
-        )
+        batches = Loader(own, loader.batch_size, num_workers=loader.num_workers, pin_memory=loader.pin_memory)
         parts = []
         for batch in console.progress(batches, "extracting features", "batch", leave=False):
             images, modality = batch["img"], batch["modality"]
