@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import threading
 from multiprocessing import active_children
 
@@ -94,14 +95,21 @@ def test_processes_that_are_started_meanwhile_get_no_signal():
 
 
 @pytest.mark.parametrize("kind", [Loader, BatchLoader])
-def test_no_loader_has_processes_that_a_signal_ends(roots, kind):
+def test_a_loaders_processes_end_with_it_and_not_for_a_signal_from_elsewhere(roots, kind):
     augment = "batch" if kind is BatchLoader else "image"
     small = {"height": 32, "width": 16, "batch_size_train": 8, "use_gpu": False}
     loader = VIDataManager("vi_synthetic", root=str(roots), workers=1, augment=augment, **small).train_loader
     assert isinstance(loader, kind)
-    for number, _ in enumerate(loader):
-        if not number:
-            for process in active_children():
-                os.kill(process.pid, signal.SIGTERM)
-                os.kill(process.pid, signal.SIGINT)
-    assert number + 1 == len(loader)
+    batches = iter(loader)
+    next(batches)
+    (worker,) = active_children()
+    for name in ("TERM", "INT"):
+        subprocess.run(["kill", f"-{name}", str(worker.pid)], check=True)
+    for _ in range(3):
+        next(batches)
+    assert worker.is_alive()
+    worker.terminate()  # as Python does with what is left when it ends
+    worker.join(10)
+    assert worker.exitcode == 0
+    with pytest.raises(RuntimeError, match="exited unexpectedly"):
+        list(batches)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -65,8 +66,11 @@ def allowed() -> Iterator[None]:
 
 @contextlib.contextmanager
 def blocked() -> Iterator[None]:
-    """Processes that are started within it never get either signal; this one gets it at the end."""
-    if not hasattr(signal, "pthread_sigmask"):
+    """Processes that are started within it get neither signal, and this one gets it at the end.
+
+    They have to call :func:`obey_parent`.
+    """
+    if not hasattr(signal, "sigwaitinfo"):
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
@@ -74,6 +78,18 @@ def blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def obey_parent(worker: int = 0) -> None:
+    """Has a process that was started within :func:`blocked` end at a signal from its parent, and from no other."""
+    if hasattr(signal, "sigwaitinfo"):
+        threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    while signal.sigwaitinfo(_SIGNALS).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 @contextlib.contextmanager

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from torchreid_vi import stopping
 
 
 class Loader(DataLoader[Any]):
-    """Its loading processes leave SIGINT and SIGTERM to this one: a terminal or a queue sends them to all."""
+    """Its loading processes leave SIGINT and SIGTERM to this one: a terminal or a queue sends them to all.
+
+    Args:
+        dataset: what to load.
+        **kwargs: those of PyTorch's loader.
+    """
+
+    def __init__(self, dataset: Dataset[Any], **kwargs: Any) -> None:
+        super().__init__(dataset, **kwargs, worker_init_fn=stopping.obey_parent)
 
     def __iter__(self) -> Any:
         with stopping.blocked():
