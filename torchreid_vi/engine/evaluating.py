@@ -159,7 +159,8 @@ class EvaluationMixin:
         processes = distributed.size()
         dealt = np.resize(chosen, (math.ceil(len(chosen) / processes), processes))  # the last may come twice
         own = Subset(loader.dataset, dealt[:, distributed.rank()].tolist())
-        batches = Loader(own, loader.batch_size, num_workers=loader.num_workers, pin_memory=loader.pin_memory)
+        same = {name: getattr(loader, name) for name in ("batch_size", "num_workers", "pin_memory")}
+        batches = Loader(own, **same)
         parts = []
         for batch in console.progress(batches, "extracting features", "batch", leave=False):
             images, modality = batch["img"], batch["modality"]
