@@ -47,7 +47,8 @@ class RunFolder:
         """Makes the folder if it is not there; returns whether no other process holds it."""
         self.path.mkdir(parents=True, exist_ok=True)
         if not self._lock:
-            lock = FileLock(self.path / ".lock", timeout=0)
+            # The loading processes of a run that was killed hold it, too, until they notice.
+            lock = FileLock(self.path / ".lock", timeout=3)
             try:
                 with suppress(NotImplementedError):  # of a file system without locks
                     lock.acquire()

@@ -70,7 +70,7 @@ def blocked() -> Iterator[None]:
 
     They have to call :func:`obey_parent`.
     """
-    if not hasattr(signal, "sigwaitinfo"):
+    if not hasattr(signal, "sigtimedwait"):
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
@@ -81,14 +81,16 @@ def blocked() -> Iterator[None]:
 
 
 def obey_parent(worker: int = 0) -> None:
-    """Has a process that was started within :func:`blocked` end at a signal from its parent, and from no other."""
-    if hasattr(signal, "sigwaitinfo"):
-        threading.Thread(target=_wait_for_parent, daemon=True).start()
+    """Has a process that was started within :func:`blocked` end with its parent, or at a signal from it alone."""
+    if hasattr(signal, "sigtimedwait"):
+        threading.Thread(target=_wait_for_parent, args=(os.getppid(),), daemon=True).start()
 
 
-def _wait_for_parent() -> None:
-    while signal.sigwaitinfo(_SIGNALS).si_pid != os.getppid():
-        pass
+def _wait_for_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        found = signal.sigtimedwait(_SIGNALS, 0.5)
+        if found and found.si_pid == parent:
+            break
     os._exit(0)
 
 

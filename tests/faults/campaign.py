@@ -2,7 +2,7 @@
 
 python tests/faults/campaign.py --kills 200
 
-Each command is broken up to five times in a row: killed, ended by a signal to it or to all of its processes, robbed
+Each command is broken up to seven times in a row: killed, ended by a signal to it or to all of its processes, robbed
 of one of its own processes, killed and its newest file cut short as a power cut may leave it, or run on a disk
 that is full or read-only. Then the same command is run to its end.
 """
@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-ROW = 5  # faults at most before a command may end
+ROW = 7  # faults at most before a command may end
 PATIENCE = 150  # seconds that a command may take
 SMALL = """model.name osnet_x0_25 model.pretrained False data.height 32 data.width 16 data.workers 2
 data.augment batch sampler.train_sampler CrossModalitySampler sampler.num_instances 2 train.batch_size 16
@@ -53,6 +53,7 @@ STATUS = {
     "read-only disk": {2},
 }
 KINDS = list(STATUS)
+groups: list[int] = []  # of processes that were started, one for each command
 
 
 @dataclass
@@ -198,12 +199,14 @@ def campaign(kills: int, seed: int, say: Callable[[str], None] = lambda line: No
         while (done := sum(outcome.faults.values())) < kills:
             (victim,) = rng.choices(some, [one.share for one in some])
             number += 1
-            row = min(rng.randint(1, ROW), kills - done)
+            row = min(rng.randint(3, ROW), kills - done)
             folder = base / f"{number} {victim.name}"
             with _disk(folder) as disk:
                 victim.prepare(folder)
                 _break(victim, folder, disk, row, takes[victim.name], rng, outcome)
                 _complete(victim, folder, expected[victim.name], outcome)
+                outcome.wrong += [f"{victim.name} left a process" for group in groups if _stays(group)]
+                groups.clear()
             say(f"{sum(outcome.faults.values())} faults of {kills}")
             for finding in outcome.wrong[told:]:
                 say(finding)
@@ -232,7 +235,7 @@ def _break(
             with disk.full(rng.randrange(1, 200)) if kind == "full disk" else disk.read_only():
                 status, error = _run(victim.command(folder))
         else:
-            status, error = _run(victim.command(folder), kind, rng.uniform(0.2, 1.05) * takes, rng)
+            status, error = _run(victim.command(folder), kind, rng.random() * takes, rng)
         where = f"{victim.name}, {kind}, status {status}"
         if "Traceback" in error:
             outcome.tracebacks += 1
@@ -309,12 +312,7 @@ def _run(
             _hit(process.pid, kind, rng or random.Random())
         process.join(PATIENCE)
         status = 1000 if process.exitcode is None else process.exitcode  # 1000: it hangs
-        until = time.monotonic() + 15  # loading processes look for their parent every five seconds
-        while _alive(process.pid) and time.monotonic() < until:
-            time.sleep(0.05)
-        if _alive(process.pid):
-            os.killpg(process.pid, signal.SIGKILL)
-            status = 1001  # it left processes behind
+        groups.append(process.pid)
         error.seek(0)
         return status, error.read()
 
@@ -353,6 +351,17 @@ def _children(process: int) -> list[int]:
         if found or ended:
             return [int(number) for number in found]
         time.sleep(0.01)
+
+
+def _stays(group: int) -> bool:
+    """Whether a process of the group is there for seconds; it is killed then."""
+    until = time.monotonic() + 10
+    while _alive(group):
+        if time.monotonic() > until:
+            os.killpg(group, signal.SIGKILL)
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def _alive(group: int) -> bool:
