@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import threading
+import time
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children
 
 import pytest
@@ -12,6 +14,7 @@ from torchreid_vi import stopping
 from torchreid_vi.data import VIDataManager
 from torchreid_vi.data.batch import BatchLoader
 from torchreid_vi.data.loader import Loader
+from torchreid_vi.processes import worker_pool
 
 
 def send(number=signal.SIGTERM):
@@ -113,3 +116,22 @@ def test_a_loaders_processes_end_with_it_and_not_for_a_signal_from_elsewhere(roo
     assert worker.exitcode == 0
     with pytest.raises(RuntimeError, match="exited unexpectedly"):
         list(batches)
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_who_works_for_a_process_leaves_ctrl_c_to_it_and_ends_when_told_to(start):
+    with stopping.handled(), worker_pool(1, start) as pool:
+        pid = pool.submit(os.getpid).result()
+        os.kill(pid, signal.SIGINT)
+        assert pool.submit(os.getpid).result() == pid
+        os.kill(pid, signal.SIGTERM)
+        with pytest.raises(BrokenProcessPool):
+            pool.submit(os.getpid).result()
+
+
+def test_an_interruption_is_passed_on_to_who_works(capfd):
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), worker_pool(1, "fork") as pool:
+        pool.submit(time.sleep, 60)
+        raise KeyboardInterrupt
+    assert time.monotonic() - begun < 30 and "Traceback" not in capfd.readouterr().err

@@ -12,6 +12,8 @@ from threading import Thread
 
 import torch
 
+from torchreid_vi import stopping
+
 
 @contextmanager
 def worker_pool(jobs: int, start: str | None = None) -> Iterator[ProcessPoolExecutor]:
@@ -26,6 +28,8 @@ def worker_pool(jobs: int, start: str | None = None) -> Iterator[ProcessPoolExec
     threads = max(1, (os.cpu_count() or 1) // jobs)
     pool = ProcessPoolExecutor(jobs, get_context(start), _begin_worker, (threads,))
     try:
+        with stopping.blocked():
+            pool.submit(int)  # starts them
         yield pool
     except KeyboardInterrupt:
         for child in active_children():
@@ -43,5 +47,6 @@ def _begin_worker(threads: int) -> None:
         wait([parent.sentinel])
         os._exit(1)
 
+    stopping.work_for_parent()
     torch.set_num_threads(threads)
     Thread(target=leave_with_parent, daemon=True).start()

@@ -68,7 +68,7 @@ def allowed() -> Iterator[None]:
 def blocked() -> Iterator[None]:
     """Processes that are started within it get neither signal, and this one gets it at the end.
 
-    They have to call :func:`obey_parent`.
+    They have to call :func:`obey_parent` or :func:`work_for_parent`.
     """
     if not hasattr(signal, "sigtimedwait"):
         yield
@@ -84,6 +84,14 @@ def obey_parent(worker: int = 0) -> None:
     """Has a process that was started within :func:`blocked` end with its parent, or at a signal from it alone."""
     if hasattr(signal, "sigtimedwait"):
         threading.Thread(target=_wait_for_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def work_for_parent() -> None:
+    """Has a process that was started within :func:`blocked` leave SIGINT to its parent, and end at SIGTERM."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
 def _wait_for_parent(parent: int) -> None:
