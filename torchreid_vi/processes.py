@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import wait
@@ -13,6 +14,7 @@ from threading import Thread
 import torch
 
 from torchreid_vi import stopping
+from torchreid_vi.errors import InputError
 
 
 @contextmanager
@@ -24,6 +26,9 @@ def worker_pool(jobs: int, start: str | None = None) -> Iterator[ProcessPoolExec
     Args:
         jobs: number of processes.
         start: how they are, ``spawn`` or ``fork``; the system's own way when left out.
+
+    Raises:
+        InputError: when one of them is killed.
     """
     threads = max(1, (os.cpu_count() or 1) // jobs)
     pool = ProcessPoolExecutor(jobs, get_context(start), _begin_worker, (threads,))
@@ -31,6 +36,11 @@ def worker_pool(jobs: int, start: str | None = None) -> Iterator[ProcessPoolExec
         with stopping.blocked():
             pool.submit(int)  # starts them
         yield pool
+    except BrokenProcessPool as error:
+        raise InputError(
+            "a process that worked for this one was killed, most often for want of memory: start the same command "
+            "again, with fewer at a time"
+        ) from error
     except KeyboardInterrupt:
         for child in active_children():
             child.terminate()

@@ -2,9 +2,9 @@
 
 python tests/faults/campaign.py --kills 200
 
-Each command is broken up to seven times in a row: killed, ended by a signal to it or to all of its processes, robbed
-of one of its own processes, killed and its newest file cut short as a power cut may leave it, or run on a disk
-that is full or read-only. Then the same command is run to its end.
+Each command is broken up to seven times in a row: killed, ended by a signal to it or to all of its processes,
+robbed of one of its own processes, killed and its newest file cut short as a power cut may leave it, or run on a
+disk that is full or read-only. Then the same command is run to its end.
 """
 
 from __future__ import annotations
