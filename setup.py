@@ -29,7 +29,7 @@ setup(
         # Imported by torchreid, which declares nothing; scipy also reads rand_perm_cam.mat.
         "scipy>=1.13",
         "opencv-python-headless>=4.10",
-        "tensorboard>=2.16",
+        "tensorboard>=2.16.2",
         "six>=1.16",
     ],
     extras_require={
@@ -54,7 +54,7 @@ setup(
             "mypy>=1.13",
             "types-PyYAML",
             "types-tqdm",
-            "lightly>=1.5",
+            "lightly>=1.5.11",
             "matplotlib>=3.9",
             "faiss-cpu>=1.9",
             "onnx>=1.17",
