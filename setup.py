@@ -28,7 +28,7 @@ setup(
         "safetensors>=0.4.5",
         # Imported by torchreid, which declares nothing; scipy also reads rand_perm_cam.mat.
         "scipy>=1.13",
-        "opencv-python-headless>=4.10",
+        "opencv-python-headless>=4.10.0.84",
         "tensorboard>=2.16.2",
         "six>=1.16",
     ],
