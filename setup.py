@@ -29,7 +29,7 @@ setup(
         # Imported by torchreid, which declares nothing; scipy also reads rand_perm_cam.mat.
         "scipy>=1.13",
         "opencv-python-headless>=4.10.0.84",
-        "tensorboard>=2.16.2",
+        "tensorboard>=2.17.1",
         "six>=1.16",
     ],
     extras_require={
@@ -40,9 +40,9 @@ setup(
         # For tools/export.py.
         "export": ["onnx>=1.17", "onnxscript>=0.4", "onnxruntime>=1.20"],
         # For tools/demo.py.
-        "demo": ["gradio>=6.0"],
+        "demo": ["gradio>=6.24"],
         # For weights named hf://OWNER/NAME.
-        "share": ["huggingface_hub>=0.30"],
+        "share": ["huggingface_hub>=1.16"],
         # For the pages in docs/; ziamath draws their formulas.
         "docs": ["sphinx>=8", "myst-parser>=4", "furo>=2024.8.6", "ziamath>=0.12"],
         # lightly is for tools/mmgl_study.py: its rival SimCLR; the last three are for docs/tour.ipynb.
@@ -60,8 +60,8 @@ setup(
             "onnx>=1.17",
             "onnxscript>=0.4",
             "onnxruntime>=1.20",
-            "gradio>=6.0",
-            "huggingface_hub>=0.30",
+            "gradio>=6.24",
+            "huggingface_hub>=1.16",
             "sphinx>=8",
             "myst-parser>=4",
             "furo>=2024.8.6",

@@ -133,7 +133,8 @@ def test_galleries_and_confusions_are_those_of_a_plain_loop(finished):
     assert all(tuple(pids[image] for image in each.images) == each[:2] for each in found)
     assert confusions(opened, found).height == len(found) * (8 + 160 + 16 + 8)
     r1 = json.loads((folder / "results.json").read_text())["results"][0]["trials"][0]["R1"]
-    assert 100 * hits / len(ranked.trial.query) == pytest.approx(r1, abs=1.5)
+    queries = len(ranked.trial.query)
+    assert 100 * hits / queries == pytest.approx(r1, abs=101 / queries)  # one may be a tie
     assert galleries(opened, np.array([0]), top=3).width == 4 * (72 + 8) + 8
 
 
