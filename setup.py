@@ -38,7 +38,7 @@ setup(
         # For tools/index.py.
         "search": ["faiss-cpu>=1.9"],
         # For tools/export.py.
-        "export": ["onnx>=1.17", "onnxscript>=0.4", "onnxruntime>=1.20"],
+        "export": ["onnx>=1.17", "onnxscript>=0.7", "onnxruntime>=1.20"],
         # For tools/demo.py.
         "demo": ["gradio>=6.24"],
         # For weights named hf://OWNER/NAME.
@@ -58,7 +58,7 @@ setup(
             "matplotlib>=3.9",
             "faiss-cpu>=1.9",
             "onnx>=1.17",
-            "onnxscript>=0.4",
+            "onnxscript>=0.7",
             "onnxruntime>=1.20",
             "gradio>=6.24",
             "huggingface_hub>=1.16",
