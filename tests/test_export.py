@@ -49,7 +49,7 @@ def test_a_model_that_pytorch_cannot_write_is_one_sentence(trained, tmp_path, mo
 
     monkeypatch.setattr(torch.onnx, "export", refuse)
     with pytest.raises(InputError, match=r"cannot write this model as ONNX: update it \(2\.8 can\)"):
-        export(trained(), tmp_path / "out", "onnx")
+        export(trained(), tmp_path, "onnx")
     assert not list(tmp_path.iterdir())
 
 
