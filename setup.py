@@ -28,8 +28,8 @@ setup(
         "safetensors>=0.4.5",
         # Imported by torchreid, which declares nothing; scipy also reads rand_perm_cam.mat.
         "scipy>=1.13",
-        "opencv-python-headless>=4.10",
-        "tensorboard>=2.16",
+        "opencv-python-headless>=4.10.0.84",
+        "tensorboard>=2.17.1",
         "six>=1.16",
     ],
     extras_require={
@@ -38,11 +38,11 @@ setup(
         # For tools/index.py.
         "search": ["faiss-cpu>=1.9"],
         # For tools/export.py.
-        "export": ["onnx>=1.17", "onnxscript>=0.4", "onnxruntime>=1.20"],
+        "export": ["onnx>=1.17", "onnxscript>=0.7", "onnxruntime>=1.20"],
         # For tools/demo.py.
-        "demo": ["gradio>=6.0"],
+        "demo": ["gradio>=6.24"],
         # For weights named hf://OWNER/NAME.
-        "share": ["huggingface_hub>=0.30"],
+        "share": ["huggingface_hub>=1.16"],
         # For the pages in docs/; ziamath draws their formulas.
         "docs": ["sphinx>=8", "myst-parser>=4", "furo>=2024.8.6", "ziamath>=0.12"],
         # lightly is for tools/mmgl_study.py: its rival SimCLR; the last three are for docs/tour.ipynb.
@@ -54,14 +54,14 @@ setup(
             "mypy>=1.13",
             "types-PyYAML",
             "types-tqdm",
-            "lightly>=1.5",
+            "lightly>=1.5.11",
             "matplotlib>=3.9",
             "faiss-cpu>=1.9",
             "onnx>=1.17",
-            "onnxscript>=0.4",
+            "onnxscript>=0.7",
             "onnxruntime>=1.20",
-            "gradio>=6.0",
-            "huggingface_hub>=0.30",
+            "gradio>=6.24",
+            "huggingface_hub>=1.16",
             "sphinx>=8",
             "myst-parser>=4",
             "furo>=2024.8.6",

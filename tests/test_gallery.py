@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 from command_lines import call
+from crops import spread, tiles
 from PIL import Image
 from test_series import TINY
 
@@ -138,7 +139,12 @@ def test_the_tool_prints_and_draws_what_it_found(weights, photos, roots, tmp_pat
     assert "Left out 1 that cannot be read" in table.stderr and "broken.png" in table.stderr
     assert Image.open(tmp_path / "found.png").width == 4 * (72 + 8) + 8
     assert len(list((tmp_path / "xdg" / "torchreid_vi").iterdir())) == 1
-    found = json.loads(search(*common, "--top", 3, "--json", cwd=tmp_path).stdout)
+    hidden = ["--picture", "hidden.png", "--people", "blurred"]
+    found = json.loads(search(*common, "--top", 3, "--json", *hidden, cwd=tmp_path).stdout)
+    for name, most in (("found", np.inf), ("hidden", 0.5)):
+        crops = tiles(Image.open(tmp_path / f"{name}.png"))
+        assert len(crops) == 4 and spread(crops).max() < most
+    assert spread(tiles(Image.open(tmp_path / "found.png"))).min() > 3
     assert [each["path"] for each in found[0]["found"]] == [line.split()[-1] for line in lines[1:]]
 
 

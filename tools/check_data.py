@@ -21,6 +21,7 @@ def main() -> int:
     parser.add_argument("--root", default="reid-data", help="folder that holds the datasets' folders")
     parser.add_argument("--split", type=int, default=1, help="which split, from 1, where there are several")
     parser.add_argument("--sheet", type=Path, help="also draw some people there")
+    parser.add_argument("--people", choices=("shown", "blurred"), default="shown", help="or hide their heads")
     parser.add_argument("--all", action="store_true", help="name all files, not the first three")
     args = parser.parse_args()
 
@@ -46,7 +47,8 @@ def main() -> int:
         if not findings:
             print("=> Nothing is wrong")
         if args.sheet:
-            commandline.save(contact_sheet(dataset), args.sheet, quality=85)
+            sheet = contact_sheet(dataset, blurred=args.people == "blurred")
+            commandline.save(sheet, args.sheet, quality=85)
         return 1 if findings else 0
 
     return commandline.status(work, args.quiet)

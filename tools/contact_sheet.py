@@ -18,6 +18,7 @@ def main() -> int:
     parser.add_argument("--out", required=True, help="image file to write")
     parser.add_argument("--ids", type=int, default=6, help="rows")
     parser.add_argument("--images", type=int, default=5, help="columns of each modality")
+    parser.add_argument("--people", choices=("shown", "blurred"), default="shown", help="or hide their heads")
     args = parser.parse_args()
 
     def work() -> None:
@@ -31,7 +32,8 @@ def main() -> int:
         if args.dataset not in DATASETS:
             raise unknown_name("dataset", args.dataset, DATASETS)
         dataset = DATASETS[args.dataset](root=args.root)
-        commandline.save(contact_sheet(dataset, args.ids, args.images), args.out, quality=85)
+        sheet = contact_sheet(dataset, args.ids, args.images, blurred=args.people == "blurred")
+        commandline.save(sheet, args.out, quality=85)
 
     return commandline.status(work, args.quiet)
 

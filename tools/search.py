@@ -25,6 +25,7 @@ def main() -> int:
     parser.add_argument("--gallery-modality", default="visible", help="visible or infrared")
     parser.add_argument("--top", type=int, default=10, help="how many pictures to show")
     parser.add_argument("--picture", type=Path, help="also draw what was found there")
+    parser.add_argument("--people", choices=("shown", "blurred"), default="shown", help="or hide their heads")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--cache", help="folder to keep features in; '' keeps none (default: ~/.cache)")
     args = parser.parse_args()
@@ -55,7 +56,7 @@ def main() -> int:
                 (Shown(picture, "query"), [Shown(read_image(str(path)), f"{s:.2f}") for path, s in each])
                 for picture, each in zip(pictures, answers, strict=True)
             ]
-            commandline.save(ranked_picture(rows), args.picture)
+            commandline.save(ranked_picture(rows, blurred=args.people == "blurred"), args.picture)
 
     return commandline.status(work, args.quiet)
 

@@ -135,9 +135,15 @@ def _to_onnx(program: torch.export.ExportedProgram, path: Path, about: dict[str,
         import onnxscript  # noqa: F401 - what PyTorch's exporter needs
     except ImportError as error:
         raise InputError('exporting to ONNX needs more packages: pip install -e ".[export]"') from error
-    written: Any = torch.onnx.export(
-        program, input_names=["images"], output_names=["features"], dynamo=True, verbose=False
-    )
+    try:
+        written: Any = torch.onnx.export(
+            program, input_names=["images"], output_names=["features"], dynamo=True, verbose=False
+        )
+    except torch.onnx.OnnxExporterError as error:
+        raise InputError(
+            f"PyTorch {torch.__version__} cannot write this model as ONNX: update it (2.8 can), or export a "
+            "program of torch.export instead"
+        ) from error
     written.model.metadata_props.update(about)
     written.save(str(path))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

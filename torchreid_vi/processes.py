@@ -51,7 +51,7 @@ def worker_pool(jobs: int, start: str | None = None) -> Iterator[ProcessPoolExec
 
 def _begin_worker(threads: int) -> None:
     parent = parent_process()
-    assert parent is not None
+    assert parent is not None  # noqa: S101 - for mypy: a worker has a parent
 
     def leave_with_parent() -> None:
         wait([parent.sentinel])

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 from command_lines import call
+from crops import spread
 from PIL import Image
 
 from torchreid_vi.data import DATASETS
@@ -84,12 +85,26 @@ def check(*arguments):
     return call("check_data.py", *arguments)
 
 
+def hidden_heads(path):
+    """How many crops of a contact sheet have cells in place of their heads; all have to, or none."""
+    sheet = np.asarray(Image.open(path).convert("RGB")).astype(float)
+    left = [*range(0, 320, 64), *range(328, 648, 64)]
+    crops = [sheet[top : top + 160, x : x + 64] for top in range(0, len(sheet), 160) for x in left]
+    found = spread(np.stack([crop for crop in crops if crop.min() < 255]))
+    assert (found < 0.5).all() or (found > 0.5).all()
+    return int((found < 0.5).sum())
+
+
 def test_the_tool_tells_by_its_status(copy_of, tmp_path):
     root = copy_of("regdb")
     sheet = tmp_path / "people.png"
     good = check("regdb", "--root", root, "--split", 2, "--sheet", sheet)
     assert good.returncode == 0, good.stderr
     assert "=> Nothing is wrong" in good.stdout and Image.open(sheet).width > 100
+    assert hidden_heads(sheet) == 0
+    check("regdb", "--root", root, "--split", 2, "--sheet", sheet, "--people", "blurred")
+    call("contact_sheet.py", "regdb", "--root", root, "--out", tmp_path / "other.png", "--people", "blurred")
+    assert hidden_heads(sheet) > 6 and hidden_heads(tmp_path / "other.png") > 6
     bad = sorted((root / "regdb" / "Thermal").rglob("*.*"))
     for path in bad:
         path.write_bytes(b"no image")

@@ -129,15 +129,18 @@ def test_faster_steps_give_the_same_losses(make, optim):
     innermost, _ = make(train__optim=optim, train__channels_last=True)
     weight = next(p for p in innermost.model.parameters() if p.ndim == 4 and min(p.shape[1:3]) > 1)
     assert weight.is_contiguous(memory_format=torch.channels_last)
-    assert losses_of(innermost) == pytest.approx(plain, rel=1e-3)
+    found = losses_of(innermost)
+    assert found[0] == pytest.approx(plain[0], rel=1e-4)
+    assert found == pytest.approx(plain, rel=3e-3)  # sums in another order, which each step amplifies
 
 
 @pytest.mark.skipif(not shutil.which("c++"), reason="needs a C++ compiler")
 def test_a_compiled_model_gives_the_same_losses_and_checkpoints(make):
     settings = {"model__name": "resnet18", "train__optim": "sgd"}
     engine, _ = make(train__compile=True, **settings)
+    compiled = losses_of(engine)  # compiling may draw random numbers, and so another batch
     plain, _ = make(**settings)
-    assert losses_of(engine) == pytest.approx(losses_of(plain), rel=1e-3)
+    assert compiled == pytest.approx(losses_of(plain), rel=1e-3)
     assert engine.model.state_dict().keys() == plain.model.state_dict().keys()
 
 

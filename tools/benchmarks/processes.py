@@ -62,6 +62,6 @@ def _speed(args: Namespace, root: str, folder: Path, processes: int, threads: in
     command += ["--config-file", str(TRAIN.parents[1] / "configs" / "mcja_synthetic.yaml"), "--root", root]
     command += [str(word) for pair in settings.items() for word in pair]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    subprocess.run(command, check=True, capture_output=True, env=environment)
+    subprocess.run(command, check=True, capture_output=True, env=environment)  # noqa: S603 - of our own words
     training = json.loads((folder / "results.json").read_text())["training"]
     return float(training["images"]) / float(training["seconds"])

@@ -163,7 +163,7 @@ class BatchDataset(Dataset[Any]):
         return images if isinstance(images, Tensor) else self._at(images)
 
     def _at(self, place: tuple[int, ...]) -> Tensor:
-        assert self.memory is not None
+        assert self.memory is not None  # noqa: S101 - for mypy: places are in memory
         worker, turn, number = place
         return self.memory[worker, turn, :, :number]
 

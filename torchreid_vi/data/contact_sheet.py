@@ -8,6 +8,7 @@ from collections import defaultdict
 from PIL import Image
 
 from torchreid_vi.data.datasets.base import VIDataset
+from torchreid_vi.data.heads import hide_head
 from torchreid_vi.data.images import read_image
 from torchreid_vi.modality import Modality
 
@@ -15,7 +16,12 @@ _GAP = 8  # pixels between the modalities
 
 
 def contact_sheet(
-    dataset: VIDataset, ids: int = 6, images: int = 5, size: tuple[int, int] = (64, 160), seed: int = 0
+    dataset: VIDataset,
+    ids: int = 6,
+    images: int = 5,
+    size: tuple[int, int] = (64, 160),
+    seed: int = 0,
+    blurred: bool = False,
 ) -> Image.Image:
     """A picture of ``ids`` training identities, up to ``images`` of each in each modality.
 
@@ -25,6 +31,7 @@ def contact_sheet(
         images: columns of each modality.
         size: of each image on the sheet, (width, height) in pixels.
         seed: of the choice.
+        blurred: whether heads are hidden.
     """
     rng = random.Random(seed)
     paths: dict[int, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
@@ -38,5 +45,6 @@ def contact_sheet(
             left = modality * (images * width + _GAP)
             shown = rng.sample(paths[pid][modality], min(images, len(paths[pid][modality])))
             for column, path in enumerate(shown):
-                sheet.paste(read_image(path).resize(size), (left + column * width, row * height))
+                image = read_image(path).resize(size)
+                sheet.paste(hide_head(image) if blurred else image, (left + column * width, row * height))
     return sheet

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
+from torchreid_vi.data.heads import hide_head
+
 RIGHT, WRONG, NEUTRAL = (24, 140, 60), (200, 40, 40), (110, 110, 110)
 _FRAME, _GAP, _TEXT = 4, 8, 16  # pixels
 
@@ -26,13 +28,14 @@ class Shown(NamedTuple):
 
 
 def ranked_picture(
-    rows: Sequence[tuple[Shown, Sequence[Shown]]], size: tuple[int, int] = (64, 160)
+    rows: Sequence[tuple[Shown, Sequence[Shown]]], size: tuple[int, int] = (64, 160), blurred: bool = False
 ) -> Image.Image:
     """A row for each query: it, and its answers in order; right ones framed in green, wrong ones in red.
 
     Args:
         rows: each a query and its answers.
         size: of each image, (width, height) in pixels.
+        blurred: whether heads are hidden.
     """
     width, height = size[0] + 2 * _FRAME, size[1] + 2 * _FRAME + _TEXT
     columns = 1 + max((len(answers) for _, answers in rows), default=0)
@@ -45,6 +48,7 @@ def ranked_picture(
             top = row * (height + _GAP)
             colour = {True: RIGHT, False: WRONG, None: NEUTRAL}[shown.right]
             draw.rectangle((left, top, left + width - 1, top + height - _TEXT - 1), colour)
-            picture.paste(shown.image.convert("RGB").resize(size), (left + _FRAME, top + _FRAME))
+            image = shown.image.convert("RGB").resize(size)
+            picture.paste(hide_head(image) if blurred else image, (left + _FRAME, top + _FRAME))
             draw.text((left + width // 2, top + height - _TEXT // 2), shown.caption, colour, font, "mm")
     return picture

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from PIL import Image
 
 from torchreid_vi import files
 from torchreid_vi.config.defaults import default_config, flat
+from torchreid_vi.data.heads import PEOPLE
+from torchreid_vi.errors import unknown_name
 from torchreid_vi.report import run_pictures as pictures
 from torchreid_vi.report import run_plots as plots
 from torchreid_vi.report.collect import OF_A_SERIES
@@ -18,21 +22,27 @@ from torchreid_vi.report.finished import FinishedRun
 from torchreid_vi.report.page import data_uri, page, table
 
 _SHOWN = 5  # best and worst queries, pairs of people
+_LEFT_OUT = "<p>Pictures of people were left out.</p>"
 
 
-def write_report(folder: str | Path, out: str | Path = "", root: str = "") -> Path:
+def write_report(folder: str | Path, out: str | Path = "", root: str = "", people: str = "shown") -> Path:
     """Writes the report of a finished run and returns where it is.
 
     Args:
         folder: of the run.
         out: file to write; ``report.html`` in the run's folder when left out.
         root: of the datasets, if they have moved.
+        people: how pictures of them are shown: as they are (``shown``), with the top of every crop, where the head
+            is, reduced to a few cells (``blurred``), or not at all (``none``).
 
     Raises:
-        InputError: for a folder that is no finished run, or data that are not there.
+        InputError: for a folder that is no finished run, data that are not there, or another ``people``.
     """
+    if people not in PEOPLE:
+        raise unknown_name("way to show people", people, PEOPLE)
     run = FinishedRun(folder, root)
-    parts = [*_overview(run), *_training(run), *([] if run.pretraining else _retrieval(run)), *_input(run)]
+    retrieval = [] if run.pretraining else _retrieval(run, people)
+    parts = [*_overview(run), *_training(run), *retrieval, *_input(run, people)]
     home = run.folder.absolute()
     name = f"{home.parent.name}, {home.name}" if OF_A_SERIES.fullmatch(home.name) else home.name
     path = Path(out).expanduser() if out else run.folder / "report.html"
@@ -81,10 +91,10 @@ def _training(run: FinishedRun) -> list[str]:
     )
 
 
-def _retrieval(run: FinishedRun) -> list[str]:
+def _retrieval(run: FinishedRun, people: str) -> list[str]:
     ranked = run.ranked
     best, worst = plots.best_and_worst(ranked.ranking, run.test_set.pids[ranked.trial.query], _SHOWN)
-    pairs, picture = pictures.confusions(run, _SHOWN)
+    found = pictures.confused(run, _SHOWN)
     what = f"{ranked.protocol.direction}, {ranked.protocol.mode}, first trial, cosine"
     parts = [
         "<h2>Retrieval</h2>",
@@ -98,39 +108,64 @@ def _retrieval(run: FinishedRun) -> list[str]:
         f"<h2>Ranked galleries</h2><p>{html.escape(what)}; the query is on the left, then its nearest, in "
         "green its own person. Numbers are identities.</p><h3>Best queries</h3>",
         _image(
-            pictures.galleries(run, best), "The queries with the highest average precision and their answers"
+            partial(pictures.galleries, run, best),
+            people,
+            "The queries with the highest average precision and their answers",
         ),
         "<h3>Worst queries</h3>",
         _image(
-            pictures.galleries(run, worst), "The queries with the lowest average precision and their answers"
+            partial(pictures.galleries, run, worst),
+            people,
+            "The queries with the lowest average precision and their answers",
         ),
     ]
-    if picture:
-        rows = [["person", "taken for", "queries"], *([str(value) for value in pair] for pair in pairs)]
+    if found:
+        rows = [["person", "taken for", "queries"]]
+        rows += [[str(each.query), str(each.answer), str(each.times)] for each in found]
         parts += [
             "<h2>Who is taken for whom</h2><p>At rank 1. A query, its own person in the gallery, and the wrong "
             "answer.</p>",
             table(rows, "figures"),
-            _image(picture, "Queries of confused people, the right person, and the wrong answer"),
+            _image(
+                partial(pictures.confusions, run, found),
+                people,
+                "Queries of confused people, the right person, and the wrong answer",
+            ),
         ]
     if hasattr(run.engine.model, "backbone"):
         parts += [
             "<h2>Activations</h2><p>Strength of the last feature maps: red is strong.</p>",
-            _image(pictures.activations(run), "Images of both modalities and where the network responds"),
+            _image(
+                partial(pictures.activations, run),
+                people,
+                "Images of both modalities and where the network responds",
+            ),
         ]
     return parts
 
 
-def _input(run: FinishedRun) -> list[str]:
+def _input(run: FinishedRun, people: str) -> list[str]:
     return [
         "<h2>What the network was shown</h2><h3>One image, augmented again and again</h3>",
-        _image(pictures.augmentations(run), "A visible and an infrared image and their augmentations"),
+        _image(
+            partial(pictures.augmentations, run),
+            people,
+            "A visible and an infrared image and their augmentations",
+        ),
         "<h3>A batch</h3>",
-        _image(pictures.batch(run), "The images of one training batch with their modality and identity"),
+        _image(
+            partial(pictures.batch, run),
+            people,
+            "The images of one training batch with their modality and identity",
+        ),
     ]
 
 
-def _image(picture: Image.Image, alt: str) -> str:
+def _image(draw: Callable[..., Image.Image], people: str, alt: str) -> str:
+    """A picture of people, which is drawn if it may be shown: every one of a page goes through here."""
+    if people == "none":
+        return _LEFT_OUT
+    picture = draw(blurred=people == "blurred")
     size = f'width="{picture.width}" height="{picture.height}"'
     return f'<div class="wide"><img src="{data_uri(picture)}" alt="{html.escape(alt)}" {size}></div>'
 

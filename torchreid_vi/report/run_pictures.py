@@ -1,9 +1,15 @@
-"""The pictures of a run's report: ranked galleries, confusions, activations, what the network was shown."""
+"""The pictures of a run's report: ranked galleries, confusions, activations, what the network was shown.
+
+All of them are of people, and each can be had without their heads (``blurred``).
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from torchreid_vi.data.datasets.base import read_image
+from torchreid_vi.data.heads import hide_head
 from torchreid_vi.data.stripes import paired_orders, shuffle_stripes
 from torchreid_vi.engine import MMGLEngine, seed_everything
 from torchreid_vi.modality import Modality
@@ -18,7 +25,7 @@ from torchreid_vi.report.finished import FinishedRun
 from torchreid_vi.report.ranked import Shown, ranked_picture
 
 
-def galleries(run: FinishedRun, rows: np.ndarray, top: int = 10) -> Image.Image:
+def galleries(run: FinishedRun, rows: np.ndarray, top: int = 10, blurred: bool = False) -> Image.Image:
     """What some queries, by row of the first trial, found first."""
     ranked, pids = run.ranked, run.test_set.pids
     pictures = []
@@ -30,16 +37,26 @@ def galleries(run: FinishedRun, rows: np.ndarray, top: int = 10) -> Image.Image:
             Shown(run.image(i), f"{pids[i]}", bool(same)) for i, same in zip(answers, right, strict=True)
         ]
         pictures.append((Shown(run.image(query), f"{pids[query]}"), shown))
-    return ranked_picture(pictures)
+    return ranked_picture(pictures, blurred=blurred)
 
 
-def confusions(run: FinishedRun, number: int = 5) -> tuple[list[tuple[int, int, int]], Image.Image | None]:
-    """The pairs of people that are most often taken for each other at rank 1.
+class Confusion(NamedTuple):
+    """Two people of whom one is taken for the other at rank 1.
 
-    Returns:
-        For each (the query's identity, the answered one, how often), and a picture: a query, an image of its own
-        person from the gallery, and the wrong answer.
+    Attributes:
+        query, answer: the identity that was looked for, and the one that was found.
+        times: how often.
+        images: of the first of these queries, and of its wrong answer.
     """
+
+    query: int
+    answer: int
+    times: int
+    images: tuple[int, int]
+
+
+def confused(run: FinishedRun, number: int = 5) -> list[Confusion]:
+    """The pairs of people that are most often taken for each other."""
     ranked, pids = run.ranked, run.test_set.pids
     counts: Counter[tuple[int, int]] = Counter()
     example: dict[tuple[int, int], tuple[int, int]] = {}
@@ -48,19 +65,24 @@ def confusions(run: FinishedRun, number: int = 5) -> tuple[list[tuple[int, int, 
         if pids[query] != pids[answer]:
             pair = int(pids[query]), int(pids[answer])
             counts[pair] += 1
-            example.setdefault(pair, (query, answer))
-    pairs = counts.most_common(number)
+            example.setdefault(pair, (int(query), int(answer)))
+    return [Confusion(*pair, times, example[pair]) for pair, times in counts.most_common(number)]
+
+
+def confusions(run: FinishedRun, found: Sequence[Confusion], blurred: bool = False) -> Image.Image:
+    """Of each a query, an image of its own person from the gallery, and the wrong answer."""
+    pids = run.test_set.pids
     rows = []
-    for pair, _ in pairs:
-        query, answer = example[pair]
-        own = next(i for i in ranked.trial.gallery if pids[i] == pids[query])
-        answers = [Shown(run.image(own), f"{pair[0]}", True), Shown(run.image(answer), f"{pair[1]}", False)]
-        rows.append((Shown(run.image(query), f"{pair[0]}"), answers))
-    return [(*pair, times) for pair, times in pairs], ranked_picture(rows) if rows else None
+    for each in found:
+        query, answer = map(run.image, each.images)
+        own = next(i for i in run.ranked.trial.gallery if pids[i] == each.query)
+        answers = [Shown(run.image(own), f"{each.query}", True), Shown(answer, f"{each.answer}", False)]
+        rows.append((Shown(query, f"{each.query}"), answers))
+    return ranked_picture(rows, blurred=blurred)
 
 
-def activations(run: FinishedRun, people: int = 5) -> Image.Image:
-    """Where the backbone responds, on a visible and an infrared image of some people."""
+def activations(run: FinishedRun, people: int = 5, blurred: bool = False) -> Image.Image:
+    """Where the backbone responds, on a visible and an infrared image of some people; it sees their heads."""
     pids, modality = run.test_set.pids, run.test_set.of("modality")
     rows: list[tuple[Shown, list[Shown]]] = []
     for pid in np.unique(pids):
@@ -73,7 +95,7 @@ def activations(run: FinishedRun, people: int = 5) -> Image.Image:
                 name = Modality(int(modality[number])).name.lower()
                 shown += [Shown(image, name), Shown(_overlaid(image, response), "response")]
             rows.append((shown[0], shown[1:]))
-    return ranked_picture(rows)
+    return ranked_picture(rows, blurred=blurred)
 
 
 def _overlaid(image: Image.Image, response: Tensor) -> Image.Image:
@@ -87,7 +109,7 @@ def _overlaid(image: Image.Image, response: Tensor) -> Image.Image:
     return Image.blend(image.convert("RGB"), Image.fromarray((255 * colours).astype(np.uint8)), 0.5)
 
 
-def augmentations(run: FinishedRun, times: int = 8) -> Image.Image:
+def augmentations(run: FinishedRun, times: int = 8, blurred: bool = False) -> Image.Image:
     """A training image of each modality, and what the training transforms make of it, several times."""
     manager = run.engine.datamanager
     dataset = manager.train_loader.dataset.dataset
@@ -96,18 +118,19 @@ def augmentations(run: FinishedRun, times: int = 8) -> Image.Image:
     for side in Modality:
         item = next((item for item in dataset.train if dataset.modality(item) is side), None)
         if item:
-            image = read_image(item[0])
+            image = hide_head(read_image(item[0])) if blurred else read_image(item[0])
             made = [manager.transform_tr[side](image) for _ in range(times)]
             views = [view[0] if isinstance(view, list) else view for view in made]
             rows.append((Shown(image, side.name.lower()), [Shown(_picture(manager, view)) for view in views]))
-    return ranked_picture(rows)
+    return ranked_picture(rows, blurred=blurred)
 
 
-def batch(run: FinishedRun, most: int = 32) -> Image.Image:
+def batch(run: FinishedRun, most: int = 32, blurred: bool = False) -> Image.Image:
     """The first images of the first batch of the second epoch, as the network gets them."""
     manager = run.engine.datamanager
     seed_everything(run.cfg.train.seed, 1)
-    content: dict[str, Any] = next(iter(manager.train_loader))
+    with _headless(manager.train_loader.dataset.dataset, blurred):
+        content: dict[str, Any] = next(iter(manager.train_loader))
     images = content["img"][0] if isinstance(content["img"], list) else content["img"]
     images, modality = images[:most], content["modality"][:most]
     if isinstance(run.engine, MMGLEngine):
@@ -118,7 +141,26 @@ def batch(run: FinishedRun, most: int = 32) -> Image.Image:
         for side, pid in zip(modality, content["pid"], strict=False)
     ]
     shown = [Shown(_picture(manager, image), name) for image, name in zip(images, names, strict=False)]
-    return ranked_picture([(shown[i], shown[i + 1 : i + 8]) for i in range(0, len(shown), 8)])
+    rows = [(shown[i], shown[i + 1 : i + 8]) for i in range(0, len(shown), 8)]
+    return ranked_picture(rows, blurred=blurred)
+
+
+@contextmanager
+def _headless(dataset: Any, blurred: bool) -> Iterator[None]:
+    """Within it a dataset's images have no heads, which transforms and stripes would carry elsewhere."""
+    opened = dataset.image
+    if blurred:
+        dataset.image = partial(_without_head, opened)
+    try:
+        yield
+    finally:
+        dataset.image = opened
+
+
+def _without_head(opened: Callable[[str], Any], path: str) -> Any:
+    """An image or an array, as what opens it gives it."""
+    found = opened(path)
+    return np.array(hide_head(Image.fromarray(found))) if isinstance(found, np.ndarray) else hide_head(found)
 
 
 def _picture(manager: Any, image: Tensor) -> Image.Image:

@@ -1,0 +1,54 @@
+"""The lock of .ci/run: it has all that setup.py names, in versions that it allows and that a registry has."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+import setuptools
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def named():
+    """The keywords that setup.py calls setuptools with."""
+    called = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(setuptools, "setup", called.update)
+        runpy.run_path(str(ROOT / "setup.py"))
+    return called
+
+
+@pytest.fixture(scope="module")
+def locked():
+    lines = (ROOT / ".ci" / "lock.txt").read_text(encoding="utf-8").splitlines()
+    return [Requirement(line) for line in lines if not line.startswith("#")]
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+def test_the_lock_has_one_version_of_everything_that_setup_py_allows(named, locked, python):
+    here = {"python_version": python, "python_full_version": f"{python}.9", "sys_platform": "linux"}
+    pins = {}
+    for pin in locked:
+        if pin.marker is None or pin.marker.evaluate(here):
+            assert pins.setdefault(canonicalize_name(pin.name), pin) is pin, f"{pin} is there twice"
+    for text in [*named["install_requires"], *named["extras_require"]["test"]]:
+        wanted = Requirement(text)
+        pin = pins[canonicalize_name(wanted.name)]
+        assert wanted.specifier.contains(next(iter(pin.specifier)).version), f"{pin} is not {wanted}"
+
+
+def test_the_lock_pins_versions_that_a_registry_can_have(locked):
+    """One each, and none with a label such as ``+cpu``, which no registry takes."""
+    for pin in locked:
+        (only,) = pin.specifier
+        assert only.operator == "==" and not Version(only.version).local, pin
+
+
+def test_what_a_tool_needs_is_among_what_the_tests_need(named):
+    tested = {Requirement(text).name: text for text in named["extras_require"]["test"]}
+    for extra, wanted in named["extras_require"].items():
+        assert {tested[Requirement(text).name] for text in wanted} == set(wanted), extra
