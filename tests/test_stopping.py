@@ -13,7 +13,7 @@ from torchreid_vi import InputError, stopping
 from torchreid_vi.data import VIDataManager
 from torchreid_vi.data.batch import BatchLoader
 from torchreid_vi.data.loader import Loader
-from torchreid_vi.processes import worker_pool
+from torchreid_vi.processes import deaths_said, worker_pool
 
 
 def send(number=signal.SIGTERM):
@@ -113,7 +113,7 @@ def test_a_loaders_processes_end_with_it_and_not_for_a_signal_from_elsewhere(roo
     worker.terminate()  # as Python does with what is left when it ends
     worker.join(10)
     assert worker.exitcode == 0
-    with pytest.raises(RuntimeError, match="exited unexpectedly"):
+    with pytest.raises(InputError, match="a process that loads images was killed"), deaths_said():
         list(batches)
 
 

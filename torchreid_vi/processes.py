@@ -18,6 +18,24 @@ from torchreid_vi.errors import InputError
 
 
 @contextmanager
+def deaths_said() -> Iterator[None]:
+    """Within it the death of a loading process, which PyTorch raises wherever this one is, is one sentence.
+
+    Raises:
+        InputError: when one is killed.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise InputError(
+            "a process that loads images was killed, most often for want of memory: lower data.workers or "
+            "train.batch_size, and start the same command again"
+        ) from error
+
+
+@contextmanager
 def worker_pool(jobs: int, start: str | None = None) -> Iterator[ProcessPoolExecutor]:
     """Processes that share the processors' cores, and end when this one does, however it ends.
 

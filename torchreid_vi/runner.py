@@ -27,6 +27,7 @@ from torchreid_vi.engine import (
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import Result
 from torchreid_vi.models import load_weights
+from torchreid_vi.processes import deaths_said
 from torchreid_vi.runs import RESULTS, SETTINGS, RunFolder, find
 from torchreid_vi.sharing import locate
 
@@ -55,16 +56,8 @@ def run(cfg: CfgNode, exactly: bool = False) -> list[Result] | list[PretextResul
         Stopped: after a signal.
     """
     # Where processes work together, torchrun sends the signals, and a single one cannot finish a step.
-    with stopping.handled() if distributed.size() == 1 else nullcontext():
-        try:
-            return _run(cfg, exactly)
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise InputError(
-                "a process that loads images was killed, most often for want of memory: lower data.workers or "
-                "train.batch_size, and start the same command again"
-            ) from error
+    with stopping.handled() if distributed.size() == 1 else nullcontext(), deaths_said():
+        return _run(cfg, exactly)
 
 
 def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
