@@ -272,7 +272,7 @@ def test_the_death_of_a_process_ends_the_run_with_a_sentence_and_a_checkpoint(ro
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
     said = re.findall(r"^error: .*", err.replace("\r", "\n"), re.MULTILINE)
-    assert len(said) == 1 and f"model.resume {last} continues it" in said[0]
+    assert len(said) == 1 and f"the same command goes on from {last}" in said[0]
     epoch = torch.load(last, weights_only=True)["epoch"]
     further = launch(
         *("--root", roots, "model.resume", last, "train.max_epoch", epoch + 1), cwd=tmp_path, processes=1

@@ -215,7 +215,7 @@ def _leave(reason: str) -> None:
     _leaving.acquire()  # for good: it is said once
     if _checkpoint:
         remedy = (
-            f"model.resume {_checkpoint[0]} continues it, and with --trials or --seeds the same command does"
+            f"the same command goes on from {_checkpoint[0]}"
             if _checkpoint[0].is_file()
             else "it has no checkpoint yet, start it again"
         )
