@@ -1,5 +1,6 @@
 """Signals that end a program between two things that it does."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -81,6 +82,17 @@ def test_one_that_is_ignored_stays_so_and_other_threads_change_nothing():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@contextlib.contextmanager
+def other_thread():
+    """Another one, which the system may hand a signal to."""
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
+
+
 def test_processes_that_are_started_meanwhile_get_no_signal():
     with stopping.blocked():
         child = os.fork()
@@ -89,10 +101,12 @@ def test_processes_that_are_started_meanwhile_get_no_signal():
             send(signal.SIGINT)
             os._exit(7)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-    with stopping.handled(), pytest.raises(stopping.Stopped):
-        with stopping.blocked():
+    with stopping.handled(), other_thread():
+        late = []
+        with pytest.raises(stopping.Stopped), stopping.blocked():
             send()
-            late = True
+            time.sleep(0.1)
+            late.append(True)
         assert late
 
 

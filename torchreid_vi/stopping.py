@@ -70,14 +70,15 @@ def blocked() -> Iterator[None]:
 
     They have to call :func:`obey_parent` or :func:`work_for_parent`.
     """
-    if not hasattr(signal, "sigtimedwait"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with deferred():  # another thread may get it
+        if not hasattr(signal, "sigtimedwait"):
+            yield
+            return
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def obey_parent(worker: int = 0) -> None:
