@@ -148,3 +148,16 @@ def test_an_interruption_is_passed_on_to_who_works(capfd):
         pool.submit(time.sleep, 60)
         raise KeyboardInterrupt
     assert time.monotonic() - begun < 30 and "Traceback" not in capfd.readouterr().err
+
+
+def test_one_that_comes_while_an_object_is_removed_is_not_lost(capsys):
+    class Removed:
+        def __del__(self):
+            send()
+            time.sleep(0.01)  # it is raised here, where Python can but ignore it
+
+    with stopping.handled(), pytest.raises(stopping.Stopped):
+        one = Removed()
+        del one
+        time.sleep(10)
+    assert capsys.readouterr().err == ""

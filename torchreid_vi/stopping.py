@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -41,9 +42,11 @@ def handled() -> Iterator[None]:
     before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
     for number in before:
         signal.signal(number, _handle)
+    hook, sys.unraisablehook = sys.unraisablehook, _send_again
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -118,6 +121,16 @@ def _raise_waiting() -> None:
     if _waiting and not _deferring:
         number, _waiting = _waiting, 0
         raise Stopped(number)
+
+
+def _send_again(unraisable: sys.UnraisableHookArgs) -> None:
+    """Repeats a signal that came while Python was removing an object, where nothing can be raised."""
+    if not isinstance(unraisable.exc_value, Stopped):
+        sys.__unraisablehook__(unraisable)
+        return
+    again = threading.Timer(0.05, os.kill, (os.getpid(), unraisable.exc_value.status - 128))
+    again.daemon = True
+    again.start()
 
 
 def _handle(number: int, frame: FrameType | None) -> None:

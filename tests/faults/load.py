@@ -36,11 +36,10 @@ def epochs(number: int) -> dict[str, Any]:
         batches = {
             "data.augment": "batch",
             "data.workers": 1,
-            "train.batch_size": 16,
+            "train.batch_size": 48,
             "train.max_epoch": number,
         }
-        pairs = {"sampler.train_sampler": "CrossModalitySampler", "sampler.num_instances": 2}
-        cfg = load_config(overrides=places | small | batches | pairs)
+        cfg = load_config(overrides=places | small | batches)
         torch.set_num_threads(1)
         datamanager = build.build_datamanager(cfg, use_gpu=False)
         model = build.build_model(cfg, datamanager.num_train_pids)
