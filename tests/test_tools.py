@@ -181,7 +181,7 @@ def test_several_sources_and_targets_and_transforms_with_settings_behind_them(ro
 BAD = {
     "missing root": (["--root", "nowhere", "-s", "sysu_mm01"], "--root"),
     "unknown dataset": (["-s", "sysu_mm02"], "did you mean 'sysu_mm01'"),
-    "no height": (["data.height", "0"], "data.height is 0: it must be at least 1"),
+    "no height": (["data.height", "0"], "data.height is 0: it must be from 1 to 8192"),
     "unknown setting": (["train.lrr", "1"], "did you mean 'train.lr'"),
     "unknown transform": (["--transforms", "random_flop"], "did you mean 'random_flip'"),
     "unknown sampler": (

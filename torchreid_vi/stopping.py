@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from multiprocessing import parent_process
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -86,8 +87,9 @@ def blocked() -> Iterator[None]:
 
 def obey_parent(worker: int = 0) -> None:
     """Has a process that was started within :func:`blocked` end with its parent, or at a signal from it alone."""
-    if hasattr(signal, "sigtimedwait"):
-        threading.Thread(target=_wait_for_parent, args=(os.getppid(),), daemon=True).start()
+    parent = parent_process()
+    if parent and hasattr(signal, "sigtimedwait"):
+        threading.Thread(target=_wait_for_parent, args=(parent.pid,), daemon=True).start()
 
 
 def work_for_parent() -> None:
@@ -98,8 +100,8 @@ def work_for_parent() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
-def _wait_for_parent(parent: int) -> None:
-    while os.getppid() == parent:
+def _wait_for_parent(parent: int | None) -> None:
+    while os.getppid() == parent:  # which may have ended before this process came here
         found = signal.sigtimedwait(_SIGNALS, 0.5)
         if found and found.si_pid == parent:
             break
