@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from multiprocessing import active_children
+from types import SimpleNamespace
 
 import pytest
 
@@ -161,3 +162,13 @@ def test_one_that_comes_while_an_object_is_removed_is_not_lost(capsys):
         del one
         time.sleep(10)
     assert capsys.readouterr().err == ""
+
+
+def test_a_process_whose_parent_ended_before_it_could_look_ends_too(monkeypatch):
+    child = os.fork()
+    if not child:
+        monkeypatch.setattr(stopping, "parent_process", lambda: SimpleNamespace(pid=2**22 + 1))
+        stopping.obey_parent()
+        time.sleep(20)
+        os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
