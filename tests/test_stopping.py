@@ -74,13 +74,14 @@ def test_one_that_is_ignored_stays_so_and_other_threads_change_nothing():
         signal.signal(signal.SIGINT, before)
 
     def elsewhere():
-        with stopping.handled():
-            pass
+        with stopping.handled(), stopping.deferred():
+            seen.append(stopping._deferring)
 
+    seen = []
     thread = threading.Thread(target=elsewhere)
     thread.start()
     thread.join()
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGINT) is before and seen == [False]
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ class Stopped(KeyboardInterrupt):
 def handled() -> Iterator[None]:
     """Within it both signals raise :class:`Stopped`, but for one that is ignored; in the main thread alone."""
     global _waiting
-    if threading.current_thread() is not threading.main_thread():
+    if not _in_main_thread():
         yield
         return
     _waiting = 0
@@ -108,9 +108,17 @@ def _wait_for_parent(parent: int | None) -> None:
     os._exit(0)
 
 
+def _in_main_thread() -> bool:
+    """Whether this is the thread in which Python handles signals."""
+    return threading.current_thread() is threading.main_thread()
+
+
 @contextlib.contextmanager
 def _set_deferring(on: bool) -> Iterator[None]:
     global _deferring
+    if not _in_main_thread():
+        yield
+        return
     outer, _deferring = _deferring, on
     try:
         yield
@@ -120,7 +128,7 @@ def _set_deferring(on: bool) -> Iterator[None]:
 
 def _raise_waiting() -> None:
     global _waiting
-    if _waiting and not _deferring:
+    if _waiting and not _deferring and _in_main_thread():
         number, _waiting = _waiting, 0
         raise Stopped(number)
 
