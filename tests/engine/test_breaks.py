@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from engine_helpers import assert_identical, run, weights
 
 from torchreid_vi import InputError, stopping
+from torchreid_vi.engine.base import _refused_writing_is_said_once
 from torchreid_vi.models import read_checkpoint
 from torchreid_vi.report.collect import scalars
 
@@ -181,3 +183,19 @@ def test_an_overflow_in_half_precision_is_the_scalers(make, tmp_path):
     diverge_at(stuck, 0, "gradient")
     with pytest.raises(InputError, match="the gradient of"):
         run(stuck, cfg, save_dir=str(tmp_path / "stuck"))
+
+
+def test_what_the_system_refuses_to_write_is_said_once(monkeypatch):
+    """TensorBoard's thread fails with the disk full, and so does the next call that logs."""
+    heard = []
+    monkeypatch.setattr(threading, "excepthook", lambda failed: heard.append(failed.exc_type))
+
+    def fail(kind):
+        raise kind("no")
+
+    for kind in (OSError, ValueError):
+        with _refused_writing_is_said_once():
+            thread = threading.Thread(target=fail, args=(kind,))
+            thread.start()
+            thread.join()
+    assert heard == [ValueError]

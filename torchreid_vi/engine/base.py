@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,7 +79,9 @@ class EngineMixin(EvaluationMixin):
             begun = start_epoch * len(self.train_loader) + self.behind.step
             self.writer = SummaryWriter(log_dir=save_dir, purge_step=begun)
         try:
-            super().run(save_dir=save_dir, max_epoch=max_epoch, start_epoch=start_epoch, **kwargs)  # type: ignore[misc]
+            with _refused_writing_is_said_once():
+                own = {"save_dir": save_dir, "max_epoch": max_epoch, "start_epoch": start_epoch}
+                super().run(**own, **kwargs)  # type: ignore[misc]
         finally:
             self.progress.close()
 
@@ -229,6 +233,22 @@ class EngineMixin(EvaluationMixin):
             raise InputError(
                 f"model.resume does not fit this run ({reason}): use the run's own config.yaml"
             ) from error
+
+
+@contextmanager
+def _refused_writing_is_said_once() -> Iterator[None]:
+    """Within it a thread is silent when the system refuses to write: TensorBoard's raises it for all to see, too."""
+    before = threading.excepthook
+
+    def said(failed: threading.ExceptHookArgs) -> None:
+        if not issubclass(failed.exc_type, OSError):
+            before(failed)
+
+    threading.excepthook = said
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def seed_everything(seed: int, epoch: int) -> None:
