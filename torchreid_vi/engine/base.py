@@ -237,7 +237,7 @@ class EngineMixin(EvaluationMixin):
 
 @contextmanager
 def _refused_writing_is_said_once() -> Iterator[None]:
-    """Within it a thread is silent when the system refuses to write: TensorBoard's raises it for all to see, too."""
+    """Within it a thread is silent if the system refuses to write: TensorBoard's raises it elsewhere, too."""
     before = threading.excepthook
 
     def said(failed: threading.ExceptHookArgs) -> None:
