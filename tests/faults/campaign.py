@@ -322,7 +322,7 @@ def _tool(words: list[str], error: int) -> None:
     os.setsid()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(error, 2)
-    sys.stdout, sys.stderr = open(1, "w"), open(2, "w", buffering=1)  # pytest has its own
+    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)  # pytest has its own
     sys.argv = [str(ROOT / "tools" / words[0]), *words[1:]]
     sys.path.insert(0, str(ROOT / "tools"))
     runpy.run_path(sys.argv[0], run_name="__main__")
