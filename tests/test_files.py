@@ -57,3 +57,12 @@ def test_a_full_disk_is_the_systems_error_and_names_the_file(tmp_path):
     with pytest.raises(OSError, match="No space left") as raised, files.whole(tmp_path / "a.pth") as file:
         torch.save({"a": torch.zeros(1_000_000)}, file)
     assert raised.value.filename == str(tmp_path / "a.pth") and names(tmp_path) == []
+
+
+def test_what_pytorch_makes_of_a_full_disk_is_the_systems_error_again(tmp_path):
+    with pytest.raises(OSError, match="No space left") as raised, files.whole(tmp_path / "a.pth"):
+        try:
+            raise OSError(28, "No space left on device")
+        except OSError:
+            raise RuntimeError("unexpected pos 704 vs 598")  # noqa: B904 - as its writer does
+    assert raised.value.filename == str(tmp_path / "a.pth")

@@ -56,10 +56,12 @@ def test_it_waits_for_what_is_to_be_finished():
 
 def test_a_second_one_does_not_wait_and_leaves_nothing():
     with stopping.handled():
+        after = []
         with pytest.raises(stopping.Stopped) as stopped, stopping.deferred():
             send(signal.SIGTERM)
             send(signal.SIGINT)
-        assert stopped.value.status == 130
+            after.append("the second one")
+        assert stopped.value.status == 130 and not after
         with stopping.deferred():
             pass
 

@@ -20,7 +20,7 @@ from filelock import FileLock
 from PIL import Image
 from torchvision import transforms as tv
 
-from torchreid_vi import console
+from torchreid_vi import console, files
 from torchreid_vi.data.images import read_image
 
 
@@ -87,7 +87,7 @@ def open_cache(folder: Path, name: str, paths: Iterable[str], height: int, width
             with FileLock(folder / f"{prefix}lock"):
                 if not whole():
                     _build(file, paths, height, width)
-                for stale in set(folder.glob(f"{prefix}*.u8")) - {file}:
+                for stale in {*folder.glob(f"{prefix}*.u8"), *folder.glob(f".{prefix}*.partial")} - {file}:
                     stale.unlink()
     except OSError as error:
         console.say(f"No image cache in {folder} ({error.strerror}): images are decoded in every epoch")
@@ -112,21 +112,16 @@ def _fingerprint(paths: Sequence[str]) -> str:
 
 def _build(file: Path, paths: Sequence[str], height: int, width: int) -> None:
     resize = tv.Resize((height, width))
-    partial = file.with_suffix(".partial")
 
     def decode(path: str) -> bytes:
         return resize(read_image(path)).tobytes()
 
     pool = ThreadPoolExecutor(os.cpu_count())  # Pillow decodes and resizes outside Python's lock
     try:
-        with partial.open("wb") as out:
+        with files.whole(file) as out:
             images = pool.map(decode, paths)
             for image in console.progress(images, f"caching {file.name[:-20]}", total=len(paths)):
                 out.write(image)
-            out.flush()
-            os.fsync(out.fileno())
-        partial.replace(file)
         console.say(f"Cached {len(paths):,} images of {height} × {width} pixels: {file}")
     finally:
         pool.shutdown(cancel_futures=True)
-        partial.unlink(missing_ok=True)

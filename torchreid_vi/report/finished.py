@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +14,14 @@ from yacs.config import CfgNode
 
 from torchreid_vi import build, config
 from torchreid_vi.data.datasets import VIDataset
-from torchreid_vi.data.datasets.base import Item, read_image
+from torchreid_vi.data.datasets.base import Item
+from torchreid_vi.data.images import read_image
 from torchreid_vi.engine import CHECKPOINTS, PretrainingEngine, seed_everything
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import PROTOCOLS, Protocol, Ranking, TestSet, rank, trials
 from torchreid_vi.evaluation.evaluate import distance_matrix
 from torchreid_vi.evaluation.protocols import Trial, excluded
+from torchreid_vi.files import read_json
 from torchreid_vi.models import read_checkpoint
 
 
@@ -75,7 +76,7 @@ class FinishedRun:
             str(self.folder / "config.yaml"),
             overrides={"model.pretrained": False, "model.load_weights": "", "test.evaluate": False} | moved,
         )
-        self.content: dict[str, Any] = json.loads((self.folder / "results.json").read_text())
+        self.content: dict[str, Any] = read_json(self.folder / "results.json", "evaluate the run again")
         if "training" not in self.content or not all(map(_is_known, self.content["results"])):
             raise InputError(f"{self.folder}/results.json is of another version: run or evaluate it again")
 

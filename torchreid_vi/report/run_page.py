@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -76,7 +75,7 @@ def _overview(run: FinishedRun) -> list[str]:
     ]
     environment = run.folder / "environment.json"
     if environment.is_file():
-        about: dict[str, Any] = json.loads(environment.read_text())
+        about: dict[str, Any] = files.read_json(environment, "remove it")
         rows.append(["machine", f"{about['platform']}, {about['gpu'] or str(about['cpus']) + ' CPUs'}"])
         rows.append(["packages", ", ".join(f"{k} {v}" for k, v in about["packages"].items())])
     parts += ["<h2>Run</h2>", table([["what", "value"], *rows], "plain")]

@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from torchreid_vi.data.datasets.base import read_image
 from torchreid_vi.data.heads import hide_head
+from torchreid_vi.data.images import read_image
 from torchreid_vi.data.stripes import paired_orders, shuffle_stripes
 from torchreid_vi.engine import MMGLEngine, seed_everything
 from torchreid_vi.modality import Modality

@@ -1,0 +1,31 @@
+"""What the tests of packages share."""
+
+import hashlib
+import json
+
+from torchreid_vi.sharing import MANIFEST, SETTINGS, WEIGHTS
+
+#: Settings of runs of each kind.
+KINDS = {
+    "one stream": {},
+    "two streams": {"model.streams": 2, "test.flip": True},
+    "mcja_journal": {"model.streams": 2, "model.blocks": "mda", "train.channels_last": True},
+    "ddag": {"loss.name": "ddag", "model.blocks": "non_local"},
+    "torchreid's": {"loss.name": "softmax", "data.sources": ["vi_synthetic"]},
+    "mmgl": {
+        "loss.name": "mmgl",
+        "loss.terms": ["permutation"],
+        "sampler.train_sampler": "ModalityPairSampler",
+        "data.validation": 0.2,
+        "mmgl.stripes": 2,
+    },
+}
+
+
+def rewritten(folder, **changes):
+    """Changes a package's list of files, and makes it right again otherwise."""
+    manifest = json.loads((folder / MANIFEST).read_text()) | changes
+    for name in (WEIGHTS, SETTINGS):
+        content = (folder / name).read_bytes()
+        manifest["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    (folder / MANIFEST).write_text(json.dumps(manifest))
