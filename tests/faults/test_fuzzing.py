@@ -1,18 +1,17 @@
 """Changed files of every kind, some hundred of them here; ``fuzz`` reads as many as one has time for."""
 
-import os
 import random
-from pathlib import Path
 
+import fuzz
 import pytest
 import targets
 
 
 def test_some_hundred_changed_files_are_read_or_refused(capfd):
-    counts = targets.fuzz(400, seed=0)
+    counts = fuzz.fuzz(400, seed=0)
     for target in targets.TARGETS:
         assert counts[f"{target} tried"] == counts[f"{target} read"] + counts[f"{target} refused"] > 10, (
-            f"{targets.table(counts)}\n{capfd.readouterr().err}"
+            f"{fuzz.table(counts)}\n{capfd.readouterr().err}"
         )
 
 
@@ -25,11 +24,13 @@ def test_sound_files_are_read(name, tmp_path):
 def test_changes_are_the_same_for_the_same_seed():
     first, second, third = (targets.mutated(b"sound" * 20, random.Random(seed)) for seed in (1, 1, 2))
     assert first == second != third
-    assert len(targets.plan(400)) == 400
+    assert len(fuzz.plan(400)) == 400
 
 
 BAD = """
-import os, sys, time, targets
+import os, sys, time
+sys.path.insert(0, sys.argv[1])
+import fuzz, targets
 from pathlib import Path
 
 class Bad:
@@ -51,20 +52,17 @@ class Bad:
         ][number]()
 
 targets.TARGETS = {"bad": Bad}
-targets._work(sys.argv[1], *map(int, sys.argv[2:]))
+fuzz.work(sys.argv[2], *map(int, sys.argv[3:]))
 """
 
 
 @pytest.mark.faults
 def test_what_goes_wrong_is_counted(tmp_path, monkeypatch):
-    (tmp_path / "bad.py").write_text(BAD)
-    here = str(Path(targets.__file__).parent)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([here, os.environ.get("PYTHONPATH", "")]))
-    monkeypatch.setattr(targets, "WORKER", str(tmp_path / "bad.py"))
+    monkeypatch.setattr(fuzz, "WORKER", BAD)
     monkeypatch.setattr(targets, "TARGETS", {"bad": targets.Target})
     with (tmp_path / "log").open("w") as log:
-        counts = targets.fuzz(6, 0, log)
+        counts = fuzz.fuzz(6, 0, log)
     assert counts == {"bad tried": 6, "bad refused": 0} | {
-        f"bad {outcome}": 1 for outcome in targets.OUTCOMES.values() if outcome != "refused"
+        f"bad {outcome}": 1 for outcome in fuzz.OUTCOMES.values() if outcome != "refused"
     }
     assert "ZeroDivisionError" in (tmp_path / "log").read_text()
