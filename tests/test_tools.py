@@ -321,3 +321,37 @@ def test_drawing_from_the_command_line(tmp_path):
     assert result.returncode == 0 and (tmp_path / "d" / "llcm" / "idx" / "test_id.txt").is_file()
     again = call("make_synthetic.py", *arguments, cwd=tmp_path)
     assert again.returncode == 2 and "exists already" in again.stderr and "Traceback" not in again.stderr
+
+
+IMPORTING = """
+import os, signal, sys, threading
+sys.path.insert(0, sys.argv[1])
+import commandline
+
+class Interrupted:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torchreid_vi":
+            os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Interrupted())
+commandline.status(lambda: print("never"), False)
+"""
+
+
+def test_ctrl_c_while_a_tool_imports_ends_it_without_a_word():
+    words = [sys.executable, "-c", IMPORTING, str(ROOT / "tools")]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_what_the_system_refuses_is_one_sentence_with_a_remedy(finished, tmp_path):
+    run = finished[0] / "log" / "mcja_synthetic"
+    (tmp_path / ".page.html.partial").symlink_to("/dev/full")
+    result = call("report.py", run, "--people", "none", "--out", tmp_path / "page.html")
+    assert result.returncode == 2
+    remedy = "No space left on device; free some space and start the same command again"
+    assert result.stderr.splitlines()[-1] == f"error: {tmp_path / 'page.html'}: {remedy}"
+    result = call("report.py", run, "--people", "none", "--out", "/proc/page.html")
+    assert result.returncode == 2 and result.stderr.splitlines()[-1].startswith("error: /proc/")
