@@ -97,8 +97,8 @@ def _waits(loader: Any) -> tuple[float, int]:
     batches = loader.sent()
     next(batches)  # the processes have started
     while True:
+        time.sleep(STEP)
         start = time.perf_counter()
         if next(batches, None) is None:
             return waited / STEP / max(steps, 1), steps
         waited, steps = waited + time.perf_counter() - start, steps + 1
-        time.sleep(STEP)
