@@ -26,7 +26,7 @@ setup(
         "tqdm>=4.66",
         "filelock>=3.13",
         "safetensors>=0.4.5",
-        # Imported by torchreid, which declares nothing; scipy also reads rand_perm_cam.mat.
+        # Imported by torchreid, which declares nothing; scipy also re-ranks and matches permutations.
         "scipy>=1.13",
         "opencv-python-headless>=4.10.0.84",
         "tensorboard>=2.17.1",

@@ -84,6 +84,8 @@ def test_a_checkpoint_that_is_cut_short_is_not_taken_and_the_one_before_it_is(be
         path, state = folder.read()
     assert path == previous and state["epoch"] == 2
     assert "last.pth is not a checkpoint or is damaged" in capsys.readouterr().err
+    assert not last.exists() and last.with_name("damaged.pth").stat().st_size == 100  # never to replace it
+    last.write_bytes(b"damaged again")
     with (
         runs.find(settings("x", model__resume=str(last))) as folder,
         pytest.raises(InputError, match=rf"damaged.*; model\.resume {previous}, or remove {begun} and start"),
@@ -92,7 +94,7 @@ def test_a_checkpoint_that_is_cut_short_is_not_taken_and_the_one_before_it_is(be
     os.truncate(previous, 100)
     with runs.find(settings(begun)) as folder, pytest.raises(InputError, match=f"damaged.*; remove {begun}"):
         folder.read()
-    last.unlink()
+    assert not last.exists()
     previous.unlink()
     with runs.find(settings(begun)) as folder:
         assert folder.path == begun and not folder.checkpoints

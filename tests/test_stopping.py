@@ -137,13 +137,44 @@ def test_a_loaders_processes_end_with_it_and_not_for_a_signal_from_elsewhere(roo
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_who_works_for_a_process_leaves_ctrl_c_to_it_and_ends_when_told_to(start):
-    killed = pytest.raises(InputError, match="was killed, most often for want of memory: start the same")
-    with stopping.handled(), killed, worker_pool(1, start) as pool:
+    with worker_pool(1, start) as pool:
         pid = pool.submit(os.getpid).result()
         os.kill(pid, signal.SIGINT)
         assert pool.submit(os.getpid).result() == pid
         os.kill(pid, signal.SIGTERM)
+        for _ in range(2):  # for good
+            with pytest.raises(stopping.Stopped) as stopped:
+                pool.submit(os.getpid).result()
+            assert stopped.value.status == 143
+    assert not active_children()
+
+
+def test_one_that_is_killed_while_it_works_is_one_sentence():
+    killed = pytest.raises(InputError, match="was killed, most often for want of memory: start the same")
+    with killed, worker_pool(1, "fork") as pool:
+        os.kill(pool.submit(os.getpid).result(), signal.SIGKILL)
         pool.submit(os.getpid).result()
+
+
+def finish(begun, saved):
+    """Work that is told to stop and saves first."""
+    with stopping.deferred():
+        begun.touch()
+        time.sleep(0.5)
+        saved.touch()
+
+
+def test_who_works_saves_when_interrupted_and_begins_nothing_more(tmp_path):
+    files = {name: tmp_path / name for name in ("first", "first saved", "second", "second saved")}
+    with pytest.raises(KeyboardInterrupt), worker_pool(2, "fork") as pool:
+        pool.submit(finish, files["first"], files["first saved"])
+        while not files["first"].exists():
+            time.sleep(0.01)
+        pool.submit(time.sleep, 60)
+        pool.submit(finish, files["second"], files["second saved"])  # taken ahead
+        time.sleep(0.1)
+        raise KeyboardInterrupt
+    assert {path.name for path in tmp_path.iterdir()} == {"first", "first saved"}
 
 
 def test_an_interruption_is_passed_on_to_who_works(capfd):

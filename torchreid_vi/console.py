@@ -16,6 +16,8 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from torchreid_vi import stopping
+
 _INTERVAL = 30  # seconds between lines of progress where there is no terminal
 _quiet = False
 _log: Log | None = None
@@ -71,14 +73,17 @@ def progress(
         leave: whether it stays when it is full.
         shown: whether it is there at all.
     """
-    common: dict[str, Any] = {"desc": what, "total": total, "unit": unit, "leave": leave}
+    options: dict[str, Any] = {"desc": what, "total": total, "unit": unit, "leave": leave}
     if _quiet or not shown:
-        return tqdm(iterable, disable=True, **common)
-    if sys.stderr.isatty():
-        return tqdm(iterable, colour="green" if _colours() else None, dynamic_ncols=True, **common)
-    line = "{desc}: {n_fmt} of {total_fmt} {unit}, {elapsed} gone, {remaining} left{postfix}"
-    every: dict[str, Any] = {"mininterval": _INTERVAL, "maxinterval": 2 * _INTERVAL, "delay": _INTERVAL}
-    return tqdm(iterable, file=_Lines(sys.stderr), bar_format=line, **every, **common)
+        options |= {"disable": True}
+    elif sys.stderr.isatty():
+        options |= {"colour": "green" if _colours() else None, "dynamic_ncols": True}
+    else:
+        line = "{desc}: {n_fmt} of {total_fmt} {unit}, {elapsed} gone, {remaining} left{postfix}"
+        options |= {"mininterval": _INTERVAL, "maxinterval": 2 * _INTERVAL, "delay": _INTERVAL}
+        options |= {"file": _Lines(sys.stderr), "bar_format": line}
+    with stopping.deferred():  # what is half a bar complains when it is removed
+        return tqdm(iterable, **options)
 
 
 def _colours() -> bool:

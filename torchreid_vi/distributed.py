@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +29,7 @@ T = TypeVar("T")
 
 # While the first process evaluates the others wait. That one has died is noticed without it.
 _PATIENCE = timedelta(hours=2)
+_SILENCE = 5  # seconds
 _checkpoint: list[Path] = []
 _leaving = Lock()
 
@@ -82,6 +84,11 @@ def connected() -> Iterator[None]:
             stack.enter_context(console.quiet())
         try:
             yield
+        except InputError:
+            _checkpoint.clear()  # what is wrong is no death of a process
+            if rank():  # the first one says what all of them find, and torchrun then ends this one
+                time.sleep(_SILENCE)
+            raise
         except RuntimeError as error:
             if not isinstance(error, dist.DistError) and "gloo" not in str(error):
                 raise
@@ -119,6 +126,15 @@ def from_first(make: Callable[[], T]) -> T:
         dist.broadcast_object_list(box, device=torch.device("cpu"))
     found: T = box[0]
     return found
+
+
+def to_first(value: T) -> list[T]:
+    """What every process has, in their order, in the first one; an empty list in the others, which wait for it."""
+    if size() == 1:
+        return [value]
+    found: list[Any] | None = None if rank() else [None] * size()
+    dist.gather_object(value, found)
+    return found or []
 
 
 def gather(*shares: Tensor) -> tuple[Tensor, ...]:

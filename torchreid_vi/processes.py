@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import wait
 from threading import Thread
+from types import FrameType
+from typing import Any, TypeVar
 
 import torch
 
 from torchreid_vi import stopping
 from torchreid_vi.errors import InputError
+
+T = TypeVar("T")
+
+_stopped: stopping.Stopped | None = None  # with what this process, which works for another, was told to stop
 
 
 @contextmanager
@@ -27,7 +34,7 @@ def deaths_said() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        if not str(error).startswith("DataLoader worker"):  # errors within one are "Caught ..."
             raise
         raise InputError(
             "a process that loads images was killed, most often for want of memory: lower data.workers or "
@@ -49,7 +56,7 @@ def worker_pool(jobs: int, start: str | None = None) -> Iterator[ProcessPoolExec
         InputError: when one of them is killed.
     """
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    pool = ProcessPoolExecutor(jobs, get_context(start), _begin_worker, (threads,))
+    pool = _Pool(jobs, get_context(start), _begin_worker, (threads,))
     try:
         with stopping.blocked():
             pool.submit(int)  # starts them
@@ -67,6 +74,31 @@ def worker_pool(jobs: int, start: str | None = None) -> Iterator[ProcessPoolExec
         pool.shutdown(cancel_futures=True)
 
 
+class _Pool(ProcessPoolExecutor):
+    """A process of it that was told to stop does nothing more, though work for it may have been taken ahead."""
+
+    def submit(self, work: Callable[..., T], /, *args: Any) -> Future[T]:  # type: ignore[override]
+        return super().submit(_work, work, *args)
+
+
+def _work(work: Callable[..., T], *args: Any) -> T:
+    global _stopped
+    try:
+        with stopping.handled():
+            if _stopped:
+                raise _stopped
+            return work(*args)
+    except stopping.Stopped as stopped:
+        _stopped = stopped
+        raise
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Hears a signal while there is nothing to do."""
+    global _stopped
+    _stopped = stopping.Stopped(number)
+
+
 def _begin_worker(threads: int) -> None:
     parent = parent_process()
     assert parent is not None  # noqa: S101 - for mypy: a worker has a parent
@@ -75,6 +107,7 @@ def _begin_worker(threads: int) -> None:
         wait([parent.sentinel])
         os._exit(1)
 
+    signal.signal(signal.SIGTERM, _stop)
     stopping.work_for_parent()
     torch.set_num_threads(threads)
     Thread(target=leave_with_parent, daemon=True).start()

@@ -18,33 +18,41 @@ from torchreid_vi.errors import InputError
 from torchreid_vi.models import read_checkpoint
 
 SETTINGS, RESULTS = "config.yaml", "results.json"
+DAMAGED = "damaged.pth"  # what a checkpoint is called then
 Content = dict[str, Any]  # of a run's results.json
 
 
 class RunFolder:
     """The folder that a run writes into, held against other processes from :meth:`hold` to the context's end.
 
-    Attributes:
+    Args:
         path: of the folder.
         checkpoints: to go on from, the newest first; none when the run begins.
+        free: whether nothing may be in the folder when it is held.
     """
 
-    def __init__(self, path: Path, checkpoints: Sequence[Path] = ()) -> None:
-        self.path, self.checkpoints = path, list(checkpoints)
+    def __init__(self, path: Path, checkpoints: Sequence[Path] = (), free: bool = False) -> None:
+        self.path, self.checkpoints, self.free = path, list(checkpoints), free
         self._lock: FileLock | None = None
 
     def __enter__(self) -> RunFolder:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, where: TracebackType | None) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Lets other processes have the folder."""
         if self._lock:
             self._lock.release()
+            self._lock = None
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_lock": None}  # one process of a run holds it
 
     def hold(self) -> bool:
-        """Makes the folder if it is not there; returns whether no other process holds it."""
+        """Makes the folder if it is not there; returns whether no other process holds it or, if it has to be
+        free, has written into it."""
         self.path.mkdir(parents=True, exist_ok=True)
         if not self._lock:
             # The loading processes of a run that was killed hold it, too, until they notice.
@@ -55,7 +63,7 @@ class RunFolder:
             except Timeout:
                 return False
             self._lock = lock
-        return True
+        return not self.free or _is_free(self.path)
 
     def read(self) -> tuple[Path, dict[str, Any]]:
         """The newest checkpoint that is whole, and its content.
@@ -68,6 +76,8 @@ class RunFolder:
                 return path, read_checkpoint(path)
             except InputError as error:
                 console.say(f"{error}; going on from the one before it")
+                with suppress(OSError):  # another process of this run may have done so
+                    path.replace(path.with_name(DAMAGED))  # and not, when it is replaced, over the sound one
         path = self.checkpoints[-1]
         try:
             return path, read_checkpoint(path)
@@ -120,28 +130,33 @@ def find(cfg: CfgNode, exactly: bool = False) -> RunFolder:
         checkpoint = Path(cfg.model.resume).expanduser().absolute()
         if checkpoint.parent.name == CHECKPOINTS:
             return _held(RunFolder(checkpoint.parents[1], [checkpoint]))
-        return RunFolder(next(path for path in _numbered(wanted) if _is_free(path)), [checkpoint])
+        return RunFolder(next(path for path in _numbered(wanted) if _is_free(path)), [checkpoint], free=True)
     for path in _numbered(wanted):
         if _is_free(path):
-            return RunFolder(path)
+            return RunFolder(path, free=True)
         if cfg.test.evaluate:
             continue
         taken = "" if path.is_dir() else f"{path} is a file"
-        taken = (
-            taken
-            or difference(cfg, path)
-            or ("" if not content(path) else f"{path} holds this run, finished")
-        )
+        taken = taken or difference(cfg, path) or _finished(path)
         if not taken:
-            known = [path / CHECKPOINTS / name for name in (LAST, PREVIOUS)]
-            folder = RunFolder(path, [file for file in known if file.is_file()])
-            if folder.hold():
+            folder = RunFolder(path)
+            if not folder.hold():
+                taken = f"{path} is being written by another process"
+            elif not (taken := _finished(path)):  # which it may have become while it was waited for
+                known = [path / CHECKPOINTS / name for name in (LAST, PREVIOUS)]
+                folder.checkpoints = [file for file in known if file.is_file()]
                 return folder
-            taken = f"{path} is being written by another process"
+            else:
+                folder.release()
         if exactly:
             raise InputError(f"{taken}: choose another data.save_dir")
         console.say(f"{taken}: this run gets another folder")
     raise AssertionError
+
+
+def _finished(path: Path) -> str:
+    """That a folder's run is finished, in words; nothing if it is not."""
+    return f"{path} holds this run, finished" if content(path) else ""
 
 
 def _held(folder: RunFolder) -> RunFolder:

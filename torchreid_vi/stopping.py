@@ -30,6 +30,9 @@ class Stopped(KeyboardInterrupt):
         super().__init__(signal.Signals(number).name)
         self.status = 128 + number
 
+    def __reduce__(self) -> tuple[type[Stopped], tuple[int]]:
+        return Stopped, (self.status - 128,)  # from process to process
+
 
 @contextlib.contextmanager
 def handled() -> Iterator[None]:
@@ -93,9 +96,10 @@ def obey_parent(worker: int = 0) -> None:
 
 
 def work_for_parent() -> None:
-    """Has a process that was started within :func:`blocked` leave SIGINT to its parent, and end at SIGTERM."""
+    """Has a process that was started within :func:`blocked` leave SIGINT to its parent, and hear SIGTERM."""
+    global _deferring
+    _deferring = False  # where it was forked
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 

@@ -162,10 +162,7 @@ def test_what_loading_processes_share_stays_while_they_run_ahead(roots, workers)
         seed_all(3)
         for batch in loader.sent():
             time.sleep(rest)  # the processes load what they may in the meantime
-            sent = batch["img"]
-            yield loader.dataset.found(
-                torch.from_numpy(sent) if isinstance(sent, np.ndarray) else sent
-            ).clone()
+            yield torch.from_numpy(batch["img"]).clone()
 
     options = {"transforms": NAMES, "augment": "batch", "k_tfm": 2, "batch_size_train": 4}
     alone = list(raw(manage(roots, **options).train_loader, 0))
@@ -173,7 +170,22 @@ def test_what_loading_processes_share_stays_while_they_run_ahead(roots, workers)
     shared = list(raw(loader, 0.1))
     assert len(alone) == len(shared) > 3 * workers
     assert all(torch.equal(one, other) for one, other in zip(alone, shared, strict=True))
-    assert loader.dataset.memory.any()
+
+
+def test_iterations_side_by_side_do_not_share_memory(roots):
+    """Every batch holds the images that it names, whoever else iterates over the same loader."""
+    options = {"transforms": [], "batch_size_train": 4}
+    dataset = manage(roots, augment="image", **options).train_loader.dataset
+    loader = manage(roots, augment="batch", workers=1, **options).train_loader
+    plain = {item["impath"]: item["img"] for item in (dataset[i, 0] for i in range(len(dataset)))}
+    pairs = 0
+    for pair in zip(loader, loader, strict=True):
+        time.sleep(0.1)  # the processes load what they may in the meantime
+        for batch in pair:
+            expected = torch.stack([plain[path] for path in batch["impath"]])
+            torch.testing.assert_close(batch["img"], expected, atol=1e-6, rtol=0)
+        pairs += 1
+    assert pairs > 6
 
 
 def test_batches_hold_what_single_images_give(roots):

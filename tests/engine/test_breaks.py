@@ -124,16 +124,17 @@ def test_what_is_no_number_is_named_and_kept_in_the_step_it_appears(make, tmp_pa
         run(engine, cfg)
     assert_identical(weights(engine), before[1])
     kept = read_checkpoint(tmp_path / "run" / "nonfinite-1-2.pth")
-    assert all(os.path.isfile(path) for path in kept["batch"]["impath"])
+    (batch,) = kept["batches"]
+    assert all(os.path.isfile(path) for path in batch["impath"])
     again, _ = make()  # the step can be repeated
     again.model.load_state_dict(kept["state_dict"])
     diverge_at(again, 0, what)
-    again.progress.batch = kept["batch"]
+    again.progress.batch = batch
     again.save_dir = tmp_path / "again"
     again.epoch = 0
     again.set_model_mode("train")
     with pytest.raises(InputError, match=said):
-        again.forward_backward(kept["batch"])
+        again.forward_backward(batch)
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])
@@ -164,12 +165,80 @@ def test_a_step_that_is_left_out_leaves_no_trace(make, tmp_path, capsys, what):
         run(engine, cfg, start_epoch=engine.resume(state))
 
 
+def test_one_that_is_left_out_does_not_reach_the_weight_of_ddags_graph(make, tmp_path):
+    engine, cfg = make(train__skip_nonfinite=1, **DDAG)
+    diverge_at(engine, 1)
+    run(engine, cfg)
+    assert 0 < engine.graph_weight < 1 and engine.skipped == 1
+
+
 def test_torchreids_engines_stop_at_what_is_no_number(make, tmp_path):
     engine, cfg = make(loss__name="softmax")
     with torch.no_grad():
         engine.model.classifier.weight.fill_(float("nan"))
-    with pytest.raises(InputError, match=r"epoch 1, batch 1: loss is nan; kept in .*nonfinite-1-1\.pth"):
+    kept = r"epoch 1, batch 1: loss is nan; kept in .*nonfinite-1-1\.pth; start again with a lower train\.lr$"
+    with pytest.raises(InputError, match=kept):
         run(engine, cfg)
+
+
+def test_weights_that_are_no_numbers_are_not_saved_over_those_that_are(make, tmp_path):
+    """torchreid's engines may move them so in the last step of an epoch, which none looks at any more."""
+    engine, cfg = make(loss__name="softmax", train__max_epoch=2)
+    original, steps = engine.forward_backward, iter(range(1, 10**6))
+
+    def forward_backward(data):
+        summary = original(data)
+        if next(steps) == 2 * len(engine.train_loader):
+            engine.model.classifier.weight.data[0] = float("inf")
+        return summary
+
+    engine.forward_backward = forward_backward
+    with pytest.raises(
+        InputError, match=r"^classifier\.weight holds NaN or infinity after epoch 2, which is not"
+    ):
+        run(engine, cfg)
+    assert read_checkpoint(tmp_path / "run" / "checkpoints" / "last.pth")["epoch"] == 1
+
+
+def test_a_signal_while_validating_loses_nothing(make, tmp_path, monkeypatch):
+    unbroken, cfg = make(**MMGL)
+    run(unbroken, cfg)
+    broken, cfg = make(**MMGL)
+    original = broken._validate
+
+    def validate():
+        os.kill(os.getpid(), signal.SIGTERM)
+        original()
+
+    broken._validate = validate
+    assert stop(broken, cfg, tmp_path / "broken").status == 143
+    state = read_checkpoint(tmp_path / "broken" / "checkpoints" / "last.pth")
+    assert state["epoch"] == 1 and "step" not in state
+    resumed, cfg = make(**MMGL)
+    run(resumed, cfg, save_dir=str(tmp_path / "broken"), start_epoch=resumed.resume(state))
+    assert_identical(weights(resumed), weights(unbroken))
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        {"cost": 5},
+        {"best": "x"},
+        {"step": -3},
+        {"step": 10**6},
+        {"step": 1, "generators": {}},
+        {"step": 1, "generators": {"python": 1}},
+    ],
+    ids=str,
+)
+def test_a_checkpoint_of_strange_content_is_one_sentence(make, tmp_path, strange):
+    engine, cfg = make()
+    signalled_at(engine, 1)
+    stop(engine, cfg, tmp_path / "run")
+    state = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.pth")
+    assert engine.resume(state) == 0
+    with pytest.raises(InputError, match=r"model\.resume does not fit this run"):
+        engine.resume(state | strange)
 
 
 def test_an_overflow_in_half_precision_is_the_scalers(make, tmp_path):
@@ -194,8 +263,17 @@ def test_what_the_system_refuses_to_write_is_said_once(monkeypatch):
         raise kind("no")
 
     for kind in (OSError, ValueError):
-        with _refused_writing_is_said_once():
+        with _refused_writing_is_said_once(None):
             thread = threading.Thread(target=fail, args=(kind,))
             thread.start()
             thread.join()
     assert heard == [ValueError]
+
+
+def test_tensorboards_thread_has_ended_when_a_run_has(make, tmp_path):
+    before = threading.active_count()
+    engine, cfg = make()
+    diverge_at(engine, 1)
+    with pytest.raises(InputError):
+        run(engine, cfg)
+    assert threading.active_count() == before

@@ -106,8 +106,7 @@ class BatchAugment:
 class BatchDataset(Dataset[Any]):
     """A dataset indexed by a list of (index, seed), the draws of a batch, that gives the batch.
 
-    Its images are under ``img``, or where :meth:`found` finds them when a loading process has put them into
-    ``memory``.
+    Its images are under ``img``, or their place in ``memory`` when a loading process has put them there.
 
     Args:
         dataset: a :class:`~torchreid_vi.data.datasets.VIDataset`.
@@ -117,7 +116,7 @@ class BatchDataset(Dataset[Any]):
 
     Attributes:
         memory: shared by all processes (loading processes, batches in flight of each, k, V, 3, H, W), so that
-            a batch costs no fresh memory; none without loading processes.
+            a batch costs no fresh memory; none but in loading processes.
     """
 
     def __init__(self, dataset: Any, augment: BatchAugment, height: int, width: int, k: int = 1) -> None:
@@ -156,19 +155,15 @@ class BatchDataset(Dataset[Any]):
             return torch.empty(self.k, number, 3, *self.size, dtype=torch.uint8), ()
         place = worker.id, self.batches % self.memory.shape[1], number
         self.batches += 1
-        return self._at(place), place
-
-    def found(self, images: Tensor | tuple[int, ...]) -> Tensor:
-        """The images (k, V, 3, H, W) of a batch; they stay until the next batch is asked for."""
-        return images if isinstance(images, Tensor) else self._at(images)
-
-    def _at(self, place: tuple[int, ...]) -> Tensor:
-        assert self.memory is not None  # noqa: S101 - for mypy: places are in memory
-        worker, turn, number = place
-        return self.memory[worker, turn, :, :number]
+        return _at(self.memory, place), place
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+
+def _at(memory: Tensor, place: tuple[int, ...]) -> Tensor:
+    worker, turn, number = place
+    return memory[worker, turn, :, :number]
 
 
 def _taken(values: Any, index: Tensor) -> Any:
@@ -189,29 +184,37 @@ class BatchLoader(Loader):
     def __init__(self, dataset: BatchDataset, device: torch.device, **kwargs: Any) -> None:
         super().__init__(dataset, collate_fn=_by_value, **kwargs | {"pin_memory": False})
         self.device = device
-        if self.num_workers:
-            rows = (self.batch_size or 1) * (2 if dataset.augment.second else 1)
-            in_flight = (self.prefetch_factor or 0) + 2  # of each process: under way, taken ahead, in use
-            shape = self.num_workers, in_flight, dataset.k, rows, 3, *dataset.size
-            try:
-                dataset.memory = torch.empty(shape, dtype=torch.uint8).share_memory_()
-            except RuntimeError as error:
-                raise InputError(
-                    f"no {math.prod(shape) >> 20} MiB of shared memory for {self.num_workers} loading processes: "
-                    "lower data.workers, or give more (docker run --shm-size)"
-                ) from error
+
+    def _memory(self) -> Tensor:
+        """Room for the batches of one iteration."""
+        rows = (self.batch_size or 1) * (2 if self.dataset.augment.second else 1)
+        in_flight = (self.prefetch_factor or 0) + 2  # of each process: under way, taken ahead, in use
+        shape = self.num_workers, in_flight, self.dataset.k, rows, 3, *self.dataset.size
+        try:
+            return torch.empty(shape, dtype=torch.uint8).share_memory_()
+        except RuntimeError as error:
+            raise InputError(
+                f"no {math.prod(shape) >> 20} MiB of shared memory for {self.num_workers} loading processes: "
+                "lower data.workers, or give more (docker run --shm-size)"
+            ) from error
 
     def sent(self) -> Iterator[dict[str, Any]]:
-        """The batches as the loading processes send them: a thread takes each while the one before it is used."""
-        batches = super().__iter__()
+        """The batches as the loading processes send them: a thread takes each while the one before it is used.
+
+        Their images (k, V, 3, H, W), of 8 bits, stay until the next batch is asked for.
+        """
         if not self.num_workers:
-            yield from batches
+            yield from super().__iter__()
             return
+        memory = self._memory()
+        self.dataset.memory = memory  # which the processes that are started now get
+        batches = super().__iter__()
+        self.dataset.memory = None
         with ThreadPoolExecutor(1) as thread:
             coming = thread.submit(next, batches, None)
             while (batch := coming.result()) is not None:
                 coming = thread.submit(next, batches, None)
-                yield batch
+                yield batch | {"img": _at(memory, batch["img"]).numpy()}
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
         for sent in self.sent():
@@ -220,7 +223,7 @@ class BatchLoader(Loader):
                 for key, value in sent.items()
             }
             view, seeds = batch.pop("view"), batch.pop("seed")
-            plain = self.dataset.found(batch["img"])
+            plain = batch["img"]
             if self.device.type == "cuda":
                 plain = plain.pin_memory().to(self.device, non_blocking=True)
             images = [

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -116,12 +117,18 @@ def _build(file: Path, paths: Sequence[str], height: int, width: int) -> None:
     def decode(path: str) -> bytes:
         return resize(read_image(path)).tobytes()
 
-    pool = ThreadPoolExecutor(os.cpu_count())  # Pillow decodes and resizes outside Python's lock
+    cores = os.cpu_count() or 1
+    ahead = 4 * cores  # images that wait in memory, however slow the disk is
+    pool = ThreadPoolExecutor(cores)  # Pillow decodes and resizes outside Python's lock
     try:
         with files.whole(file) as out:
-            images = pool.map(decode, paths)
-            for image in console.progress(images, f"caching {file.name[:-20]}", total=len(paths)):
-                out.write(image)
+            images: deque[Future[bytes]] = deque()
+            for path in console.progress(paths, f"caching {file.name[:-20]}"):
+                images.append(pool.submit(decode, path))
+                if len(images) > ahead:
+                    out.write(images.popleft().result())
+            for image in images:
+                out.write(image.result())
         console.say(f"Cached {len(paths):,} images of {height} × {width} pixels: {file}")
     finally:
         pool.shutdown(cancel_futures=True)

@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,7 +79,7 @@ class EngineMixin(EvaluationMixin):
             begun = start_epoch * len(self.train_loader) + self.behind.step
             self.writer = SummaryWriter(log_dir=save_dir, purge_step=begun)
         try:
-            with _refused_writing_is_said_once():
+            with _refused_writing_is_said_once(self.writer):
                 own = {"save_dir": save_dir, "max_epoch": max_epoch, "start_epoch": start_epoch}
                 super().run(**own, **kwargs)  # type: ignore[misc]
         finally:
@@ -95,8 +95,7 @@ class EngineMixin(EvaluationMixin):
                     console.say(f"Saved after {behind.step} batches of epoch {self.epoch + 1}")
                 raise
             if getattr(self.datamanager, "val_loader", None):
-                with stopping.allowed():
-                    self._validate()
+                self._validate()
             self.save_model(self.epoch, None, self.save_dir)
 
     def _train(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -145,30 +144,40 @@ class EngineMixin(EvaluationMixin):
             self.best = score
             self._save("best.pth", self._state(self.epoch, None))
 
-    def keep_nonfinite(self: Any, wrong: Sequence[str], stop: bool) -> None:
-        """Writes the batch under way and the model's weights, from which its step can be repeated.
+    def keep_nonfinite(self: Any, wrong: Sequence[str]) -> str:
+        """Writes the batch under way, of every process its share, and the model's weights, from which its step
+        can be repeated.
 
         Args:
             wrong: what is NaN or infinite, in words.
-            stop: whether that ends the run.
 
-        Raises:
-            InputError: if it does.
+        Returns:
+            Where in the run that was and where it is kept, in words.
         """
         number = self.progress.done + 1
-        file = self.save_dir / f"nonfinite-{self.epoch + 1}-{number}.pth"
-        if not distributed.rank():
+        name = f"nonfinite-{self.epoch + 1}-{number}.pth"
+        batches = distributed.to_first(self.progress.batch)
+
+        def keep() -> str:
             self.save_dir.mkdir(parents=True, exist_ok=True)
-            with files.whole(file) as opened:
-                torch.save({"batch": self.progress.batch, "state_dict": self.model.state_dict()}, opened)
+            with files.whole(self.save_dir / name) as file:
+                torch.save({"batches": batches, "state_dict": self.model.state_dict()}, file)
+            return str(self.save_dir / name)
+
         more = f" and {len(wrong) - 2} more" if len(wrong) > 2 else ""
-        said = f"epoch {self.epoch + 1}, batch {number}: {', '.join(wrong[:2])}{more}; kept in {file}"
-        if not stop:
-            console.say(f"Left out {said}")
-            return
-        last = self.save_dir / CHECKPOINTS / LAST
+        kept = distributed.from_first(keep)
+        return f"epoch {self.epoch + 1}, batch {number}: {', '.join(wrong[:2])}{more}; kept in {kept}"
+
+    def diverged(self: Any, kept: str, remedy: str = "") -> InputError:
+        """What ends a run.
+
+        Args:
+            kept: what :meth:`keep_nonfinite` returned.
+            remedy: with which the run may go on from its last checkpoint.
+        """
+        last = distributed.from_first(lambda: self.save_dir / CHECKPOINTS / LAST)
         onward = f" and continue with model.resume {last}" if last.is_file() else ""
-        raise InputError(f"{said}; set train.skip_nonfinite{onward}, or start again with a lower train.lr")
+        return InputError(f"{kept}; {remedy and f'{remedy}{onward}, or '}start again with a lower train.lr")
 
     # Checkpoints
 
@@ -193,6 +202,12 @@ class EngineMixin(EvaluationMixin):
     def _save(self: Any, name: str, state: dict[str, Any]) -> None:
         if distributed.rank():
             return
+        for weight, value in state["state_dict"].items():
+            if value.is_floating_point() and not value.isfinite().all():
+                raise InputError(
+                    f"{weight} holds NaN or infinity after epoch {self.epoch + 1}, which is not saved: start again "
+                    "with a lower train.lr"
+                )
         folder = self.save_dir / CHECKPOINTS
         folder.mkdir(parents=True, exist_ok=True)
         with files.whole(folder / name, folder / PREVIOUS if name == LAST else None) as file:
@@ -224,9 +239,14 @@ class EngineMixin(EvaluationMixin):
             if self.scheduler:
                 self.scheduler.load_state_dict(state["scheduler"])
             self.load_extra_state(state)
-            self.best = state.get("best", self.best)
-            self.cost = state.get("cost", self.cost)
+            self.best = float(state.get("best", self.best))
+            cost = state.get("cost", self.cost)
+            self.cost = {"seconds": float(cost["seconds"]), "images": int(cost["images"])}
             self.behind = _Behind(int(state.get("step", 0)), dict(state.get("generators", {})))
+            if not 0 <= self.behind.step <= len(self.train_loader):
+                raise ValueError(f"{self.behind.step} batches of an epoch of {len(self.train_loader)}")
+            if self.behind.step:
+                self.behind.restore()
             return int(state["epoch"])
         except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())[:200]
@@ -236,8 +256,11 @@ class EngineMixin(EvaluationMixin):
 
 
 @contextmanager
-def _refused_writing_is_said_once() -> Iterator[None]:
-    """Within it a thread is silent if the system refuses to write: TensorBoard's raises it elsewhere, too."""
+def _refused_writing_is_said_once(writer: SummaryWriter | None) -> Iterator[None]:
+    """Within it a thread is silent if the system refuses to write: TensorBoard's raises it elsewhere, too.
+
+    Its writer is closed at the end, so that its thread has then ended.
+    """
     before = threading.excepthook
 
     def said(failed: threading.ExceptHookArgs) -> None:
@@ -248,6 +271,9 @@ def _refused_writing_is_said_once() -> Iterator[None]:
     try:
         yield
     finally:
+        if writer is not None:
+            with suppress(OSError):
+                writer.close()
         threading.excepthook = before
 
 
@@ -282,8 +308,6 @@ class _Behind(NamedTuple):
 
     def restore(self) -> None:
         """Puts the generators into these states."""
-        if not self.generators:
-            return
         random.setstate(self.generators["python"])
         np.random.set_state(self.generators["numpy"])
         torch.set_rng_state(self.generators["torch"])
@@ -326,7 +350,8 @@ class _Progress:
         batches = iter(self.loader)
         while (batch := self._next(batches)) is not None:
             self.batch = batch
-            self.start.restore()
+            if self.start.step:
+                self.start.restore()
             self.start = _Behind(0, {})
             yield batch
             self.images += len(batch["pid"]) * distributed.size()

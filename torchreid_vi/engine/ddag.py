@@ -41,11 +41,13 @@ class DDAGEngine(VIEngine):
 
     def step(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         others = [value.detach() * self.losses[name][1] for name, value in values.items() if name != GRAPH]
-        self.sum += torch.stack(others).sum()
-        self.steps += 1
         if GRAPH in values:
             values = values | {GRAPH: values[GRAPH] * self.graph_weight}
-        return super().step(values)
+        summary = super().step(values)
+        if summary:  # a step that is left out counts for nothing
+            self.sum += torch.stack(others).sum()
+            self.steps += 1
+        return summary
 
     def extra_state(self) -> dict[str, Any]:
         return super().extra_state() | {

@@ -30,5 +30,5 @@ class TripletEngine(EngineMixin, host.engine.ImageTripletEngine):  # type: ignor
 
 def _watched(engine: EngineMixin, summary: dict[str, Any]) -> dict[str, Any]:
     if wrong := [f"{name} is {value}" for name, value in summary.items() if not math.isfinite(value)]:
-        engine.keep_nonfinite(wrong, stop=True)
+        raise engine.diverged(engine.keep_nonfinite(wrong))
     return summary

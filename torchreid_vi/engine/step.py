@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from torchreid_vi import distributed, host
+from torchreid_vi import console, distributed, host
 from torchreid_vi.engine.base import EngineMixin
 from torchreid_vi.errors import InputError, unknown_name
 
@@ -125,6 +125,8 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
         self.optimizer.zero_grad()
         self.scaler.scale(total).backward()
         self.scaler.unscale_(self.optimizer)
+        if distributed.size() > 1:
+            self._check_all_are_averaged()
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         norm = nn.utils.get_total_norm(gradients)
         if not torch.stack([total.detach(), norm]).isfinite().all() and not self._overflown(total):
@@ -134,6 +136,15 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return {"loss": total.detach(), **{name: value.detach() for name, value in values.items()}}
+
+    def _check_all_are_averaged(self) -> None:
+        """Averaging the gradients of several processes waits for that of every parameter, forever for some."""
+        absent = [name for name, p in self.model.named_parameters() if p.requires_grad and p.grad is None]
+        if absent:
+            raise InputError(
+                f"no output of the model depends on {absent[0]}, whose gradient several processes wait for: choose "
+                "another model.name, or start it without torchrun"
+            )
 
     def _overflown(self, total: Tensor) -> bool:
         """Whether a gradient is no number because the scale of the loss is too large, which the scaler lowers."""
@@ -153,9 +164,10 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
         self.optimizer.zero_grad()
         self.scaler.update()
         self.skipped += 1
-        self.keep_nonfinite(
-            wrong or ["the gradient's norm is infinite"], stop=self.skipped > self.skip_nonfinite
-        )
+        kept = self.keep_nonfinite(wrong or ["the gradient's norm is infinite"])
+        if self.skipped > self.skip_nonfinite:
+            raise self.diverged(kept, "set train.skip_nonfinite")
+        console.say(f"Left out {kept}")
         return {}
 
     def parse_data_for_train(self, data: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
@@ -163,7 +175,8 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
         if self.skip_nonfinite:  # batch normalisation learns from a step that is left out, too
             self._buffers = [buffer.clone() for buffer in self.model.buffers()]
         views = data["img"] if isinstance(data["img"], list) else [data["img"]]
-        images = torch.cat(views).to(self.device, non_blocking=True, memory_format=self.memory_format)
+        images = views[0] if len(views) == 1 else torch.cat(views)  # which copies, out of pinned memory
+        images = images.to(self.device, non_blocking=True, memory_format=self.memory_format)
         pids = data["pid"].repeat(len(views)).to(self.device, non_blocking=True)
         return images, pids, data["modality"].repeat(len(views)).to(self.device, non_blocking=True)
 

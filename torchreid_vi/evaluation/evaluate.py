@@ -300,6 +300,9 @@ def distance_matrix(query: np.ndarray, gallery: np.ndarray, metric: str) -> np.n
         product = query @ gallery.T
         return np.subtract(1, product, out=product)
     if metric == "euclidean":
-        squares = (query**2).sum(1)[:, None] + (gallery**2).sum(1)[None, :]
-        return squares - 2 * (query @ gallery.T)
+        product = query @ gallery.T
+        product *= -2
+        product += (query**2).sum(1)[:, None]
+        product += (gallery**2).sum(1)
+        return product
     raise unknown_name("metric in test.dist_metric", metric, ("cosine", "euclidean"))
