@@ -13,6 +13,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import yaml
+
 from torchreid_vi.errors import InputError
 
 LARGEST_TEXT = 2**28  # bytes of a list, or of JSON
@@ -112,6 +114,24 @@ def sha256_of(path: str | Path) -> str:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
+
+
+class _Plain(yaml.SafeLoader):
+    """YAML's safe reader, without references: a few lines of these ask for more work than can be done."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(f"*{self.peek_event().anchor} repeats something: write it out")
+        return super().compose_node(parent, index)
+
+
+def parse_yaml(text: str) -> Any:
+    """What YAML a text holds: plain data alone, of which nothing refers to something else.
+
+    Raises:
+        Exception: whatever a damaged text makes the reader raise.
+    """
+    return yaml.load(text, _Plain)  # noqa: S506 - it makes no objects
 
 
 def read_json(path: str | Path, remedy: str) -> Any:
