@@ -6,6 +6,7 @@ import os
 import pickle
 import tarfile
 import time
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -131,9 +132,48 @@ def test_a_classifier_larger_than_its_file_is_not_built(tmp_path):
     torch.save(
         {"state_dict": {"classifier.weight": torch.ones(1, 1).expand(10**9, 2048)}}, tmp_path / "a.pth"
     )
-    with pytest.raises(InputError, match="without a value for each of its numbers"):
-        identities(read_checkpoint(tmp_path / "a.pth"))
+    with pytest.raises(InputError, match=r"a\.pth was refused: .* without a value for each of its elements"):
+        read_checkpoint(tmp_path / "a.pth")
+    for shape in ((10**7, 0), (10**7,), ()):
+        with pytest.raises(InputError, match=r"a classifier of shape \(.*\), which is of no model"):
+            identities({"state_dict": {"classifier.weight": torch.ones(shape, dtype=torch.uint8)}})
     assert identities({"state_dict": {"classifier.weight": torch.ones(7, 3)}}) == 7
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.ones(1).expand(10**12),
+        torch.ones(10**4).as_strided((10**4, 10**4), (1, 0)),
+        torch.empty(10**6, 10**6, device="meta"),
+        torch.sparse_coo_tensor([[0], [0]], [1.0], (10**6, 10**6), check_invariants=True),
+    ],
+    ids=["one value", "one row", "no values", "sparse"],
+)
+def test_tensors_larger_than_their_file_are_refused_wherever_they_lie(tensor, tmp_path):
+    for content in ({"a": tensor}, {"optimizer": {"state": [({0: tensor},)]}}):
+        torch.save(content, tmp_path / "a.pth")
+        with pytest.raises(InputError, match="a tensor without a value for each of its elements"):
+            read_checkpoint(tmp_path / "a.pth")
+
+
+def test_content_that_holds_itself_and_tensors_that_share_memory_are_read(tmp_path):
+    content = {"a": (shared := torch.ones(6)), "b": shared.view(2, 3).T, "c": shared[:2], "d": torch.ones(0)}
+    content["itself"] = [content]
+    torch.save(content, tmp_path / "a.pth")
+    assert read_checkpoint(tmp_path / "a.pth")["b"].shape == (3, 2)
+
+
+@pytest.mark.parametrize("way", [zipped, legacy], ids=["zip", "legacy"])
+def test_a_length_without_content_is_not_made(way, tmp_path):
+    (tmp_path / "a.pth").write_bytes(way({"a": Call(bytearray, 3 * 10**9)}))
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=r"a\.pth was refused: it holds a bytearray"):
+            read_checkpoint(tmp_path / "a.pth")
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def test_two_stems_that_do_not_fit_together_are_refused(tmp_path):
