@@ -8,16 +8,21 @@ import hashlib
 import json
 import os
 import stat
+import zipfile
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import yaml
 
 from torchreid_vi.errors import InputError
 
 LARGEST_TEXT = 2**28  # bytes of a list, or of JSON
+
+#: How members of zip archives may be compressed: the others ask for as much memory as they say.
+COMPRESSED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 
 
 @contextlib.contextmanager
@@ -114,6 +119,26 @@ def sha256_of(path: str | Path) -> str:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def read_arrays(path: Path, most: int) -> dict[str, np.ndarray]:
+    """The arrays of a file that ``np.savez`` wrote; objects in it, which could run code, are refused.
+
+    Args:
+        path: of the file.
+        most: bytes that all of them may have.
+
+    Raises:
+        Exception: whatever a damaged file makes the reader raise.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    if sum(member.file_size for member in members) > most:
+        raise ValueError(f"more than {most:,} bytes")
+    if any(member.compress_type not in COMPRESSED for member in members):
+        raise ValueError("compressed in another way")
+    with np.load(path, allow_pickle=False) as content:
+        return dict(content)
 
 
 class _Plain(yaml.SafeLoader):

@@ -235,6 +235,42 @@ def test_what_are_no_rankings_is_refused(content, run):
         collect([run])[0].scores("a")
 
 
+def empty_but_long(path, **arrays):
+    """Writes a file of a MiB whose arrays are of 300 MiB, and returns its bytes."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name in arrays:
+            with archive.open(f"{name}.npy", "w") as file:
+                np.lib.format.write_array_header_1_0(
+                    file, {"descr": arrays[name], "fortran_order": False, "shape": (75 * 2**20,)}
+                )
+                for _ in range(300):
+                    file.write(bytes(2**20))
+    return path.read_bytes()
+
+
+def test_arrays_of_hundreds_of_mebibytes_in_a_small_file_are_not_unpacked(run, galleries, tmp_path):
+    empty_but_long(run / "rankings.npz", **{"0/0/query": "<i4"})
+    long = empty_but_long(tmp_path / "a.npz", marks="<U1")
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=r"rankings\.npz is damaged"):
+            collect([run])[0].scores("a")
+        galleries.read(long, None)  # embedded again
+        assert tracemalloc.get_traced_memory()[1] < 2**27
+    finally:
+        tracemalloc.stop()
+
+
+def test_arrays_that_ask_for_the_memory_to_unpack_them_are_refused(run):
+    arrays = dict(np.load(run / "rankings.npz"))
+    with zipfile.ZipFile(run / "rankings.npz", "w", zipfile.ZIP_LZMA) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w") as file:
+                np.save(file, array)
+    with pytest.raises(InputError, match=r"rankings\.npz is damaged"):
+        collect([run])[0].scores("a")
+
+
 @pytest.mark.parametrize(
     "content", ["[" * 100_000, "{}", "null", '{"results": [1]}', "1" * 5000, "\udcff", ""]
 )
