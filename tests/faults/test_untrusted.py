@@ -243,6 +243,13 @@ def test_what_is_no_identity_is_refused(token, tmp_path):
         read_ids(tmp_path / "ids.txt", tmp_path)
 
 
+@pytest.mark.parametrize("text", ["0,1,0", "1," * 20_000, "7\n8\n007"])
+def test_an_identity_that_comes_twice_is_refused(text, tmp_path):
+    (tmp_path / "ids.txt").write_text(text)
+    with pytest.raises(InputError, match=r"ids\.txt holds identity [017] more than once: restore the list"):
+        read_ids(tmp_path / "ids.txt", tmp_path)
+
+
 def test_marks_of_byte_order_and_ends_of_lines_do_no_harm(tmp_path):
     (tmp_path / "ids.txt").write_bytes(b"\xef\xbb\xbf1, 2\r\n3\r\n")
     assert read_ids(tmp_path / "ids.txt", tmp_path) == [1, 2, 3]
