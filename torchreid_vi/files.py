@@ -10,7 +10,7 @@ import os
 import stat
 import zipfile
 from collections.abc import Iterator
-from io import FileIO
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -106,6 +106,23 @@ def read_bytes(path: str | Path, most: int) -> bytes:
         if size > most:
             raise OSError(errno.EFBIG, f"it has {size:,} bytes, more than {most:,}", str(path))
         return file.readall()
+
+
+def read_lines(path: Path, longest: int) -> Iterator[bytes]:
+    """The lines of a regular file, one after the other.
+
+    Args:
+        path: of the file.
+        longest: bytes that a line may have.
+
+    Raises:
+        OSError: when it cannot be read, is no regular file, or has a longer line.
+    """
+    with _opened(path) as (raw, _), BufferedReader(raw) as file:
+        while line := file.readline(longest + 1):
+            if len(line) > longest:
+                raise OSError(errno.EFBIG, f"a line has more than {longest:,} bytes", str(path))
+            yield line
 
 
 def sha256_of(path: str | Path) -> str:

@@ -21,7 +21,7 @@ from torchreid_vi import FeatureExtractor, InputError, load_config
 from torchreid_vi.index import ABOUT, ITEMS, VECTORS, EmbeddingIndex
 from torchreid_vi.models import identities, load_weights, read_checkpoint
 from torchreid_vi.report.collect import collect
-from torchreid_vi.sharing import MANIFEST, SETTINGS, WEIGHTS, locate
+from torchreid_vi.sharing import MANIFEST, SETTINGS, WEIGHTS, fetching, locate
 from torchreid_vi.sharing.package import mark
 
 
@@ -373,6 +373,34 @@ def test_json_of_an_index_may_be_anything(name, content, index):
     (index / name).write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(InputError, match="is no index, or damaged"):
         EmbeddingIndex.load(index)
+
+
+@pytest.mark.parametrize(
+    "line", [b"{}", b'{"path": 5}', b'{"path": "' + b"x" * 10**5 + b'"}', b'{"path": null}']
+)
+def test_items_that_are_none_are_refused(line, index):
+    lines = (index / ITEMS).read_bytes().splitlines()
+    (index / ITEMS).write_bytes(b"\n".join([*lines[:-1], line]))
+    with pytest.raises(InputError, match="is no index, or damaged"):
+        EmbeddingIndex.load(index)
+
+
+def test_of_too_many_items_one_is_read(index, monkeypatch):
+    read = []
+    monkeypatch.setattr(json, "loads", lambda text, loads=json.loads: read.append(text) or loads(text))
+    (index / ITEMS).write_bytes(b'{"path": "a.jpg"}\n' * 10**5)
+    with pytest.raises(InputError, match="files of different indexes"):
+        EmbeddingIndex.load(index)
+    assert len(read) == 1 + 8 + 1  # what is known of it, and an item more than there are vectors
+
+
+@pytest.mark.parametrize("weights", ["https://127.0.0.1:9/a.zip", "hf://owner/name"])
+def test_an_index_has_nothing_fetched(weights, index, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetching, "_download", pytest.fail)
+    about = json.loads((index / ABOUT).read_text()) | {"weights": weights}
+    (index / ABOUT).write_text(json.dumps(about))
+    done = call("index.py", "search", "--index", index, "--query", tmp_path / "a.jpg", HF_HUB_OFFLINE=1)
+    assert done.returncode == 2 and weights in done.stderr and "name them with --weights" in done.stderr
 
 
 # Settings
