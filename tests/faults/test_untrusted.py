@@ -1,5 +1,6 @@
 """Pictures, lists and links of unknown origin: read alike whatever they are, or refused, and never outside."""
 
+import base64
 import io
 import os
 import struct
@@ -24,6 +25,7 @@ from torchreid_vi.data.images import LARGEST_IMAGE, read_image
 from torchreid_vi.extractor import _opened
 from torchreid_vi.gallery import images_under
 from torchreid_vi.modality import Camera, Modality
+from torchreid_vi.report.page import data_uri
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 10, 3), dtype=np.uint8))
 
@@ -125,6 +127,17 @@ def test_a_picture_that_was_taken_sideways_stands_upright(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert read_image(path).size == (10, 20)
+
+
+@pytest.mark.parametrize(("ending", "options"), [("jpg", {"comment": b"Jane Doe"}), ("png", {"dpi": (9, 9)})])
+def test_notes_of_a_picture_are_not_in_what_is_made_of_it(ending, options, tmp_path):
+    path = saved(NOISE, tmp_path / f"a.{ending}", **options)
+    with Image.open(path) as image:
+        assert image.info
+        found = [_opened(image), read_image(path)]
+    for picture in (*found, found[0].resize((5, 10))):
+        assert not picture.info
+        assert b"Jane Doe" not in base64.b64decode(data_uri(picture).partition(",")[2])
 
 
 def large_png(width, height):
