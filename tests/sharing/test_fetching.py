@@ -128,6 +128,16 @@ def test_what_was_damaged_in_the_cache_is_fetched_again(site, packaged):
     assert site.asked == ["GET /a.zip"] * 2
 
 
+def test_a_note_that_is_no_text_is_written_anew(site, packaged, cache):
+    url = site.put("/a.zip", archive(packaged()))
+    locate(url)
+    (note,) = cache.glob("*.txt")
+    kept = note.read_bytes()
+    note.write_bytes(b"\xff\xfe")
+    assert locate(url).weights.is_file() and note.read_bytes() == kept
+    assert site.asked == ["GET /a.zip"] * 2
+
+
 def test_another_archive_than_asked_for_is_refused(site, packaged, cache):
     body = archive(packaged())
     url = site.put("/a.zip", body)
