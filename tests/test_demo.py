@@ -2,7 +2,11 @@
 
 import os
 import re
+import shutil
+import signal
 import socket
+import threading
+import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -239,6 +243,41 @@ def test_a_port_that_is_taken_is_named(gallery):
         port = other.getsockname()[1]
         with pytest.raises(InputError, match=f"port {port} .* --port"), served(gallery, port=port):
             pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_removes_what_was_uploaded_unless_it_is_ignored(number, weights, roots, tmp_path):
+    (folder := tmp_path / "photos").mkdir()
+    shutil.copy(some_of(roots / "vi_synthetic" / "cam1", 1)[0], folder)
+    left, unheard = [], []
+    other = signal.SIGINT if number is signal.SIGHUP else signal.SIGHUP
+
+    def upload_and_end():
+        until = time.monotonic() + 30
+        while signal.getsignal(number) is not signal.default_int_handler and time.monotonic() < until:
+            done.wait(0.05)
+        left.append(Path(os.environ["GRADIO_TEMP_DIR"]) / "person.jpg")
+        left[0].touch()
+        os.kill(os.getpid(), other)
+        unheard.append(not done.wait(0.2))
+        os.kill(os.getpid(), number)
+
+    before = [
+        signal.signal(number, lambda *_: pytest.fail("nothing was made of the signal")),
+        signal.signal(other, signal.SIG_IGN),
+    ]
+    done = threading.Event()
+    thread = threading.Thread(target=upload_and_end)
+    thread.start()
+    try:
+        ended = call("demo.py", "--weights", weights, "--gallery", folder, XDG_CACHE_HOME=tmp_path)
+    finally:
+        done.set()
+        thread.join()
+        signal.signal(number, before[0])
+        signal.signal(other, before[1])
+    assert ended.returncode == 0 and unheard == [True] and "Serving on" in ended.stdout
+    assert not left[0].parent.exists()
 
 
 def test_the_tool_answers_bad_input_with_a_sentence(weights, tmp_path):

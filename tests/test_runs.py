@@ -100,6 +100,18 @@ def test_a_checkpoint_that_is_cut_short_is_not_taken_and_the_one_before_it_is(be
         assert folder.path == begun and not folder.checkpoints
 
 
+def test_a_checkpoint_with_a_flipped_byte_is_not_taken_and_the_one_before_it_is(begun, capsys):
+    last = begun / CHECKPOINTS / "last.pth"
+    torch.save({"epoch": 3, "state_dict": {"weight": torch.full((999,), 7, dtype=torch.uint8)}}, last)
+    content = bytearray(last.read_bytes())
+    content[content.index(b"\7" * 999) + 500] ^= 1
+    last.write_bytes(content)
+    with runs.find(settings(begun)) as folder:
+        path, state = folder.read()
+    assert path.name == "previous.pth" and state["epoch"] == 2
+    assert "last.pth is not a checkpoint or is damaged" in capsys.readouterr().err
+
+
 def test_a_config_that_is_cut_short_is_one_sentence(begun):
     (begun / "config.yaml").write_text("train: [")
     with pytest.raises(InputError, match=r"config file .*config\.yaml is not YAML"):

@@ -38,9 +38,11 @@ def main() -> int:
         examples = some_of(args.examples) if args.examples else []
         gallery = Gallery(args.gallery, FeatureExtractor(args.weights, args.settings), progress=True)
         with served(gallery, examples, args.port) as address:
+            for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # each removes what was uploaded
+                number = getattr(signal, name, None)
+                if number and signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+                    signal.signal(number, signal.default_int_handler)
             print(f"Serving on {address} until Ctrl-C", flush=True)
-            for number in (signal.SIGINT, signal.SIGTERM):  # either removes what was uploaded
-                signal.signal(number, signal.default_int_handler)
             with contextlib.suppress(KeyboardInterrupt):
                 threading.Event().wait()
 

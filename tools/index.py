@@ -30,7 +30,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     search.add_argument("--index", required=True, type=Path, help="folder that build wrote")
     search.add_argument("--query", required=True, nargs="+", type=Path, help="images of a person each")
     search.add_argument("--modality", default="infrared", help="of the queries: visible or infrared")
-    commandline.add_weights(search, required=False, what="those of the index, if they have moved")
+    commandline.add_weights(search, required=False, what="those of the index, if they moved or are remote")
     search.add_argument("--top", type=int, default=10, help="how many images to show")
     search.add_argument("--json", action="store_true", help="print JSON")
     for command in (build, search):
@@ -72,6 +72,7 @@ def search(args: argparse.Namespace) -> None:
     """Prints the most similar images of an index."""
     from torchreid_vi import FeatureExtractor, InputError
     from torchreid_vi.index import EmbeddingIndex
+    from torchreid_vi.sharing import is_remote
 
     if args.top < 1:
         raise InputError(f"--top is {args.top}: it must be at least 1")
@@ -80,6 +81,11 @@ def search(args: argparse.Namespace) -> None:
     if not (args.weights or about["weights"]):
         raise InputError(
             f"{args.index} does not say what weights it was built with: name them with --weights"
+        )
+    if not args.weights and is_remote(about["weights"]):
+        raise InputError(
+            f"{args.index} was built with {about['weights'][:200]!r}, which nobody asked to fetch: name them with "
+            "--weights"
         )
     weights = args.weights or about["weights"]
     extractor = FeatureExtractor(weights, args.settings or about["settings"])

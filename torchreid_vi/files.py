@@ -8,14 +8,21 @@ import hashlib
 import json
 import os
 import stat
+import zipfile
 from collections.abc import Iterator
-from io import FileIO
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import numpy as np
+import yaml
 
 from torchreid_vi.errors import InputError
 
 LARGEST_TEXT = 2**28  # bytes of a list, or of JSON
+
+#: How members of zip archives may be compressed: the others ask for as much memory as they say.
+COMPRESSED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 
 
 @contextlib.contextmanager
@@ -101,6 +108,23 @@ def read_bytes(path: str | Path, most: int) -> bytes:
         return file.readall()
 
 
+def read_lines(path: Path, longest: int) -> Iterator[bytes]:
+    """The lines of a regular file, one after the other.
+
+    Args:
+        path: of the file.
+        longest: bytes that a line may have.
+
+    Raises:
+        OSError: when it cannot be read, is no regular file, or has a longer line.
+    """
+    with _opened(path) as (raw, _), BufferedReader(raw) as file:
+        while line := file.readline(longest + 1):
+            if len(line) > longest:
+                raise OSError(errno.EFBIG, f"a line has more than {longest:,} bytes", str(path))
+            yield line
+
+
 def sha256_of(path: str | Path) -> str:
     """Of a regular file's content, in hexadecimal digits.
 
@@ -112,6 +136,44 @@ def sha256_of(path: str | Path) -> str:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def read_arrays(path: Path, most: int) -> dict[str, np.ndarray]:
+    """The arrays of a file that ``np.savez`` wrote; objects in it, which could run code, are refused.
+
+    Args:
+        path: of the file.
+        most: bytes that all of them may have.
+
+    Raises:
+        Exception: whatever a damaged file makes the reader raise.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    if sum(member.file_size for member in members) > most:
+        raise ValueError(f"more than {most:,} bytes")
+    if any(member.compress_type not in COMPRESSED for member in members):
+        raise ValueError("compressed in another way")
+    with np.load(path, allow_pickle=False) as content:
+        return dict(content)
+
+
+class _Plain(yaml.SafeLoader):
+    """YAML's safe reader, without references: a few lines of these ask for more work than can be done."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(f"*{self.peek_event().anchor} repeats something: write it out")
+        return super().compose_node(parent, index)
+
+
+def parse_yaml(text: str) -> Any:
+    """What YAML a text holds: plain data alone, of which nothing refers to something else.
+
+    Raises:
+        Exception: whatever a damaged text makes the reader raise.
+    """
+    return yaml.load(text, _Plain)  # noqa: S506 - it makes no objects
 
 
 def read_json(path: str | Path, remedy: str) -> Any:

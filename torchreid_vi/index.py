@@ -9,16 +9,18 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from torchreid_vi.errors import InputError, unknown_name
-from torchreid_vi.files import LARGEST_TEXT, read_bytes, read_json, sha256_of
+from torchreid_vi.files import read_json, read_lines, sha256_of
 
 VECTORS, ITEMS, ABOUT = "vectors.faiss", "items.jsonl", "about.json"
 _DIGEST = "vectors_sha256"  # of the file, in what is known of it
+_LONGEST = 2**16  # bytes of an item
 _SAMPLE = 200  # stored vectors that the recall is measured with
 
 
@@ -99,17 +101,19 @@ class EmbeddingIndex:
 
         Args:
             features: (N, D) of float32.
-            items: N of them, each a dictionary that JSON can hold.
+            items: N of them, each a dictionary that JSON can hold, with a text ``path``.
             kind: a key of :data:`KINDS`: ``flat`` is exact, ``hnsw`` fast and as large, ``ivf-pq`` small.
             **about: kept with it.
 
         Raises:
             InputError: for an unknown kind, no vectors, or too few of them for the kind.
-            ValueError: when features and items do not fit together.
+            ValueError: when features and items do not fit together, or an item has no path or is endless.
         """
         check(kind, len(features))
         if len(features) != len(items) or features.ndim != 2:
             raise ValueError(f"features {features.shape} for {len(items)} items: (N, D) and N are expected")
+        if not all(map(_is_item, items)) or max(len(json.dumps(item)) for item in items) >= _LONGEST:
+            raise ValueError(f"an item without a path, or of more than {_LONGEST:,} bytes")
         features = np.ascontiguousarray(features, np.float32)
         vectors = KINDS[kind](features.shape[1], len(features))
         if not vectors.is_trained:
@@ -180,7 +184,8 @@ class EmbeddingIndex:
             InputError: when the folder is no index or its files do not belong together.
         """
         folder = Path(folder).expanduser()
-        about, items = _read_about(folder), _read_items(folder)
+        about = _read_about(folder)
+        items = _read_items(folder, about["vectors"])
         try:
             if sha256_of(folder / VECTORS) != about.pop(_DIGEST):  # FAISS may not survive a damaged file
                 raise _damaged(folder)
@@ -213,11 +218,18 @@ def _read_about(folder: Path) -> dict[str, Any]:
     return about
 
 
-def _read_items(folder: Path) -> list[dict[str, Any]]:
+def _read_items(folder: Path, number: int) -> list[dict[str, Any]]:
+    """What the rows show, of which there have to be a number."""
     try:
-        items = [json.loads(line) for line in read_bytes(folder / ITEMS, LARGEST_TEXT).splitlines()]
+        items = []
+        for line in islice(read_lines(folder / ITEMS, _LONGEST), max(0, number) + 1):
+            items.append(json.loads(line))
+            if not _is_item(items[-1]):
+                raise _damaged(folder)
+        return items
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(folder) from error
-    if not all(isinstance(item, dict) for item in items):
-        raise _damaged(folder)
-    return items
+
+
+def _is_item(item: Any) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("path"), str)

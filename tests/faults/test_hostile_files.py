@@ -5,6 +5,8 @@ import json
 import os
 import pickle
 import tarfile
+import time
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -19,7 +21,7 @@ from torchreid_vi import FeatureExtractor, InputError, load_config
 from torchreid_vi.index import ABOUT, ITEMS, VECTORS, EmbeddingIndex
 from torchreid_vi.models import identities, load_weights, read_checkpoint
 from torchreid_vi.report.collect import collect
-from torchreid_vi.sharing import MANIFEST, SETTINGS, WEIGHTS, locate
+from torchreid_vi.sharing import MANIFEST, SETTINGS, WEIGHTS, fetching, locate
 from torchreid_vi.sharing.package import mark
 
 
@@ -130,9 +132,48 @@ def test_a_classifier_larger_than_its_file_is_not_built(tmp_path):
     torch.save(
         {"state_dict": {"classifier.weight": torch.ones(1, 1).expand(10**9, 2048)}}, tmp_path / "a.pth"
     )
-    with pytest.raises(InputError, match="without a value for each of its numbers"):
-        identities(read_checkpoint(tmp_path / "a.pth"))
+    with pytest.raises(InputError, match=r"a\.pth was refused: .* without a value for each of its elements"):
+        read_checkpoint(tmp_path / "a.pth")
+    for shape in ((10**7, 0), (10**7,), ()):
+        with pytest.raises(InputError, match=r"a classifier of shape \(.*\), which is of no model"):
+            identities({"state_dict": {"classifier.weight": torch.ones(shape, dtype=torch.uint8)}})
     assert identities({"state_dict": {"classifier.weight": torch.ones(7, 3)}}) == 7
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.ones(1).expand(10**12),
+        torch.ones(10**4).as_strided((10**4, 10**4), (1, 0)),
+        torch.empty(10**6, 10**6, device="meta"),
+        torch.sparse_coo_tensor([[0], [0]], [1.0], (10**6, 10**6), check_invariants=True),
+    ],
+    ids=["one value", "one row", "no values", "sparse"],
+)
+def test_tensors_larger_than_their_file_are_refused_wherever_they_lie(tensor, tmp_path):
+    for content in ({"a": tensor}, {"optimizer": {"state": [({0: tensor},)]}}):
+        torch.save(content, tmp_path / "a.pth")
+        with pytest.raises(InputError, match="a tensor without a value for each of its elements"):
+            read_checkpoint(tmp_path / "a.pth")
+
+
+def test_content_that_holds_itself_and_tensors_that_share_memory_are_read(tmp_path):
+    content = {"a": (shared := torch.ones(6)), "b": shared.view(2, 3).T, "c": shared[:2], "d": torch.ones(0)}
+    content["itself"] = [content]
+    torch.save(content, tmp_path / "a.pth")
+    assert read_checkpoint(tmp_path / "a.pth")["b"].shape == (3, 2)
+
+
+@pytest.mark.parametrize("way", [zipped, legacy], ids=["zip", "legacy"])
+def test_a_length_without_content_is_not_made(way, tmp_path):
+    (tmp_path / "a.pth").write_bytes(way({"a": Call(bytearray, 3 * 10**9)}))
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=r"a\.pth was refused: it holds a bytearray"):
+            read_checkpoint(tmp_path / "a.pth")
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def test_two_stems_that_do_not_fit_together_are_refused(tmp_path):
@@ -190,6 +231,42 @@ def test_rankings_that_do_not_fit_together_are_refused(change, run):
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\3\4", pickle.dumps({})])
 def test_what_are_no_rankings_is_refused(content, run):
     (run / "rankings.npz").write_bytes(content)
+    with pytest.raises(InputError, match=r"rankings\.npz is damaged"):
+        collect([run])[0].scores("a")
+
+
+def empty_but_long(path, **arrays):
+    """Writes a file of a MiB whose arrays are of 300 MiB, and returns its bytes."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name in arrays:
+            with archive.open(f"{name}.npy", "w") as file:
+                np.lib.format.write_array_header_1_0(
+                    file, {"descr": arrays[name], "fortran_order": False, "shape": (75 * 2**20,)}
+                )
+                for _ in range(300):
+                    file.write(bytes(2**20))
+    return path.read_bytes()
+
+
+def test_arrays_of_hundreds_of_mebibytes_in_a_small_file_are_not_unpacked(run, galleries, tmp_path):
+    empty_but_long(run / "rankings.npz", **{"0/0/query": "<i4"})
+    long = empty_but_long(tmp_path / "a.npz", marks="<U1")
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=r"rankings\.npz is damaged"):
+            collect([run])[0].scores("a")
+        galleries.read(long, None)  # embedded again
+        assert tracemalloc.get_traced_memory()[1] < 2**27
+    finally:
+        tracemalloc.stop()
+
+
+def test_arrays_that_ask_for_the_memory_to_unpack_them_are_refused(run):
+    arrays = dict(np.load(run / "rankings.npz"))
+    with zipfile.ZipFile(run / "rankings.npz", "w", zipfile.ZIP_LZMA) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w") as file:
+                np.save(file, array)
     with pytest.raises(InputError, match=r"rankings\.npz is damaged"):
         collect([run])[0].scores("a")
 
@@ -298,6 +375,34 @@ def test_json_of_an_index_may_be_anything(name, content, index):
         EmbeddingIndex.load(index)
 
 
+@pytest.mark.parametrize(
+    "line", [b"{}", b'{"path": 5}', b'{"path": "' + b"x" * 10**5 + b'"}', b'{"path": null}']
+)
+def test_items_that_are_none_are_refused(line, index):
+    lines = (index / ITEMS).read_bytes().splitlines()
+    (index / ITEMS).write_bytes(b"\n".join([*lines[:-1], line]))
+    with pytest.raises(InputError, match="is no index, or damaged"):
+        EmbeddingIndex.load(index)
+
+
+def test_of_too_many_items_one_is_read(index, monkeypatch):
+    read = []
+    monkeypatch.setattr(json, "loads", lambda text, loads=json.loads: read.append(text) or loads(text))
+    (index / ITEMS).write_bytes(b'{"path": "a.jpg"}\n' * 10**5)
+    with pytest.raises(InputError, match="files of different indexes"):
+        EmbeddingIndex.load(index)
+    assert len(read) == 1 + 8 + 1  # what is known of it, and an item more than there are vectors
+
+
+@pytest.mark.parametrize("weights", ["https://127.0.0.1:9/a.zip", "hf://owner/name"])
+def test_an_index_has_nothing_fetched(weights, index, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetching, "_download", pytest.fail)
+    about = json.loads((index / ABOUT).read_text()) | {"weights": weights}
+    (index / ABOUT).write_text(json.dumps(about))
+    done = call("index.py", "search", "--index", index, "--query", tmp_path / "a.jpg", HF_HUB_OFFLINE=1)
+    assert done.returncode == 2 and weights in done.stderr and "name them with --weights" in done.stderr
+
+
 # Settings
 
 BOMB = "a: &a {k: 1}\n" + "".join(
@@ -306,6 +411,9 @@ BOMB = "a: &a {k: 1}\n" + "".join(
 )
 LISTS = "a: &a [1]\n" + "".join(
     f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefghi", "bcdefghij", strict=True)
+)
+MERGES = "a: &a {k: 1}\n" + "".join(
+    f"{b}: &{b} {{<<: [{', '.join([f'*{a}'] * 9)}]}}\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
 )
 CONFIGS = {
     "a call": "model: !!python/object/apply:os.mkdir ['{ran}']",
@@ -319,6 +427,7 @@ CONFIGS = {
     "sections as a value": BOMB + "train: {lr: *j}",
     "lists in lists": LISTS + "train: {lr: *j}",
     "lists as a list": LISTS + "train: {stepsize: *j}",
+    "merged sections": MERGES,
     "itself": "train: &a {lr: *a}",
     "itself as a section": "model: &a {cmr: *a, mda: *a, name: *a}",
     "itself unknown": "x: &a {x: *a}",
@@ -349,8 +458,10 @@ def test_settings_run_nothing_and_end(text, marker, tmp_path):
     (tmp_path / "loop.yaml").symlink_to(tmp_path / "loop.yaml")
     path = tmp_path / "a.yaml"
     path.write_text(text.replace("{ran}", str(marker)))
+    begun = time.process_time()
     with pytest.raises(InputError) as caught:
         load_config(str(path))
+    assert time.process_time() - begun < 5
     assert len(str(caught.value)) < 1000 and str(caught.value).isprintable()
 
 
@@ -379,8 +490,10 @@ def test_settings_of_a_package_run_nothing(text, marker, package):
     listed = json.loads((package / MANIFEST).read_text())
     listed["files"][SETTINGS] = mark(package / SETTINGS)
     (package / MANIFEST).write_text(json.dumps(listed))
+    begun = time.process_time()
     with pytest.raises(InputError):
         load_config(str(locate(package).settings))
+    assert time.process_time() - begun < 5
 
 
 @pytest.mark.parametrize(

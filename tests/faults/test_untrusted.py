@@ -1,9 +1,11 @@
 """Pictures, lists and links of unknown origin: read alike whatever they are, or refused, and never outside."""
 
+import base64
 import io
 import os
 import struct
 import time
+import tracemalloc
 import warnings
 import zlib
 from pathlib import Path
@@ -23,6 +25,7 @@ from torchreid_vi.data.images import LARGEST_IMAGE, read_image
 from torchreid_vi.extractor import _opened
 from torchreid_vi.gallery import images_under
 from torchreid_vi.modality import Camera, Modality
+from torchreid_vi.report.page import data_uri
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 10, 3), dtype=np.uint8))
 
@@ -124,6 +127,17 @@ def test_a_picture_that_was_taken_sideways_stands_upright(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert read_image(path).size == (10, 20)
+
+
+@pytest.mark.parametrize(("ending", "options"), [("jpg", {"comment": b"Jane Doe"}), ("png", {"dpi": (9, 9)})])
+def test_notes_of_a_picture_are_not_in_what_is_made_of_it(ending, options, tmp_path):
+    path = saved(NOISE, tmp_path / f"a.{ending}", **options)
+    with Image.open(path) as image:
+        assert image.info
+        found = [_opened(image), read_image(path)]
+    for picture in (*found, found[0].resize((5, 10))):
+        assert not picture.info
+        assert b"Jane Doe" not in base64.b64decode(data_uri(picture).partition(",")[2])
 
 
 def large_png(width, height):
@@ -239,6 +253,13 @@ def test_what_a_list_names_elsewhere_is_not_even_looked_for(line, secret, tmp_pa
 def test_what_is_no_identity_is_refused(token, tmp_path):
     (tmp_path / "ids.txt").write_text(f"1,{token}", encoding="utf-8")
     with pytest.raises(InputError, match=r"ids\.txt holds .* where an identity number is expected"):
+        read_ids(tmp_path / "ids.txt", tmp_path)
+
+
+@pytest.mark.parametrize("text", ["0,1,0", "1," * 20_000, "7\n8\n007"])
+def test_an_identity_that_comes_twice_is_refused(text, tmp_path):
+    (tmp_path / "ids.txt").write_text(text)
+    with pytest.raises(InputError, match=r"ids\.txt holds identity [017] more than once: restore the list"):
         read_ids(tmp_path / "ids.txt", tmp_path)
 
 
@@ -391,20 +412,57 @@ def test_draws_are_read_as_scipy_reads_them(dtype, packed, tmp_path):
         assert np.array_equal(order, read[camera - 1].ravel()[pid - 1])
 
 
+def element(kind, body):
+    return struct.pack("<II", kind, len(body)) + body + b"\0" * (-len(body) % 8)
+
+
+MATLAB = b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM"
+
+
+def cell(name, *parts):
+    """A cell of other elements."""
+    head = element(6, struct.pack("<II", 1, 0)) + element(5, struct.pack("<ii", 1, 1)) + element(1, name)
+    return element(14, head + b"".join(parts))
+
+
+def packed(*variables):
+    """A file of compressed variables."""
+    parts = (zlib.compress(variable) for variable in variables)
+    return MATLAB + b"".join(struct.pack("<II", 15, len(part)) + part for part in parts)
+
+
+EMPTY = element(14, b"")
+MANY = {
+    "cells": packed(cell(b"rand_perm_cam", EMPTY * 2_000_000)),
+    "matrices": packed(cell(b"rand_perm_cam", *[cell(b"", EMPTY * 30_000)] * 100)),
+    "variables": MATLAB + EMPTY * 3_000_000,
+    "compressed": packed(*[cell(b"other", bytes(2**25))] * 100, cell(b"rand_perm_cam", *[cell(b"")] * 6)),
+}
+
+
+@pytest.mark.parametrize("content", MANY.values(), ids=MANY)
+def test_draws_that_would_fill_the_memory_are_refused(content, tmp_path):
+    (tmp_path / "rand_perm_cam.mat").write_bytes(content)
+    begun = time.process_time()
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=r"rand_perm_cam\.mat is not the official"):
+            permutations(tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 2**28
+    finally:
+        tracemalloc.stop()
+    assert time.process_time() - begun < 2
+
+
 def nested(depth):
     """rand_perm_cam as a cell in a cell in a cell …"""
-
-    def element(kind, body):
-        return struct.pack("<II", kind, len(body)) + body + b"\0" * (-len(body) % 8)
-
     parts, size = [], 0
     for level in range(depth):
         name = b"rand_perm_cam" if level == depth - 1 else b""
         head = element(6, struct.pack("<II", 1, 0)) + element(5, struct.pack("<ii", 1, 1)) + element(1, name)
         parts.append(struct.pack("<II", 14, len(head) + size) + head)
         size += len(head) + 8
-    start = b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM"
-    return start + b"".join(reversed(parts))
+    return MATLAB + b"".join(reversed(parts))
 
 
 @pytest.mark.parametrize(
@@ -412,8 +470,8 @@ def nested(depth):
     [
         nested(1000),
         nested(100_000),
-        b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM" + struct.pack("<II", 14, 2**32 - 1),
-        b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM" + struct.pack("<II", 15, 8) + b"\0" * 8,
+        MATLAB + struct.pack("<II", 14, 2**32 - 1),
+        MATLAB + struct.pack("<II", 15, 8) + b"\0" * 8,
     ],
     ids=["nested", "nested without end", "longer than the file", "not compressed"],
 )

@@ -77,7 +77,7 @@ def archive(folder, kind="zip", top=""):
 
 
 @pytest.mark.parametrize(
-    ("kind", "top"), [("zip", ""), ("zip", "shared/"), ("tar", "./"), ("tar.gz", "a/b/"), ("tar.xz", "")]
+    ("kind", "top"), [("zip", ""), ("zip", "shared/"), ("tar", "./"), ("tar.gz", "a/b/"), ("tar.bz2", "")]
 )
 def test_an_archive_is_fetched_once(site, packaged, cache, capsys, kind, top):
     body = archive(packaged(), kind, top)
@@ -91,6 +91,18 @@ def test_an_archive_is_fetched_once(site, packaged, cache, capsys, kind, top):
     assert folder.name == hashlib.sha256(body).hexdigest()
     assert {path.name for path in folder.iterdir()} == {SETTINGS, WEIGHTS, MANIFEST}
     assert not list(cache.glob(".*"))
+
+
+def test_compression_that_asks_for_as_much_memory_as_it_says_is_refused(site, packaged):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_LZMA) as content:
+        content.write(packaged() / MANIFEST, MANIFEST)
+    for said, body in {
+        "compressed in an unusual way": buffer.getvalue(),
+        "plain or compressed by gzip or bzip2": archive(packaged(), "tar.xz"),
+    }.items():
+        with pytest.raises(InputError, match=said):
+            locate(site.put("/shared", body))
 
 
 def test_what_was_found_stays_when_something_else_lies_there(site, copied):
@@ -113,6 +125,16 @@ def test_what_was_damaged_in_the_cache_is_fetched_again(site, packaged):
     url = site.put("/a.zip", archive(packaged()))
     locate(url).weights.write_bytes(b"damaged")
     assert locate(url).weights.read_bytes() == (packaged() / WEIGHTS).read_bytes()
+    assert site.asked == ["GET /a.zip"] * 2
+
+
+def test_a_note_that_is_no_text_is_written_anew(site, packaged, cache):
+    url = site.put("/a.zip", archive(packaged()))
+    locate(url)
+    (note,) = cache.glob("*.txt")
+    kept = note.read_bytes()
+    note.write_bytes(b"\xff\xfe")
+    assert locate(url).weights.is_file() and note.read_bytes() == kept
     assert site.asked == ["GET /a.zip"] * 2
 
 

@@ -10,12 +10,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
 from yacs.config import CfgNode as CN
 
 from torchreid_vi.config.defaults import default_config, flat
 from torchreid_vi.errors import InputError
-from torchreid_vi.files import read_bytes
+from torchreid_vi.files import parse_yaml, read_bytes
 
 _KNOWN = flat(default_config())
 _LARGEST_FILE = 2**18  # bytes
@@ -48,7 +47,7 @@ def load_config(
 def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The settings of a file, by their whole keys, on top of those of its base."""
     try:
-        content = yaml.safe_load(read_bytes(path, _LARGEST_FILE).decode())
+        content = parse_yaml(read_bytes(path, _LARGEST_FILE).decode())
     except OSError as error:
         asked = f"_BASE_ of {above[-1]}" if above else "--config-file"
         raise InputError(f"config file {path} cannot be read ({error.strerror}): check {asked}") from error
@@ -93,7 +92,7 @@ def _shown(value: Any) -> str:
 def _parsed(value: str) -> Any:
     """A value of the command line: what YAML makes of it, or the text itself."""
     try:
-        return yaml.safe_load(value)
+        return parse_yaml(value)
     except Exception:  # whatever a text that looks like a date or a number makes the reader raise
         return value
 

@@ -63,7 +63,7 @@ def read_image(path: str | Path, content: bytes | None = None) -> Image.Image:
 
 
 def in_rgb(image: Image.Image, named: str) -> Image.Image:
-    """An image in RGB, upright, on white where it is transparent, 16 bits scaled to 8.
+    """An image in RGB, upright, on white where it is transparent, 16 bits scaled to 8, without notes.
 
     Args:
         image: one of Pillow's.
@@ -91,7 +91,9 @@ def in_rgb(image: Image.Image, named: str) -> Image.Image:
     if image.mode in ("I", "F"):
         raise _refused(named, "holds numbers of which none is white")
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        plain = image.convert("RGB")
+        plain.info = {}  # Pillow would write the comment of a JPEG into every JPEG that is made of it
+        return plain
     layers = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layers).convert("RGB")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import pickle
 import zipfile
 from collections.abc import Iterable
@@ -23,6 +24,9 @@ from torchreid_vi.models.backbone import HEADS, INSERTED, Backbone
 
 SAFETENSORS = ".safetensors"
 STEMS = ("average", "visible", "infrared")  # what a one-stream model can take of two stems
+
+# How a pickle names the one thing that weights_only lets it call with a length alone.
+_BYTEARRAY = b"\nbytearray\n"
 
 # torchreid saves its Rank-1 as a NumPy number, which weights_only refuses unless told of it.
 _NUMPY_SCALARS: list[Any] = [
@@ -65,7 +69,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if path.suffix == SAFETENSORS:
         return _read_safetensors(path)
     try:
-        _check_unpacked(path)
+        _check_archive(path)
         with torch.serialization.safe_globals(_NUMPY_SCALARS):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except InputError:
@@ -85,17 +89,46 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no weights: a dictionary of tensors is expected")
+    _check_tensors(content, path)
     return content
 
 
-def _check_unpacked(path: Path) -> None:
-    """Refuses an archive that would be larger in memory than it is on disk; torch.save compresses nothing."""
-    if not zipfile.is_zipfile(path):
-        return
-    with zipfile.ZipFile(path) as archive:
-        held = sum(member.file_size for member in archive.infolist())
-    if held > path.stat().st_size:
-        raise InputError(f"{path} was refused: it would unpack to {held:,} bytes; have torch.save write it")
+def _check_archive(path: Path) -> None:
+    """Refuses what PyTorch would not: damage, and more in memory than on disk; torch.save compresses nothing."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            held = sum(member.file_size for member in members)
+            if held > path.stat().st_size or any(member.compress_type for member in members):
+                raise InputError(
+                    f"{path} was refused: it would unpack to {held:,} bytes; have torch.save write it"
+                )
+            if archive.testzip():
+                raise zipfile.BadZipFile
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as held_bytes:
+        if held_bytes.find(_BYTEARRAY) >= 0:
+            raise InputError(
+                f"{path} was refused: it holds a bytearray, which may be as long as memory; have its author save "
+                "tensors and plain data alone"
+            )
+
+
+def _check_tensors(content: dict[str, Any], path: Path) -> None:
+    """Refuses tensors, however deep in the content, that have fewer values than elements."""
+    left: list[Any] = [content]
+    seen: set[int] = set()
+    while left:
+        found = left.pop()
+        if isinstance(found, Tensor):
+            strided = found.layout is torch.strided and found.device.type == "cpu"
+            if not strided or found.nbytes > found.untyped_storage().nbytes():
+                raise InputError(
+                    f"{path} was refused: it holds a tensor without a value for each of its elements; have its "
+                    "author save contiguous tensors"
+                )
+        elif isinstance(found, (dict, list, tuple)) and id(found) not in seen:
+            seen.add(id(found))
+            left.extend(found.values() if isinstance(found, dict) else found)
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
@@ -128,15 +161,15 @@ def identities(content: dict[str, Any]) -> int:
     """The number of identities that a checkpoint's classifier tells apart, or one.
 
     Raises:
-        InputError: when the file does not hold a value for each of the classifier's weights.
+        InputError: when the classifier has no weights for each of them.
     """
     state = content.get("state_dict", content)
     weight = state.get("classifier.weight") if isinstance(state, dict) else None
-    if not isinstance(weight, Tensor) or not weight.ndim:
+    if not isinstance(weight, Tensor):
         return 1
-    if weight.layout is not torch.strided or weight.nbytes > weight.untyped_storage().nbytes():
+    if weight.ndim != 2 or not weight.numel():
         raise InputError(
-            "the weights have a classifier without a value for each of its numbers: get them again"
+            f"the weights have a classifier of shape {tuple(weight.shape)}, which is of no model: get them again"
         )
     return len(weight)
 

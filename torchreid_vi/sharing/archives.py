@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import lzma
 import stat
 import tarfile
 import zipfile
@@ -16,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple, cast
 
 from torchreid_vi.errors import InputError
+from torchreid_vi.files import COMPRESSED
 from torchreid_vi.sharing.package import LARGEST, LARGEST_TEXT, MANIFEST, SETTINGS, WEIGHTS
 
 _MOST_MEMBERS = 1000
@@ -38,7 +38,7 @@ def unpack(archive: Path, folder: Path, named: str) -> None:
     names that lead out of it, is refused whole.
 
     Args:
-        archive: zip or tar, compressed or not.
+        archive: zip or tar, compressed by gzip, bzip2 or not at all.
         folder: to write to.
         named: what the user calls the archive.
 
@@ -69,6 +69,10 @@ def unpack(archive: Path, folder: Path, named: str) -> None:
 def _opened(archive: Path, named: str) -> Iterator[Iterator[_Member]]:
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as content:
+            if any(info.compress_type not in COMPRESSED for info in content.infolist()):
+                raise InputError(
+                    f"{named} is compressed in an unusual way: have its author write a plain zip"
+                )
             yield (
                 _Member(info.filename, info.file_size, _is_plain(info), partial(content.open, info))
                 for info in content.infolist()
@@ -77,8 +81,11 @@ def _opened(archive: Path, named: str) -> Iterator[Iterator[_Member]]:
     with _decompressed(archive) as source:
         try:
             tarfile.open(fileobj=cast(Any, _Bounded(source)), mode="r:").close()
-        except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-            raise InputError(f"{named} is neither a zip nor a tar archive: name one of a package") from error
+        except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+            raise InputError(
+                f"{named} is neither a zip nor a tar archive, plain or compressed by gzip or bzip2: name one of a "
+                "package"
+            ) from error
     with (
         _decompressed(archive) as source,
         tarfile.open(fileobj=cast(Any, _Bounded(source)), mode="r:") as tar,
@@ -96,8 +103,8 @@ def _opened(archive: Path, named: str) -> Iterator[Iterator[_Member]]:
 
 def _decompressed(archive: Path) -> IO[bytes]:
     with archive.open("rb") as file:
-        start = file.read(6)
-    known = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+        start = file.read(3)
+    known = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
     opener: Any = next((found for mark, found in known.items() if start.startswith(mark)), open)
     return cast(IO[bytes], opener(archive, "rb"))
 

@@ -19,6 +19,7 @@ from filelock import FileLock
 
 from torchreid_vi import console
 from torchreid_vi.errors import InputError
+from torchreid_vi.files import write_text
 from torchreid_vi.folders import user_cache
 from torchreid_vi.sharing.archives import unpack
 from torchreid_vi.sharing.package import LARGEST, MANIFEST, NEEDED, read_manifest, verify
@@ -49,10 +50,10 @@ def fetch(url: str) -> Path:
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{last}.lock"):
-            found = expected or (last.read_text() if last.is_file() else "")
+            found = expected or (last.read_text("utf-8", "replace") if last.is_file() else "")
             if not (_SHA256.fullmatch(found) and _is_whole(cache / found)):
                 found = _get(address, cache, last.stem, expected)
-                last.write_text(found)
+                write_text(last, found)
     except OSError as error:
         raise InputError(
             f"{cache} cannot be written ({error.strerror}): set XDG_CACHE_HOME to another folder"

@@ -6,17 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from torchreid_vi.errors import InputError
-from torchreid_vi.files import sha256_of
+from torchreid_vi.files import parse_yaml, sha256_of
 
 WEIGHTS, SETTINGS, CARD, MANIFEST = "model.safetensors", "config.yaml", "README.md", "package.json"
 NEEDED = (SETTINGS, WEIGHTS)  # to compute with; the card is for people, who may edit it
 FORMAT = 1
 
 LARGEST = 4 * 2**30  # bytes of weights, or of an archive
-LARGEST_TEXT = 2**20  # bytes of settings, or of a list of files
+LARGEST_TEXT = 2**18  # bytes of settings, or of a list of files
 
 
 def mark(path: Path) -> dict[str, Any]:
@@ -80,7 +78,7 @@ def verify(folder: Path, named: str = "") -> dict[str, Any]:
         if size > most or size != listed["size"] or sha256_of(path) != listed["sha256"]:
             raise InputError(f"{name} of {named} is not what {MANIFEST} says: get the package again")
     try:
-        settings = yaml.safe_load((folder / SETTINGS).read_text(encoding="utf-8"))
+        settings = parse_yaml((folder / SETTINGS).read_text(encoding="utf-8"))
     except Exception as error:  # whatever a damaged file makes the reader raise
         raise InputError(f"{SETTINGS} of {named} is damaged: get the package again") from error
     if not isinstance(settings, dict) or "_BASE_" in settings:

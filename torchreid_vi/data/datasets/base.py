@@ -192,7 +192,11 @@ def read_ids(path: Path, root: Path) -> list[int]:
             raise InputError(
                 f"{path} holds {token[:40]!r} where an identity number is expected: restore the list"
             )
-    return [int(token) for token in tokens]
+    pids = list(map(int, tokens))
+    if len(set(pids)) < len(pids):  # each would be looked for as often
+        twice = next(pid for pid, times in Counter(pids).items() if times > 1)
+        raise InputError(f"{path} holds identity {twice} more than once: restore the list")
+    return pids
 
 
 def read_index(path: Path, root: Path) -> list[tuple[str, int]]:

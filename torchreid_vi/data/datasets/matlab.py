@@ -9,11 +9,13 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
-_LARGEST = 2**28  # bytes of a variable
+_LARGEST = 2**25  # bytes of all variables, unpacked
+_MOST = 2**15  # elements beside each other, and matrices; the official file has 3,198 of these
 _COMPRESSED, _MATRIX = 15, 14
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _CELL, _NUMERIC = 1, range(6, 16)
@@ -37,20 +39,35 @@ def read_cells(content: bytes, name: str) -> list[list[np.ndarray]]:
     if content[124:128] not in (b"\0\1IM", b"\1\0MI"):
         raise ValueError("no MATLAB file of level 5")
     order = "<" if content[126:128] == b"IM" else ">"
+    left = _LARGEST
     for element in _elements(memoryview(content)[128:], order):
         if element.kind == _COMPRESSED:
-            unpacked = zlib.decompressobj().decompress(element.content, _LARGEST)
+            unpacked = zlib.decompressobj().decompress(element.content, left)
+            left = max(1, left - len(unpacked))
             element = next(_elements(memoryview(unpacked), order))
-        parts = list(_elements(element.content, order)) if element.kind == _MATRIX else []
-        if len(parts) > 2 and bytes(parts[2].content) == name.encode():
-            return [[_matrix(inner, order) for inner in _cell(cell, order)] for cell in _inside(parts, order)]
+        start = list(islice(_elements(element.content, order), 3)) if element.kind == _MATRIX else []
+        if len(start) == 3 and bytes(start[2].content) == name.encode():
+            return _read(element, order)
     raise ValueError(f"no variable {name}")
 
 
-def _elements(content: memoryview, order: str) -> Iterator[_Element]:
+def _read(element: _Element, order: str) -> list[list[np.ndarray]]:
+    """The matrices in a cell of cells, as long as they are not too many."""
+    found: list[list[np.ndarray]] = []
+    left = _MOST
+    for cell in _cell(element, order):
+        found.append([_matrix(inner, order) for inner in _cell(cell, order, left)])
+        left -= len(found[-1])
+    return found
+
+
+def _elements(content: memoryview, order: str, most: int = _MOST) -> Iterator[_Element]:
     """The elements that follow each other; all but compressed ones are padded to eight bytes."""
-    at = 0
+    at = number = 0
     while at + 8 <= len(content):
+        number += 1
+        if number > most:
+            raise ValueError("too many elements")
         kind, size = struct.unpack_from(f"{order}II", content, at)
         start = at + 8
         if kind >> 16:  # a small one: its content stands in the place of its size
@@ -63,14 +80,11 @@ def _elements(content: memoryview, order: str) -> Iterator[_Element]:
             at += -(at) % 8
 
 
-def _cell(element: _Element, order: str) -> list[_Element]:
+def _cell(element: _Element, order: str, most: int = _MOST) -> list[_Element]:
+    """What a cell holds, after its class, its size and its name."""
     if element.kind != _MATRIX:
         raise ValueError("no cell")
-    return _inside(list(_elements(element.content, order)), order)
-
-
-def _inside(parts: list[_Element], order: str) -> list[_Element]:
-    """What a cell holds, after its class, its size and its name."""
+    parts = list(_elements(element.content, order, most + 3))
     kind, _ = _described(parts, order)
     if kind != _CELL:
         raise ValueError("no cell")

@@ -27,7 +27,7 @@ from torchreid_vi.errors import InputError
 from torchreid_vi.files import read_bytes
 from torchreid_vi.modality import Camera, Modality
 
-_LARGEST_DRAWS = 2**26  # bytes of rand_perm_cam.mat
+_LARGEST_DRAWS = 2**25  # bytes of rand_perm_cam.mat
 _CAMERAS = tuple(
     # Cameras 2 and 3 stand at the same place.
     Camera(number, 2 if number == 3 else number, Modality(number in (3, 6)))
