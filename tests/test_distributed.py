@@ -19,6 +19,7 @@ from torch import nn
 
 from torchreid_vi import InputError, build, distributed, load_config, run, series
 from torchreid_vi.engine import seed_everything
+from torchreid_vi.models import read_checkpoint
 from torchreid_vi.models.ddag import GraphAttentionLayer
 
 ROOT = Path(__file__).parents[1]
@@ -279,6 +280,24 @@ def test_the_death_of_a_process_ends_the_run_with_a_sentence_and_a_checkpoint(ro
     )
     _, err = further.communicate(timeout=300)
     assert further.returncode == 0, err
+
+
+def test_a_step_that_is_no_number_is_kept_with_every_processs_share_and_said_once(roots, tmp_path):
+    settings = ["train.lr", "1e15", "data.augment", "batch", "data.workers", 1]
+    _, err = launch("--root", roots, *settings, cwd=tmp_path).communicate(timeout=300)
+    said = re.findall(r"^error: .*", err.replace("\r", "\n"), re.MULTILINE)
+    (kept,) = (tmp_path / "log" / "mcja_synthetic").glob("nonfinite-*.pth")
+    assert len(said) == 1 and f"kept in {kept}; set train.skip_nonfinite" in said[0]
+    batches = read_checkpoint(kept)["batches"]
+    paths = [path for batch in batches for path in batch["impath"]]
+    assert len(batches) == 2 and len(paths) == len(set(paths)) == SMALL["train.batch_size"]
+
+
+def test_a_mistake_that_all_processes_find_is_said_once(roots, tmp_path):
+    process = launch("--root", roots, "loss.terms", '["nope"]', "loss.weights", "[1.0]", cwd=tmp_path)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert len(re.findall(r"^error: .*nope", err, re.MULTILINE)) == 1
 
 
 def test_bad_input_is_said_once(roots, tmp_path):
