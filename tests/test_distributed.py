@@ -101,6 +101,18 @@ def blind(root):
     return ""
 
 
+def idle(root):
+    """What an engine is told whose model has a parameter that no output depends on."""
+    engine = engine_of(root, CASES["all losses"])
+    engine.model.idle = nn.Parameter(torch.zeros(1))
+    batch = next(iter(engine.train_loader))
+    try:
+        engine.forward_backward(batch | {"img": batch["img"].double()})
+    except InputError as error:
+        return str(error)
+    return ""
+
+
 def features(root, weights=None):
     """All features, those of one channel, and the weights: the given ones, or those after one step."""
     engine = engine_of(root, CASES["all losses"])
@@ -126,6 +138,7 @@ def work(rank, root, out, port):
             "refused": {words: refusal(root, changes) for words, changes in REFUSED.items()},
             "features": features(root),
             "blind": blind(root),
+            "idle": idle(root),
             "first": distributed.from_first(lambda: f"made by {rank}"),
             "collected": distributed.collect(torch.tensor([[rank], [2 + rank]]), 3),
         }
@@ -193,6 +206,10 @@ def test_what_several_processes_cannot_do_is_one_sentence(two, words):
 
 def test_an_engine_that_would_not_average_is_stopped(two):
     assert all("self.network, which averages" in found["blind"] for found in two)
+
+
+def test_a_parameter_without_a_gradient_to_average_is_named(two):
+    assert all(found["idle"].startswith("no output of the model depends on idle") for found in two)
 
 
 def test_processes_that_do_not_know_each_other_are_stopped(roots, tmp_path, monkeypatch):
