@@ -303,7 +303,7 @@ def test_every_tool_takes_an_address(site, packaged, roots, tmp_path):
     searched = call("search.py", "--weights", url, "--query", query, "--gallery", folder, "--top", 2)
     index = tmp_path / "index"
     built = call("index.py", "build", "--weights", url, "--gallery", folder, "--out", index)
-    found = call("index.py", "search", "--index", index, "--query", query, "--top", 2)
+    found = call("index.py", "search", "--index", index, "--weights", url, "--query", query, "--top", 2)
     assert not any(done.returncode for done in (searched, built, found))
     out = searched.stdout + built.stdout + found.stdout
     found = re.findall(r"^ +\d+ +([-\d.]+)  .*?([^/\n]+/[^/\n]+)$", out, flags=re.MULTILINE)
