@@ -1,5 +1,6 @@
 """Tiny synthetic trees in every layout, drawn once for the whole suite."""
 
+import resource
 import shutil
 
 import pytest
@@ -29,3 +30,12 @@ def copy_of(roots, tmp_path):
         return tmp_path
 
     return copy
+
+
+@pytest.fixture
+def little_room():
+    """Files grow to 2,000 bytes and no further, as on a disk that is nearly full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)

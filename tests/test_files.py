@@ -1,6 +1,10 @@
 """Files are there whole or not at all."""
 
 import os
+import platform
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -50,13 +54,42 @@ def test_what_is_on_the_disk_before_it_has_the_name_is_all_of_it(tmp_path, monke
     assert order == ["fsync", "rename", "fsync"]  # the content, the name, and the folder that has the name
 
 
-def test_a_full_disk_is_the_systems_error_and_names_the_file(tmp_path):
-    if not os.path.exists("/dev/full"):
-        pytest.skip("needs /dev/full")
-    (tmp_path / ".a.pth.partial").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left") as raised, files.whole(tmp_path / "a.pth") as file:
+def test_what_a_disk_refuses_is_the_systems_error_and_names_the_file(tmp_path, little_room):
+    with pytest.raises(OSError, match="too large") as raised, files.whole(tmp_path / "a.pth") as file:
         torch.save({"a": torch.zeros(1_000_000)}, file)
     assert raised.value.filename == str(tmp_path / "a.pth") and names(tmp_path) == []
+
+
+def test_two_that_make_the_same_do_not_meet(tmp_path):
+    path = tmp_path / "a.txt"
+    code = "import sys; from pathlib import Path; from torchreid_vi import files\n"
+    code += "with files.whole(Path(sys.argv[1])) as file: file.write(b'o' * 10); print(flush=True); input()"
+    words = [sys.executable, "-c", code, str(path)]
+    other = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    other.stdout.readline()
+    with files.whole(path) as file:
+        file.write(b"own")
+    assert path.read_text() == "own" and len(names(tmp_path)) == 2
+    other.communicate(b"\n")
+    assert other.returncode == 0 and path.read_text() == "o" * 10 and names(tmp_path) == ["a.txt"]
+
+
+def test_what_others_began_and_cannot_end_any_more_is_removed(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    here, mark = platform.node(), ".partial.a.txt"
+    kept = [f".{os.getppid()}@{here}{mark}", f".1@elsewhere{mark}", f".strange{mark}", f".x@{here}{mark}"]
+    kept += [f".{ended.pid}@{here}.partial.b.txt", f".{10**30}@{here}{mark}"]
+    gone = [f".{ended.pid}@{here}{mark}", f".{os.getpid()}@{here}{mark}", f".2@elsewhere{mark}"]
+    for name in kept + gone:
+        (tmp_path / name).write_text("half")
+    (tmp_path / gone[0]).unlink()
+    (tmp_path / gone[0] / "folder").mkdir(parents=True)
+    yesterday = time.time() - 25 * 3600
+    for name in (gone[2], kept[0]):  # this one's maker is on this machine, and at work
+        os.utime(tmp_path / name, (yesterday, yesterday))
+    files.write_text(tmp_path / "a.txt", "text")
+    assert names(tmp_path) == sorted([*kept, "a.txt"]) and (tmp_path / "a.txt").read_text() == "text"
 
 
 def test_what_pytorch_makes_of_a_full_disk_is_the_systems_error_again(tmp_path):

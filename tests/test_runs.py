@@ -38,6 +38,8 @@ def test_a_run_that_was_cut_off_goes_on_and_any_other_gets_a_folder_of_its_own(b
     assert found(settings(begun, train__lr=0.1)) == (tmp_path / "run-2", [])
     assert "holds a run with train.lr 0.0003, not 0.1: this run gets another" in capsys.readouterr().err
     (tmp_path / "run-2").mkdir()
+    for name in (".lock", ".7@here.partial.config.yaml"):  # of a run that was killed as it began
+        (tmp_path / "run-2" / name).touch()
     assert found(settings(begun, train__lr=0.1)) == (tmp_path / "run-2", [])
     (tmp_path / "run-2" / "thesis.tex").write_text("chapter")
     assert found(settings(begun, train__lr=0.1)) == (tmp_path / "run-3", [])

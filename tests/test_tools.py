@@ -345,13 +345,24 @@ def test_ctrl_c_while_a_tool_imports_ends_it_without_a_word():
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
+FILLING = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import commandline
+sys.exit(commandline.status(lambda: Path("/dev/full").write_text("much"), False))
+"""
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_what_the_system_refuses_is_one_sentence_with_a_remedy(finished, tmp_path):
+def test_a_full_disk_is_one_sentence_with_a_remedy():
+    words = [sys.executable, "-c", FILLING, str(ROOT / "tools")]
+    done = subprocess.run(words, capture_output=True, text=True)
+    remedy = "free some space and start the same command again"
+    assert (done.returncode, done.stderr) == (2, f"error: a file: No space left on device; {remedy}\n")
+
+
+def test_what_the_system_refuses_is_one_sentence(finished, tmp_path):
     run = finished[0] / "log" / "mcja_synthetic"
-    (tmp_path / ".page.html.partial").symlink_to("/dev/full")
-    result = call("report.py", run, "--people", "none", "--out", tmp_path / "page.html")
-    assert result.returncode == 2
-    remedy = "No space left on device; free some space and start the same command again"
-    assert result.stderr.splitlines()[-1] == f"error: {tmp_path / 'page.html'}: {remedy}"
     result = call("report.py", run, "--people", "none", "--out", "/proc/page.html")
     assert result.returncode == 2 and result.stderr.splitlines()[-1].startswith("error: /proc/")

@@ -207,6 +207,7 @@ def plan(parts: list[str], seeds: int) -> list[list[Run]]:
 def draw(root: Path) -> None:
     """Draws the study's datasets: the people, shares of them, others, and RegDB's layout."""
     from torchreid_vi.data.synthetic import draw_dataset
+    from torchreid_vi.files import making
 
     full = root / "full" / "vi_synthetic"
     if not full.exists():
@@ -219,17 +220,16 @@ def draw(root: Path) -> None:
         part = root / f"share{share}" / "vi_synthetic"
         if part.exists():
             continue
-        final, part = part, part.with_name(".partial")
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.copytree(full / "exp", part / "exp")
-        shutil.copy(full / "synthetic.json", part)
-        for camera in full.glob("cam*"):
-            (part / camera.name).symlink_to(camera, target_is_directory=True)
-        for name in ("train", "val"):
-            file = part / "exp" / f"{name}_id.txt"
-            ids = file.read_text().strip().split(",")
-            file.write_text(",".join(ids[: round(len(ids) * share / 100)]))
-        part.rename(final)
+        with making(part) as partial:
+            shutil.copytree(full / "exp", partial / "exp")
+            shutil.copy(full / "synthetic.json", partial)
+            for camera in full.glob("cam*"):
+                (partial / camera.name).symlink_to(camera, target_is_directory=True)
+            for name in ("train", "val"):
+                file = partial / "exp" / f"{name}_id.txt"
+                ids = file.read_text().strip().split(",")
+                file.write_text(",".join(ids[: round(len(ids) * share / 100)]))
+            partial.rename(part)
 
 
 def execute(chain: list[Run], out: Path) -> list[str]:

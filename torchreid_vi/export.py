@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.extractor import FeatureExtractor
+from torchreid_vi.files import making
 from torchreid_vi.modality import Modality
 from torchreid_vi.models.backbone import Backbone
 
@@ -81,9 +82,8 @@ def export(extractor: FeatureExtractor, folder: str | Path, format: str = "onnx"
     done = []
     for name, side in sides.items():
         path = folder / f"{name}{suffix}"
-        partial = folder / f".{name}.partial{suffix}"
         embedding = _Embedding(extractor, side)
-        try:
+        with making(path) as partial:
             about = _about(extractor, name if streams else "visible or infrared")
             run = write(_program(embedding, extractor.size), partial, about)
             difference = _difference(embedding, run, extractor.size)
@@ -92,8 +92,6 @@ def export(extractor: FeatureExtractor, folder: str | Path, format: str = "onnx"
                     f"what {format} computes differs from PyTorch by {difference:.1g}: it was not written"
                 )
             partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
         done.append(Exported(path, difference))
     return done
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
+import platform
+import shutil
 import stat
+import time
 import zipfile
 from collections.abc import Iterator
 from io import BufferedReader, FileIO
@@ -25,11 +29,53 @@ LARGEST_TEXT = 2**28  # bytes of a list, or of JSON
 COMPRESSED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 
 
+_SILENCE = 24 * 3600  # seconds after which what another machine began to make counts as abandoned
+
+
+@contextlib.contextmanager
+def making(path: Path) -> Iterator[Path]:
+    """The hidden path, beside ``path``, of a file or folder that is being made and moved there when it is whole.
+
+    It is of this process alone, so two that make the same do not meet; its suffix is that of ``path``. What is
+    still there in the end is removed, and so is what others that were killed have left.
+    """
+    mark = f".partial.{path.name}"
+    mine = path.with_name(f".{os.getpid()}@{platform.node()}{mark}")
+    for other in path.parent.glob(f".*{glob.escape(mark)}"):
+        if other == mine or _is_abandoned(other, other.name[1 : -len(mark)]):
+            _remove(other)
+    try:
+        yield mine
+    finally:
+        _remove(mine)
+
+
+def _is_abandoned(partial: Path, maker: str) -> bool:
+    """Whether the process that makes something has ended; of one on another machine, whether it is silent."""
+    number, _, machine = maker.partition("@")
+    try:
+        if machine != platform.node():
+            return time.time() - partial.lstat().st_mtime > _SILENCE
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError, OverflowError):  # it is another user's, or no maker's name
+        return False
+    return False
+
+
+def _remove(path: Path) -> None:
+    """A file or a folder, if it is there and can be removed."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def whole(path: Path, before: Path | None = None) -> Iterator[BinaryIO]:
     """A file to write, which takes the place of ``path`` at the end, when all of it is on the disk.
-
-    Its name until then is hidden and ends in ``.partial``; after an error it is removed.
 
     Args:
         path: of the file.
@@ -38,25 +84,22 @@ def whole(path: Path, before: Path | None = None) -> Iterator[BinaryIO]:
     Raises:
         OSError: naming ``path``, when the system refuses.
     """
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        if before and path.is_file():
-            path.replace(before)
-        partial.replace(path)
-        _keep_name(path.parent)
+        with making(path) as partial:
+            with partial.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            if before and path.is_file():
+                path.replace(before)
+            partial.replace(path)
+            _keep_name(path.parent)
     except (OSError, RuntimeError) as error:
         cause = error.__context__ if isinstance(error, RuntimeError) else error
         if not isinstance(cause, OSError):
             raise
         cause.filename = cause.filename or str(path)
         raise cause from None  # PyTorch's own error says nothing of the disk
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from torchreid_vi import console
 from torchreid_vi.data.images import SUFFIXES
 from torchreid_vi.errors import InputError
 from torchreid_vi.extractor import FeatureExtractor, ImageLike
-from torchreid_vi.files import read_arrays
+from torchreid_vi.files import read_arrays, whole
 from torchreid_vi.folders import user_cache
 from torchreid_vi.modality import Modality
 
@@ -146,15 +145,11 @@ def _read(store: Path) -> dict[str, np.ndarray]:
 
 
 def _write(store: Path, marks: list[str], features: np.ndarray) -> None:
-    partial: Any = store.with_suffix(f".{os.getpid()}.partial")
     try:
         store.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with whole(store) as file:
             np.savez(file, marks=np.array(marks), features=features)
-        partial.replace(store)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
         console.say(
             f"Features cannot be kept in {store.parent} ({error.strerror}): they are extracted every time"
         )

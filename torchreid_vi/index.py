@@ -6,8 +6,6 @@ Johnson et al. Billion-scale similarity search with GPUs. IEEE Transactions on B
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from torchreid_vi.errors import InputError, unknown_name
-from torchreid_vi.files import read_json, read_lines, sha256_of
+from torchreid_vi.files import making, read_json, read_lines, sha256_of
 
 VECTORS, ITEMS, ABOUT = "vectors.faiss", "items.jsonl", "about.json"
 _DIGEST = "vectors_sha256"  # of the file, in what is known of it
@@ -158,23 +156,18 @@ class EmbeddingIndex:
             raise InputError(f"{folder} is there: name another folder for the index, or remove it")
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        except OSError as error:
-            raise InputError(f"{folder} cannot be written ({error.strerror}): name another folder") from error
-        try:
-            _faiss().write_index(self.vectors, str(partial / VECTORS))
-            about = self.about | {_DIGEST: sha256_of(partial / VECTORS)}
-            (partial / ITEMS).write_text(
-                "".join(json.dumps(item) + "\n" for item in self.items), encoding="utf-8"
-            )
-            (partial / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-            partial.chmod(0o755)
-            partial.rename(folder)
+            with making(folder) as partial:
+                partial.mkdir()
+                _faiss().write_index(self.vectors, str(partial / VECTORS))
+                about = self.about | {_DIGEST: sha256_of(partial / VECTORS)}
+                items = "".join(json.dumps(item) + "\n" for item in self.items)
+                (partial / ITEMS).write_text(items, encoding="utf-8")
+                (partial / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+                partial.rename(folder)
         except (OSError, RuntimeError) as error:  # FAISS raises the latter
             reason = " ".join(str(error).split())[:160]
-            raise InputError(f"{folder} cannot be written ({reason}): free some space") from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            remedy = "free some space, or name another folder"
+            raise InputError(f"{folder} cannot be written ({reason}): {remedy}") from error
 
     @classmethod
     def load(cls, folder: str | Path) -> EmbeddingIndex:

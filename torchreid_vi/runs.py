@@ -171,4 +171,5 @@ def _numbered(wanted: Path) -> Iterator[Path]:
 
 
 def _is_free(path: Path) -> bool:
-    return not path.exists() or (path.is_dir() and all(file.name == ".lock" for file in path.iterdir()))
+    """Whether nothing is there but the lock and what a run that was killed had begun to write."""
+    return not path.exists() or (path.is_dir() and all(file.name.startswith(".") for file in path.iterdir()))

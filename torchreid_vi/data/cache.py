@@ -88,7 +88,9 @@ def open_cache(folder: Path, name: str, paths: Iterable[str], height: int, width
             with FileLock(folder / f"{prefix}lock"):
                 if not whole():
                     _build(file, paths, height, width)
-                for stale in {*folder.glob(f"{prefix}*.u8"), *folder.glob(f".{prefix}*.partial")} - {file}:
+                for stale in {*folder.glob(f"{prefix}*.u8"), *folder.glob(f".*.partial.{prefix}*.u8")} - {
+                    file
+                }:
                     stale.unlink()
     except OSError as error:
         console.say(f"No image cache in {folder} ({error.strerror}): images are decoded in every epoch")

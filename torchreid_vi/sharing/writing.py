@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from yacs.config import CfgNode
 
 from torchreid_vi import build
 from torchreid_vi.errors import InputError
+from torchreid_vi.files import making
 from torchreid_vi.models import MMGLModel, identities, load_weights, read_checkpoint, save_safetensors
 from torchreid_vi.sharing.card import write_card
 from torchreid_vi.sharing.package import CARD, FORMAT, MANIFEST, SETTINGS, WEIGHTS, mark
@@ -49,24 +49,22 @@ def write_package(
     source = read_run(Path(run).expanduser(), weights)
     content = read_checkpoint(source.weights)
     about = _about(source, content, licence)
-    partial = out.with_name(f".{out.name}.partial")
+    told = {"epoch": about["model"]["epoch"]} | {k: v for k, v in content.items() if k == "about"}
     try:
-        shutil.rmtree(partial, ignore_errors=True)  # of a call that was cut off
-        partial.mkdir(parents=True)
-        told = {"epoch": about["model"]["epoch"]} | {k: v for k, v in content.items() if k == "about"}
-        save_safetensors(_tensors(content), partial / WEIGHTS, told)
-        (partial / SETTINGS).write_text(_shared_settings(source.cfg).dump(), encoding="utf-8")
-        (partial / CARD).write_text(write_card(about, source.cfg), encoding="utf-8")
-        about = {"format": FORMAT, "files": {n: mark(partial / n) for n in (WEIGHTS, SETTINGS, CARD)}} | about
-        text = json.dumps(about, indent=1, ensure_ascii=False)
-        (partial / MANIFEST).write_text(text + "\n", encoding="utf-8")
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
+        with making(out) as partial:
+            partial.mkdir(parents=True)
+            save_safetensors(_tensors(content), partial / WEIGHTS, told)
+            (partial / SETTINGS).write_text(_shared_settings(source.cfg).dump(), encoding="utf-8")
+            (partial / CARD).write_text(write_card(about, source.cfg), encoding="utf-8")
+            marks = {name: mark(partial / name) for name in (WEIGHTS, SETTINGS, CARD)}
+            about = {"format": FORMAT, "files": marks} | about
+            text = json.dumps(about, indent=1, ensure_ascii=False)
+            (partial / MANIFEST).write_text(text + "\n", encoding="utf-8")
+            if out.exists():
+                out.rmdir()
+            partial.rename(out)
     except OSError as error:
         raise InputError(f"{out} cannot be written ({error.strerror}): name another folder") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return about
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import groupby
@@ -18,6 +17,7 @@ from torchreid_vi.data.synthetic.person import random_person
 from torchreid_vi.data.synthetic.render import render
 from torchreid_vi.data.synthetic.scene import Scene, random_scene
 from torchreid_vi.errors import InputError, unknown_name
+from torchreid_vi.files import making
 from torchreid_vi.modality import Modality
 from torchreid_vi.processes import worker_pool
 
@@ -77,10 +77,7 @@ def draw_dataset(
 
 def _write(plan: Layout, target: Path, seed: int, size: Size, about: dict, processes: int) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(target)
-    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)  # of another process that had our number
-    try:
+    with making(target) as partial:
         for folder in sorted({Path(path).parent for path in (*plan.lists, *(p.path for p in plan.pictures))}):
             (partial / folder).mkdir(parents=True, exist_ok=True)
         for path, content in plan.lists.items():
@@ -92,19 +89,6 @@ def _write(plan: Layout, target: Path, seed: int, size: Size, about: dict, proce
         if hasattr(os, "sync"):  # a power cut leaves no tree of half files
             os.sync()
         partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _remove_abandoned(target: Path) -> None:
-    """Removes what drawings that were killed have left; their number is that of a dead process."""
-    for partial in target.parent.glob(f".{target.name}.partial-*"):
-        try:
-            os.kill(int(partial.name.rpartition("-")[2]), 0)
-        except ProcessLookupError:
-            shutil.rmtree(partial, ignore_errors=True)
-        except (ValueError, PermissionError):
-            continue
 
 
 def _draw_all(plan: Layout, folder: Path, seed: int, size: Size, processes: int) -> Iterator[int]:
