@@ -1,5 +1,6 @@
 """Files made to run code, to exhaust memory or to end the process: refused with a sentence, and nothing runs."""
 
+import codecs
 import io
 import json
 import os
@@ -134,10 +135,10 @@ def test_a_classifier_larger_than_its_file_is_not_built(tmp_path):
     )
     with pytest.raises(InputError, match=r"a\.pth was refused: .* without a value for each of its elements"):
         read_checkpoint(tmp_path / "a.pth")
-    for shape in ((10**7, 0), (10**7,), ()):
+    for shape in ((10**7, 0), (10**7,), (10**7, 3), (0, 512), ()):
         with pytest.raises(InputError, match=r"a classifier of shape \(.*\), which is of no model"):
             identities({"state_dict": {"classifier.weight": torch.ones(shape, dtype=torch.uint8)}})
-    assert identities({"state_dict": {"classifier.weight": torch.ones(7, 3)}}) == 7
+    assert identities({"state_dict": {"classifier.weight": torch.ones(7, 64)}}) == 7
 
 
 @pytest.mark.parametrize(
@@ -174,6 +175,35 @@ def test_a_length_without_content_is_not_made(way, tmp_path):
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()
+
+
+def pickled(content):
+    return pickle.dumps(content, 2)
+
+
+@pytest.mark.parametrize("way", [zipped, legacy, pickled])
+def test_one_text_is_not_encoded_again_and_again(way, tmp_path):
+    text = "x" * 10**6
+    content = {"a": [Call(codecs.encode, text, "latin1") for _ in range(2000)], "b": torch.ones(3)}
+    (tmp_path / "a.pth").write_bytes(way(content))
+    assert (tmp_path / "a.pth").stat().st_size < 1.1 * 10**6
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=r"a\.pth was refused: it holds long texts of bytes"):
+            read_checkpoint(tmp_path / "a.pth")
+        assert tracemalloc.get_traced_memory()[1] < 2**25
+    finally:
+        tracemalloc.stop()
+    (tmp_path / "a.pth").write_bytes(way({"rank1": np.float64(0.5), "best": b"short", "c": torch.ones(3)}))
+    if way is not pickled:
+        assert read_checkpoint(tmp_path / "a.pth")["rank1"] == 0.5
+
+
+@pytest.mark.parametrize("way", [zipped, legacy], ids=["zip", "legacy"])
+def test_a_tensor_of_a_length_alone_is_refused(way, tmp_path):
+    (tmp_path / "a.pth").write_bytes(way({"state_dict": {"a": Call(torch.FloatTensor, 10**9)}}))
+    with pytest.raises(InputError, match="a tensor without a value for each of its elements"):
+        read_checkpoint(tmp_path / "a.pth")
 
 
 def test_two_stems_that_do_not_fit_together_are_refused(tmp_path):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import mmap
 import pickle
+import pickletools
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -25,8 +26,12 @@ from torchreid_vi.models.backbone import HEADS, INSERTED, Backbone
 SAFETENSORS = ".safetensors"
 STEMS = ("average", "visible", "infrared")  # what a one-stream model can take of two stems
 
-# How a pickle names the one thing that weights_only lets it call with a length alone.
-_BYTEARRAY = b"\nbytearray\n"
+_NARROWEST = 64  # features that a classifier tells identities apart by
+
+# How a pickle names what weights_only lets it call with a length alone, and with one text again and again.
+_BYTEARRAY, _ENCODE = b"\nbytearray\n", b"\nencode\n"
+_PICKLES = 5  # that come before the values where torch.save makes no archive
+_ENCODED = 256  # characters that a text may have where texts are encoded; those of a NumPy number are 8
 
 # torchreid saves its Rank-1 as a NumPy number, which weights_only refuses unless told of it.
 _NUMPY_SCALARS: list[Any] = [
@@ -111,17 +116,45 @@ def _check_archive(path: Path) -> None:
                 f"{path} was refused: it holds a bytearray, which may be as long as memory; have its author save "
                 "tensors and plain data alone"
             )
+        if held_bytes.find(_ENCODE) >= 0 and any(len(text) > _ENCODED for text in _texts(path)):
+            raise InputError(
+                f"{path} was refused: it holds long texts of bytes, which may fill the memory; have its author "
+                "save tensors and plain data alone"
+            )
+
+
+def _texts(path: Path) -> Iterator[str]:
+    """Those in a checkpoint's pickles, none of which is run."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                if name.endswith("data.pkl"):
+                    with archive.open(name) as file:
+                        yield from _texts_of(file)
+        return
+    with path.open("rb") as file:
+        for _ in range(_PICKLES):
+            yield from _texts_of(file)
+
+
+def _texts_of(file: IO[bytes]) -> Iterator[str]:
+    return (text for _, text, _ in pickletools.genops(file) if isinstance(text, str))
 
 
 def _check_tensors(content: dict[str, Any], path: Path) -> None:
-    """Refuses tensors, however deep in the content, that have fewer values than elements."""
+    """Refuses tensors, however deep in the content, that have fewer values than elements or the file."""
     left: list[Any] = [content]
-    seen: set[int] = set()
+    seen: set[int] = set()  # containers, and where values lie
+    room = path.stat().st_size
     while left:
         found = left.pop()
         if isinstance(found, Tensor):
             strided = found.layout is torch.strided and found.device.type == "cpu"
-            if not strided or found.nbytes > found.untyped_storage().nbytes():
+            values = found.untyped_storage() if strided else torch.UntypedStorage()
+            if values.data_ptr() not in seen:
+                seen.add(values.data_ptr())
+                room -= values.nbytes()
+            if not strided or found.nbytes > values.nbytes() or room < 0:
                 raise InputError(
                     f"{path} was refused: it holds a tensor without a value for each of its elements; have its "
                     "author save contiguous tensors"
@@ -167,7 +200,7 @@ def identities(content: dict[str, Any]) -> int:
     weight = state.get("classifier.weight") if isinstance(state, dict) else None
     if not isinstance(weight, Tensor):
         return 1
-    if weight.ndim != 2 or not weight.numel():
+    if weight.ndim != 2 or not len(weight) or weight.shape[1] < _NARROWEST:
         raise InputError(
             f"the weights have a classifier of shape {tuple(weight.shape)}, which is of no model: get them again"
         )
