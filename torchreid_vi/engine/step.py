@@ -88,9 +88,7 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
         if compile:
             model.compile()
         self.network: nn.Module = model
-        self._called = (
-            False  # whether the network has computed what the next step is about; of several processes
-        )
+        self._called = False  # of several processes: has the network computed what the next step is about?
         if distributed.size() > 1:
             self.network = DistributedDataParallel(model)
             self.network.register_forward_hook(lambda *_: setattr(self, "_called", True))
