@@ -77,7 +77,7 @@ def test_two_that_make_the_same_do_not_meet(tmp_path):
 def test_what_others_began_and_cannot_end_any_more_is_removed(tmp_path):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    here, mark = platform.node(), ".partial.a.txt"
+    here, mark = platform.node(), ".partial.a[1].txt"
     kept = [f".{os.getppid()}@{here}{mark}", f".1@elsewhere{mark}", f".strange{mark}", f".x@{here}{mark}"]
     kept += [f".{ended.pid}@{here}.partial.b.txt", f".{10**30}@{here}{mark}"]
     gone = [f".{ended.pid}@{here}{mark}", f".{os.getpid()}@{here}{mark}", f".2@elsewhere{mark}"]
@@ -88,8 +88,19 @@ def test_what_others_began_and_cannot_end_any_more_is_removed(tmp_path):
     yesterday = time.time() - 25 * 3600
     for name in (gone[2], kept[0]):  # this one's maker is on this machine, and at work
         os.utime(tmp_path / name, (yesterday, yesterday))
-    files.write_text(tmp_path / "a.txt", "text")
-    assert names(tmp_path) == sorted([*kept, "a.txt"]) and (tmp_path / "a.txt").read_text() == "text"
+    files.write_text(tmp_path / "a[1].txt", "text")
+    assert names(tmp_path) == sorted([*kept, "a[1].txt"]) and (tmp_path / "a[1].txt").read_text() == "text"
+
+
+def test_what_cannot_be_made_is_named_by_the_name_that_it_should_have(tmp_path):
+    for name in ("nowhere/a.txt", "folder"):
+        (tmp_path / "folder").mkdir(exist_ok=True)
+        with pytest.raises(OSError) as raised:
+            files.write_text(tmp_path / name, "text")
+        assert raised.value.filename == str(tmp_path / name) and names(tmp_path) == ["folder"]
+    with pytest.raises(OSError) as raised, files.whole(tmp_path / "a.txt"):
+        (tmp_path / "another").read_bytes()
+    assert raised.value.filename == str(tmp_path / "another")
 
 
 def test_what_pytorch_makes_of_a_full_disk_is_the_systems_error_again(tmp_path):

@@ -84,8 +84,8 @@ def whole(path: Path, before: Path | None = None) -> Iterator[BinaryIO]:
     Raises:
         OSError: naming ``path``, when the system refuses.
     """
-    try:
-        with making(path) as partial:
+    with making(path) as partial:
+        try:
             with partial.open("xb") as file:
                 yield file
                 file.flush()
@@ -94,12 +94,13 @@ def whole(path: Path, before: Path | None = None) -> Iterator[BinaryIO]:
                 path.replace(before)
             partial.replace(path)
             _keep_name(path.parent)
-    except (OSError, RuntimeError) as error:
-        cause = error.__context__ if isinstance(error, RuntimeError) else error
-        if not isinstance(cause, OSError):
-            raise
-        cause.filename = cause.filename or str(path)
-        raise cause from None  # PyTorch's own error says nothing of the disk
+        except (OSError, RuntimeError) as error:
+            cause = error.__context__ if isinstance(error, RuntimeError) else error
+            if not isinstance(cause, OSError):
+                raise
+            if cause.filename is None or Path(cause.filename) == partial:
+                cause.filename = str(path)
+            raise cause from None  # PyTorch's own error says nothing of the disk
 
 
 def write_text(path: Path, text: str) -> None:
