@@ -28,6 +28,10 @@ def test_a_file_appears_whole_and_the_one_before_it_stays_if_asked(tmp_path):
     with files.whole(path) as file:
         file.write(b"newest")
     assert path.read_text() == "newest" and names(tmp_path) == ["a.txt", "before.txt"]
+    path.unlink()
+    with files.whole(path, tmp_path / "before.txt") as file:
+        file.write(b"first")
+    assert path.read_text() == "first" and (tmp_path / "before.txt").read_text(encoding="utf-8") == "ä"
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, RuntimeError, OSError])
