@@ -33,7 +33,7 @@ def copy_of(roots, tmp_path):
 
 
 @pytest.fixture
-def little_room():
+def little_room(capsys):  # the output of tests is kept in a file otherwise
     """Files grow to 2,000 bytes and no further, as on a disk that is nearly full."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))

@@ -1,6 +1,7 @@
 """What an engine does when a signal comes, or a number that is none."""
 
 import os
+import resource
 import signal
 import threading
 
@@ -10,7 +11,7 @@ import torch
 from engine_helpers import assert_identical, run, weights
 
 from torchreid_vi import InputError, stopping
-from torchreid_vi.engine.base import _refused_writing_is_said_once
+from torchreid_vi.engine.base import _refused_logging_is_said_once
 from torchreid_vi.models import read_checkpoint
 from torchreid_vi.report.collect import scalars
 
@@ -254,20 +255,36 @@ def test_an_overflow_in_half_precision_is_the_scalers(make, tmp_path):
         run(stuck, cfg, save_dir=str(tmp_path / "stuck"))
 
 
-def test_what_the_system_refuses_to_write_is_said_once(monkeypatch):
+@pytest.fixture
+def heard(monkeypatch):
+    """The errors that threads end with."""
+    errors = []
+    monkeypatch.setattr(threading, "excepthook", lambda failed: errors.append(failed.exc_type))
+    return errors
+
+
+@pytest.mark.parametrize("room", [10, 2000])  # for the first event of the log, or for some
+def test_what_the_system_refuses_to_log_is_said_once(make, tmp_path, heard, little_room, room):
     """TensorBoard's thread fails with the disk full, and so does the next call that logs."""
-    heard = []
-    monkeypatch.setattr(threading, "excepthook", lambda failed: heard.append(failed.exc_type))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    before = threading.active_count()
+    for number in range(5):
+        engine, cfg = make(train__max_epoch=1)
+        with pytest.raises(OSError) as raised:
+            run(engine, cfg, save_dir=str(tmp_path / f"run{number}"))
+        assert raised.value.filename.startswith(str(tmp_path / f"run{number}"))
+    assert threading.active_count() == before and not heard
 
-    def fail(kind):
-        raise kind("no")
 
-    for kind in (OSError, ValueError):
-        with _refused_writing_is_said_once(None):
-            thread = threading.Thread(target=fail, args=(kind,))
-            thread.start()
-            thread.join()
-    assert heard == [ValueError]
+def test_what_other_threads_end_with_is_said(tmp_path, heard):
+    def fail():
+        raise OSError("no")
+
+    with _refused_logging_is_said_once(tmp_path):
+        thread = threading.Thread(target=fail)
+        thread.start()
+        thread.join()
+    assert heard == [OSError]
 
 
 def test_tensorboards_thread_has_ended_when_a_run_has(make, tmp_path):

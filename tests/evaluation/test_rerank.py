@@ -62,7 +62,7 @@ def by_loops(query, gallery, k1, k2, weight, expand, among_queries):
 
 @pytest.mark.parametrize("among_queries", [False, True])
 @pytest.mark.parametrize("expand", [False, True])
-@pytest.mark.parametrize(("k1", "k2", "weight"), [(6, 3, 0.3), (8, 1, 0.0), (5, 4, 1.0)])
+@pytest.mark.parametrize(("k1", "k2", "weight"), [(6, 3, 0.3), (8, 1, 0.0), (5, 4, 1.0), (7, 2, 0.1)])
 def test_the_distances_are_the_methods(k1, k2, weight, expand, among_queries):
     query, gallery = people()
     how = Reranking("k-reciprocal", k1, k2, weight, expand, among_queries)

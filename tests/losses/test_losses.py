@@ -112,11 +112,12 @@ ORACLES = [
 @pytest.mark.parametrize(("loss", "oracle"), ORACLES, ids=lambda v: type(v).__name__)
 def test_value_and_gradient_are_the_formulas(loss, oracle, seed):
     x, pids, modality = batch(seed=seed)
+    x = x * (1 + 9 * seed)  # far apart
     a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
     value, expected = loss(a, pids, modality), oracle(b, pids, modality)
     value.backward()
     expected.backward()
-    assert value.item() == pytest.approx(expected.item(), abs=1e-12)
+    assert value.item() == pytest.approx(expected.item(), abs=1e-9)  # softplus is linear from 20 on
     torch.testing.assert_close(a.grad, b.grad, atol=1e-10, rtol=1e-9)
 
 

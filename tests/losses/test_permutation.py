@@ -109,6 +109,16 @@ def test_temperature_sharpens_and_noise_disturbs_training_alone():
     assert plain(logits, orders) == plain(logits, orders)
 
 
+def test_the_noise_is_gumbels(monkeypatch):
+    loss, found = PermutationRecoveryLoss(noise=2.0), []
+    monkeypatch.setattr(loss, "recover", lambda logits: (found.append(logits / 2), logits)[1])
+    torch.manual_seed(0)
+    loss(torch.zeros(5000, 6, 6), random_orders(5000, 6))
+    (drawn,) = found
+    assert drawn.mean().item() == pytest.approx(0.5772, abs=0.02)
+    assert drawn.std().item() == pytest.approx(math.pi / math.sqrt(6), abs=0.02)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_computed_in_float32_also_inside_autocast(dtype):
     logits, orders = torch.randn(4, 6, 6).to(dtype), random_orders(4, 6)

@@ -75,15 +75,20 @@ class EngineMixin(EvaluationMixin):
         self.epoch = start_epoch - 1  # stays so when the run to resume was already complete
         epochs = 0 if kwargs.get("test_only") else max(max_epoch - start_epoch, 0)
         self.progress = _Progress(self.train_loader, epochs)
-        if epochs and self.writer is None:  # what a run that was cut off logged beyond its checkpoint is void
-            begun = start_epoch * len(self.train_loader) + self.behind.step
-            self.writer = SummaryWriter(log_dir=save_dir, purge_step=begun)
-        try:
-            with _refused_writing_is_said_once(self.writer):
-                own = {"save_dir": save_dir, "max_epoch": max_epoch, "start_epoch": start_epoch}
+        begun = start_epoch * len(self.train_loader) + self.behind.step
+        own = {"save_dir": save_dir, "max_epoch": max_epoch, "start_epoch": start_epoch}
+        with _refused_logging_is_said_once(self.save_dir):
+            try:
+                if (
+                    epochs and self.writer is None
+                ):  # what a run that was cut off logged beyond `begun` is void
+                    self.writer = SummaryWriter(log_dir=save_dir, purge_step=begun)
                 super().run(**own, **kwargs)  # type: ignore[misc]
-        finally:
-            self.progress.close()
+            finally:
+                self.progress.close()
+                if self.writer is not None:
+                    with suppress(OSError):
+                        self.writer.close()
 
     def train(self: Any, *args: Any, **kwargs: Any) -> None:
         with stopping.deferred():
@@ -256,25 +261,34 @@ class EngineMixin(EvaluationMixin):
 
 
 @contextmanager
-def _refused_writing_is_said_once(writer: SummaryWriter | None) -> Iterator[None]:
-    """Within it a thread is silent if the system refuses to write: TensorBoard's raises it elsewhere, too.
+def _refused_logging_is_said_once(folder: Path) -> Iterator[None]:
+    """Within it TensorBoard's thread is silent if the system refuses to write, which is raised elsewhere, too.
 
-    Its writer is closed at the end, so that its thread has then ended.
+    In the end the thread has ended, if its writer is closed.
+
+    Raises:
+        OSError: of TensorBoard, naming the folder that it writes into.
     """
     before = threading.excepthook
 
     def said(failed: threading.ExceptHookArgs) -> None:
-        if not issubclass(failed.exc_type, OSError):
+        if not (issubclass(failed.exc_type, OSError) and _is_tensorboards(failed.thread)):
             before(failed)
 
     threading.excepthook = said
     try:
         yield
+    except OSError as error:
+        error.filename = error.filename or str(folder)
+        raise
     finally:
-        if writer is not None:
-            with suppress(OSError):
-                writer.close()
+        for thread in filter(_is_tensorboards, threading.enumerate()):
+            thread.join(1)
         threading.excepthook = before
+
+
+def _is_tensorboards(thread: threading.Thread | None) -> bool:
+    return type(thread).__module__.startswith("tensorboard.")
 
 
 def seed_everything(seed: int, epoch: int) -> None:
