@@ -320,6 +320,7 @@ def _run(
 def _tool(words: list[str], error: int) -> None:
     """Becomes a tool, in a session of its own; what takes long to import is there already."""
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(error, 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)  # pytest has its own
