@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import commandline
@@ -66,6 +65,7 @@ def _split(values: list[str]) -> tuple[list[str], list[str]]:
 def run_series(cfg: Any, trials: str, seeds: str) -> None:
     """Completes every run of a series and prints and saves the mean over them."""
     from torchreid_vi import InputError, console, distributed, files, series
+    from torchreid_vi.folders import expanded
 
     if cfg.test.evaluate or cfg.model.resume:
         raise InputError("--trials and --seeds train, and resume by themselves: leave model.resume empty")
@@ -84,7 +84,7 @@ def run_series(cfg: Any, trials: str, seeds: str) -> None:
     rows = series.summarise(contents)
     if distributed.rank():
         return
-    summary = Path(cfg.data.save_dir).expanduser() / "summary.json"
+    summary = expanded(cfg.data.save_dir) / "summary.json"
     files.write_text(summary, json.dumps({"runs": list(runs), "results": rows}, indent=1) + "\n")
     print(f"{cfg.data.save_dir}: mean ± sample deviation over {len(runs)} runs\n{series.format_series(rows)}")
     console.say(f"Written: {summary}")

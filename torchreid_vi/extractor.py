@@ -18,6 +18,7 @@ from torchreid_vi.data.images import in_rgb, read_image
 from torchreid_vi.engine import CHECKPOINTS
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.files import sha256_of
+from torchreid_vi.folders import expanded
 from torchreid_vi.modality import Modality
 from torchreid_vi.models import MMGLModel, VIModel, identities, load_weights, read_checkpoint
 from torchreid_vi.sharing import locate
@@ -48,7 +49,7 @@ class FeatureExtractor:
     ) -> None:
         self.weights, packaged = locate(weights)
         beside = self.weights.parent.parent / "config.yaml"
-        file = Path(settings).expanduser() if settings else packaged or beside
+        file = expanded(settings) if settings else packaged or beside
         if not (settings or packaged) and (self.weights.parent.name != CHECKPOINTS or not file.is_file()):
             raise InputError(f"{weights} has no {file} beside it: name the run's config.yaml as settings")
         cfg = config.load_config(str(file), overrides={"model.pretrained": False})

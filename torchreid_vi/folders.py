@@ -1,11 +1,34 @@
-"""Where the package keeps what it can make or fetch again."""
+"""Folders that a person names, and the one where the package keeps what it can make or fetch again."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from torchreid_vi.errors import InputError
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with the home folder that it may begin with.
+
+    Raises:
+        InputError: for that of somebody who is not known.
+    """
+    found = os.path.expanduser(path)
+    if found.startswith("~"):
+        raise InputError(
+            f"{path} begins with a home folder that is not known: write it out, or ./{path} if it has that name"
+        )
+    return Path(found)
+
 
 def user_cache() -> Path:
-    """The package's folder under the user's cache, ``$XDG_CACHE_HOME`` or ``~/.cache``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "torchreid_vi"
+    """The package's folder under the user's cache, ``$XDG_CACHE_HOME`` or ``~/.cache``.
+
+    Raises:
+        InputError: for a user without a home.
+    """
+    try:
+        return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "torchreid_vi"
+    except InputError as error:
+        raise InputError(f"{error}; XDG_CACHE_HOME names the folder for what can be made again") from error

@@ -15,7 +15,7 @@ from torchreid_vi.data.images import SUFFIXES
 from torchreid_vi.errors import InputError
 from torchreid_vi.extractor import FeatureExtractor, ImageLike
 from torchreid_vi.files import read_arrays, whole
-from torchreid_vi.folders import user_cache
+from torchreid_vi.folders import expanded, user_cache
 from torchreid_vi.modality import Modality
 
 
@@ -37,7 +37,7 @@ def images_under(folder: str | Path) -> list[Path]:
     Raises:
         InputError: when there are none.
     """
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     paths = sorted(
         path
         for path in folder.rglob("*")
@@ -82,11 +82,11 @@ class Gallery:
         progress: bool = False,
     ) -> None:
         self.extractor = extractor
-        self.folder = Path(folder).expanduser()
+        self.folder = expanded(folder)
         paths = images_under(folder)
         root = os.path.abspath(self.folder)
         name = hashlib.sha256(f"{root}\0{extractor.identity}\0{modality}".encode()).hexdigest()[:24]
-        store = (user_cache() if cache is None else Path(cache).expanduser()) / f"{name}.npz"
+        store = (user_cache() if cache is None else expanded(cache)) / f"{name}.npz"
         kept = _read(store) if cache != "" else {}
         marks = [_mark(path) for path in paths]
         fresh = [i for i, mark in enumerate(marks) if mark not in kept]

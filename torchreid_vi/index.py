@@ -15,6 +15,7 @@ import numpy as np
 
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.files import making, read_json, read_lines, sha256_of
+from torchreid_vi.folders import expanded
 
 VECTORS, ITEMS, ABOUT = "vectors.faiss", "items.jsonl", "about.json"
 _DIGEST = "vectors_sha256"  # of the file, in what is known of it
@@ -73,7 +74,7 @@ def check(kind: str, number: int, folder: str | Path | None = None) -> None:
     if not number:
         raise InputError("an index needs at least one image: check the folder")
     KINDS[kind](64, number)
-    if folder and Path(folder).expanduser().exists():
+    if folder and expanded(folder).exists():
         raise InputError(f"{folder} is there: name another folder for the index, or remove it")
 
 
@@ -151,7 +152,7 @@ class EmbeddingIndex:
         Raises:
             InputError: when the folder is there or cannot be written.
         """
-        folder = Path(folder).expanduser()
+        folder = expanded(folder)
         if folder.exists():
             raise InputError(f"{folder} is there: name another folder for the index, or remove it")
         try:
@@ -176,7 +177,7 @@ class EmbeddingIndex:
         Raises:
             InputError: when the folder is no index or its files do not belong together.
         """
-        folder = Path(folder).expanduser()
+        folder = expanded(folder)
         about = _read_about(folder)
         items = _read_items(folder, about["vectors"])
         try:

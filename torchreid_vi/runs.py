@@ -15,6 +15,7 @@ from yacs.config import CfgNode
 from torchreid_vi import config, console, files
 from torchreid_vi.engine import CHECKPOINTS, LAST, PREVIOUS
 from torchreid_vi.errors import InputError
+from torchreid_vi.folders import expanded
 from torchreid_vi.models import read_checkpoint
 
 SETTINGS, RESULTS = "config.yaml", "results.json"
@@ -123,11 +124,11 @@ def find(cfg: CfgNode, exactly: bool = False) -> RunFolder:
     Raises:
         InputError: when no other will, and it is taken or held.
     """
-    wanted = Path(cfg.data.save_dir).expanduser().absolute()
+    wanted = expanded(cfg.data.save_dir).absolute()
     if cfg.test.evaluate:
         wanted = wanted.with_name(f"{wanted.name}-test")
     elif cfg.model.resume:
-        checkpoint = Path(cfg.model.resume).expanduser().absolute()
+        checkpoint = expanded(cfg.model.resume).absolute()
         if checkpoint.parent.name == CHECKPOINTS:
             return _held(RunFolder(checkpoint.parents[1], [checkpoint]))
         return RunFolder(next(path for path in _numbered(wanted) if _is_free(path)), [checkpoint], free=True)

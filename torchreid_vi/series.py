@@ -20,6 +20,7 @@ from yacs.config import CfgNode
 
 from torchreid_vi import console, distributed, runs
 from torchreid_vi.errors import InputError
+from torchreid_vi.folders import expanded
 from torchreid_vi.processes import worker_pool
 from torchreid_vi.runner import run
 
@@ -73,7 +74,7 @@ def complete(cfg: CfgNode) -> runs.Content:
         InputError: when the folder holds a run of other settings, or for anything that
             :func:`~torchreid_vi.run` refuses.
     """
-    folder = Path(cfg.data.save_dir).expanduser().absolute()
+    folder = expanded(cfg.data.save_dir).absolute()
     found = distributed.from_first(lambda: _finished(cfg, folder))
     if not found:
         run(cfg, exactly=True)

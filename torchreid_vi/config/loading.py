@@ -15,6 +15,7 @@ from yacs.config import CfgNode as CN
 from torchreid_vi.config.defaults import default_config, flat
 from torchreid_vi.errors import InputError
 from torchreid_vi.files import parse_yaml, read_bytes
+from torchreid_vi.folders import expanded
 
 _KNOWN = flat(default_config())
 _LARGEST_FILE = 2**18  # bytes
@@ -32,7 +33,7 @@ def load_config(
             is not there or not YAML.
     """
     cfg = default_config()
-    changes = _read(Path(file).expanduser()) if file else {}
+    changes = _read(expanded(file)) if file else {}
     changes |= overrides or {}
     options = options or []
     if len(options) % 2:

@@ -27,6 +27,7 @@ from torchreid_vi.data.samplers import (
 )
 from torchreid_vi.data.transforms import MAA, Settings, build_train_transform
 from torchreid_vi.errors import InputError, unknown_name
+from torchreid_vi.folders import expanded
 from torchreid_vi.modality import Modality
 
 
@@ -146,7 +147,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
                 for name, both in self.test_loader.items()
             }
         if cache:
-            folder = Path(str(kwargs.get("root", ""))).expanduser() / cache
+            folder = expanded(str(kwargs.get("root", ""))) / cache
             for each in (dataset, *(loader.dataset for loader in loaders)):
                 training = (
                     [*sources[1:], *["all"] * bool(kwargs.get("combineall"))] if each is dataset else []

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from torchreid_vi import files
 from torchreid_vi.errors import InputError, unknown_name
+from torchreid_vi.folders import expanded
 from torchreid_vi.modality import Modality
 from torchreid_vi.models.backbone import HEADS, INSERTED, Backbone
 
@@ -66,7 +67,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: when the file is missing, is no checkpoint, or holds pickled objects.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     if not path.is_file():
         raise InputError(
             f"weights {path} not found: check model.load_weights or model.resume; pre-training leaves backbone.pth"

@@ -22,6 +22,7 @@ from torchreid_vi.evaluation import PROTOCOLS, Protocol, Ranking, TestSet, rank,
 from torchreid_vi.evaluation.evaluate import distance_matrix
 from torchreid_vi.evaluation.protocols import Trial, excluded
 from torchreid_vi.files import read_json
+from torchreid_vi.folders import expanded
 from torchreid_vi.models import read_checkpoint
 
 
@@ -64,7 +65,7 @@ class FinishedRun:
     """
 
     def __init__(self, folder: str | Path, root: str = "") -> None:
-        self.folder = Path(folder).expanduser()
+        self.folder = expanded(folder)
         self.weights = self.folder / CHECKPOINTS / "last.pth"
         for path in (self.folder / "config.yaml", self.folder / "results.json", self.weights):
             if not path.is_file():

@@ -14,6 +14,7 @@ from torchreid_vi import files
 from torchreid_vi.config.defaults import default_config, flat
 from torchreid_vi.data.heads import PEOPLE
 from torchreid_vi.errors import unknown_name
+from torchreid_vi.folders import expanded
 from torchreid_vi.report import run_pictures as pictures
 from torchreid_vi.report import run_plots as plots
 from torchreid_vi.report.collect import OF_A_SERIES
@@ -44,7 +45,7 @@ def write_report(folder: str | Path, out: str | Path = "", root: str = "", peopl
     parts = [*_overview(run), *_training(run), *retrieval, *_input(run, people)]
     home = run.folder.absolute()
     name = f"{home.parent.name}, {home.name}" if OF_A_SERIES.fullmatch(home.name) else home.name
-    path = Path(out).expanduser() if out else run.folder / "report.html"
+    path = expanded(out) if out else run.folder / "report.html"
     files.write_text(path, page(name, parts))
     return path
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from torchreid_vi.folders import expanded
 from torchreid_vi.sharing.fetching import HUB, fetch, fetch_from_hub
 from torchreid_vi.sharing.package import MANIFEST, SETTINGS, WEIGHTS, verify
 
@@ -28,7 +29,7 @@ def is_remote(named: str | Path) -> bool:
 
 def package_folder(named: str | Path) -> Path | None:
     """The folder of the package on this machine that is named by it, or by its weights; None for anything else."""
-    path = Path(named).expanduser()
+    path = expanded(named)
     if path.is_dir():
         return path
     return path.parent if path.name == WEIGHTS and (path.parent / MANIFEST).is_file() else None
@@ -49,5 +50,5 @@ def locate(named: str | Path) -> Located:
     elif (found := package_folder(named)) is not None:
         verify(folder := found)
     else:
-        return Located(Path(named).expanduser(), None)
+        return Located(expanded(named), None)
     return Located(folder / WEIGHTS, folder / SETTINGS)

@@ -15,6 +15,7 @@ from torchreid_vi import config
 from torchreid_vi.engine import CHECKPOINTS
 from torchreid_vi.engine.pretraining import BACKBONE
 from torchreid_vi.errors import InputError
+from torchreid_vi.folders import expanded
 from torchreid_vi.sharing.fetching import HUB
 from torchreid_vi.sharing.locating import is_remote, package_folder
 from torchreid_vi.sharing.package import read_manifest
@@ -55,7 +56,7 @@ def read_run(folder: Path, weights: str | Path) -> Run:
     if cfg.test.evaluate:
         trained = _trainer(folder, measured)
         cfg = _with_evaluation(config.load_config(str(trained / "config.yaml")), cfg)
-    file = Path(weights).expanduser() if weights else measured
+    file = expanded(weights) if weights else measured
     same = bool(content) and file.is_file() and measured.is_file() and file.samefile(measured)
     return Run(
         cfg,
@@ -80,7 +81,7 @@ def _measured(folder: Path, content: dict[str, Any]) -> Path:
     if content and not known:
         raise InputError(f"{folder}/results.json is of another version: run or evaluate it again")
     if content and content["epoch"] == 0 and "weights" in content:  # it evaluated only
-        return Path(content["weights"]).expanduser()
+        return expanded(content["weights"])
     pretext = any("pretext" in each for each in content.get("results", ()))
     return folder / BACKBONE if pretext else folder / CHECKPOINTS / "last.pth"
 
@@ -125,7 +126,7 @@ def _behind(start: str, seen: Sequence[Path]) -> tuple[list[str], bool]:
     """The datasets behind a file that training began from, as far as what lies beside it says."""
     if is_remote(start):
         return [], False
-    path = Path(start).expanduser()
+    path = expanded(start)
     if package := package_folder(path):
         manifest = read_manifest(package, start)
         return list(manifest.get("trained_on", [])), not manifest.get("trained_on_more", True)

@@ -12,6 +12,7 @@ from yacs.config import CfgNode
 from torchreid_vi import build
 from torchreid_vi.errors import InputError
 from torchreid_vi.files import making
+from torchreid_vi.folders import expanded
 from torchreid_vi.models import MMGLModel, identities, load_weights, read_checkpoint, save_safetensors
 from torchreid_vi.sharing.card import write_card
 from torchreid_vi.sharing.package import CARD, FORMAT, MANIFEST, SETTINGS, WEIGHTS, mark
@@ -43,10 +44,10 @@ def write_package(
         InputError: for a folder that is no finished run, weights that do not fit its settings, or a folder that
             holds something.
     """
-    out = Path(out).expanduser().absolute()
+    out = expanded(out).absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is there and not empty: name another folder, or remove it")
-    source = read_run(Path(run).expanduser(), weights)
+    source = read_run(expanded(run), weights)
     content = read_checkpoint(source.weights)
     about = _about(source, content, licence)
     told = {"epoch": about["model"]["epoch"]} | {k: v for k, v in content.items() if k == "about"}

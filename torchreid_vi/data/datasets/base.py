@@ -20,6 +20,7 @@ from torchreid_vi.data.images import SUFFIXES, read_image
 from torchreid_vi.data.transforms import ModalityTransform
 from torchreid_vi.errors import InputError
 from torchreid_vi.files import LARGEST_TEXT, read_bytes
+from torchreid_vi.folders import expanded
 from torchreid_vi.modality import Camera, Modality
 
 Item = tuple[str, int, int, int]  # path, identity, index into the dataset's cameras, dataset number
@@ -78,7 +79,7 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
 
     def find(self, root: str) -> Path:
         """The dataset's folder under ``root``."""
-        above = Path(root).expanduser()
+        above = expanded(root)
         candidates = [above / name for name in self.folders]
         for path in candidates:
             if path.is_dir():

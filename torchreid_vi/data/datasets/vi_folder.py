@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torchreid_vi.data.datasets.base import Record, Splits, VIDataset, images_in
 from torchreid_vi.errors import InputError
+from torchreid_vi.folders import expanded
 from torchreid_vi.modality import Camera, Modality
 
 
@@ -20,7 +21,7 @@ class VIFolder(VIDataset):
     labelled = False
 
     def find(self, root: str) -> Path:
-        above = Path(root).expanduser()
+        above = expanded(root)
         for folder in (above, above / self.folders[0]):
             if any(half.is_dir() for half in _halves(folder)):
                 return folder

@@ -18,6 +18,7 @@ from torchreid_vi.data.synthetic.render import render
 from torchreid_vi.data.synthetic.scene import Scene, random_scene
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.files import making
+from torchreid_vi.folders import expanded
 from torchreid_vi.modality import Modality
 from torchreid_vi.processes import worker_pool
 
@@ -63,7 +64,7 @@ def draw_dataset(
     if seed < 0 or images < 1 or min(size) < 8:
         raise InputError("a synthetic dataset needs seed ≥ 0, at least 1 image and 8 × 8 pixels")
     plan = published_sysu_layout(seed) if published else LAYOUTS[layout](ids, images, seed)
-    target = Path(root).expanduser() / (folder or plan.folder)
+    target = expanded(root) / (folder or plan.folder)
     if target.exists():
         raise InputError(f"{target} exists already: remove it or choose another root")
     about = {"layout": layout, "ids": len({p.person for p in plan.pictures}), "seed": seed, "size": size}
