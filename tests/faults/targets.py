@@ -274,7 +274,7 @@ class Checkpoints(Target):
 
         torch.manual_seed(0)
         content = {
-            "state_dict": {"classifier.weight": torch.ones(4, 3), "classifier.bias": torch.ones(4)},
+            "state_dict": {"classifier.weight": torch.ones(4, 64), "classifier.bias": torch.ones(4)},
             "epoch": 3,
             "rank1": np.float64(0.5),
             "about": {"backbone": "a", "streams": 1},
@@ -294,7 +294,7 @@ class Checkpoints(Target):
         path = self.put(self.name, content)
         number = identities(read_checkpoint(path))
         assert number < 10**6
-        load_weights(torch.nn.ModuleDict({"classifier": torch.nn.Linear(3, 4)}), path)
+        load_weights(torch.nn.ModuleDict({"classifier": torch.nn.Linear(64, 4)}), path)
 
 
 class Safetensors(Checkpoints):
@@ -306,7 +306,7 @@ class Safetensors(Checkpoints):
 
         from torchreid_vi.models import save_safetensors
 
-        state = {"classifier.weight": torch.ones(4, 3), "classifier.bias": torch.ones(4)}
+        state = {"classifier.weight": torch.ones(4, 64), "classifier.bias": torch.ones(4)}
         save_safetensors(state, self.folder / self.name, {"epoch": 3})
         return [(self.folder / self.name).read_bytes()]
 

@@ -193,6 +193,41 @@ def test_a_length_without_content_is_not_made(way, tmp_path):
         tracemalloc.stop()
 
 
+class NumberType(Call):
+    """Unpickles as a type of NumPy's that is given a state."""
+
+    def __init__(self, name, *state):
+        self.called = np.dtype, (name, False, True), state
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        NumberType("f8", 3, "O", None, None, None, -1, -1, 0),
+        NumberType("f8", 3),
+        NumberType("O8", 3, "|", None, None, None, -1, -1, 63),
+        NumberType("V8", 3, "|", None, ("a",), {"a": (np.dtype("f8"), 10**6)}, 8, 1, 16),
+    ],
+    ids=["order", "short", "pointer", "fields"],
+)
+def test_types_of_numbers_are_not_numpys_own(kind, tmp_path):
+    number = Call(np.float64(1).__reduce__()[0], kind, b"8 bytes.")
+    torch.save({"state_dict": {}, "rank1": number}, tmp_path / "a.pth")
+    with pytest.raises(InputError, match=r"a\.pth is not a checkpoint or is damaged"):
+        read_checkpoint(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("content", [b"8 bytes.", b"", b"x" * 16, "text"])
+def test_a_state_that_numpy_crashes_with_and_strange_bytes_are_harmless(content, tmp_path):
+    number = Call(np.float64(1).__reduce__()[0], NumberType("f8", 3, "<", None, -1, -1, 0), content)
+    torch.save({"state_dict": {}, "rank1": number}, tmp_path / "a.pth")
+    if content == b"8 bytes.":
+        assert read_checkpoint(tmp_path / "a.pth")["rank1"] == np.frombuffer(content)[0]
+    else:
+        with pytest.raises(InputError, match=r"a\.pth (was refused|is not a checkpoint)"):
+            read_checkpoint(tmp_path / "a.pth")
+
+
 def pickled(content):
     return pickle.dumps(content, 2)
 

@@ -1,5 +1,6 @@
 """Weights load whole or say why not, and nothing in a file is ever run."""
 
+import io
 import json
 import os
 import pickle
@@ -52,9 +53,19 @@ def test_another_architecture_is_refused_with_layers_and_counts(tmp_path):
         torch.testing.assert_close(value, before[name])
 
 
+def pickle_of_an_older_numpy(number):
+    buffer = io.BytesIO()
+    torch.save({"rank1": number}, buffer, _use_new_zipfile_serialization=False)
+    return buffer.getvalue().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+
+
 def test_a_checkpoint_that_torchreid_wrote_is_read(tmp_path):
-    path = saved(tmp_path, {"state_dict": {}, "epoch": 2, "rank1": np.float32(0.5)})
-    assert read_checkpoint(path)["rank1"] == 0.5
+    numbers = [np.float32(0.5), np.float64(0.1), np.int64(-(2**40)), np.uint8(7), np.bool_(True)]
+    path = saved(tmp_path, {"state_dict": {}, "epoch": 2, "rank1": numbers})
+    assert read_checkpoint(path)["rank1"] == numbers
+    older = pickle_of_an_older_numpy(numbers[1])
+    path.write_bytes(older)
+    assert read_checkpoint(path)["rank1"] == 0.1
 
 
 class Evil:

@@ -34,12 +34,32 @@ _BYTEARRAY, _ENCODE = b"\nbytearray\n", b"\nencode\n"
 _PICKLES = 5  # that come before the values where torch.save makes no archive
 _ENCODED = 256  # characters that a text may have where texts are encoded; those of a NumPy number are 8
 
-# torchreid saves its Rank-1 as a NumPy number, which weights_only refuses unless told of it.
-_NUMPY_SCALARS: list[Any] = [
-    np._core.multiarray.scalar,  # type: ignore[attr-defined]
-    np.dtype,
-    type(np.dtype("float32")),
-    type(np.dtype("float64")),
+_NUMBERS = ("b1", "f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
+
+
+class _NumberType:
+    """The type of a NumPy number in a pickle; NumPy's own would take any state there, and crash with some."""
+
+    def __init__(self, name: str, *how: bool) -> None:
+        if name not in _NUMBERS:
+            raise pickle.UnpicklingError(f"{name!r} is the type of no number")
+        self.name, self.order = name, "="
+
+    def __setstate__(self, state: Any) -> None:
+        if state[1] not in ("<", ">", "|"):
+            raise pickle.UnpicklingError(f"{state[1]!r} is no order of bytes")
+        self.order = state[1]
+
+
+def _number(kind: _NumberType, content: bytes) -> Any:
+    return np.frombuffer(content, f"{kind.order}{kind.name}").item()
+
+
+# torchreid saves its Rank-1 as a NumPy number, which weights_only refuses unless told what to make of it.
+_NUMPYS: list[Any] = [
+    (_NumberType, "numpy.dtype"),
+    (_number, "numpy._core.multiarray.scalar"),
+    (_number, "numpy.core.multiarray.scalar"),  # before NumPy 2
 ]
 
 
@@ -76,7 +96,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         return _read_safetensors(path)
     try:
         _check_archive(path)
-        with torch.serialization.safe_globals(_NUMPY_SCALARS):
+        with torch.serialization.safe_globals(_NUMPYS):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except InputError:
         raise
