@@ -2,12 +2,14 @@
 
 import resource
 import shutil
+import signal
 
 import pytest
 import torch
 
 from torchreid_vi.data.synthetic import LAYOUTS, draw_dataset
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
 torch.set_num_threads(1)  # threads of several processes that wait for each other cost more than they give
 
 

@@ -58,7 +58,6 @@ def test_a_model_that_pytorch_cannot_write_is_one_sentence(trained, tmp_path, mo
     [
         ({}, "onnx"),
         ({"model__streams": 2, "test__flip": True}, "onnx"),
-        ({"model__streams": 2, "test__flip": True}, "torch"),
         ({"loss__name": "ddag"}, "onnx"),
         ({"loss__name": "softmax"}, "torch"),
     ],

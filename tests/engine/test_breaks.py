@@ -45,23 +45,23 @@ def stop(engine, cfg, folder, **changes):
     return stopped.value
 
 
-@pytest.mark.parametrize("step", [1, 4])
 @pytest.mark.parametrize(
     "changes", [{}, {"loss__name": "softmax"}, DDAG, MMGL], ids=["vi", "softmax", "ddag", "mmgl"]
 )
-def test_a_signal_lets_the_step_finish_and_the_run_goes_on_from_there_bit_for_bit(
-    make, tmp_path, changes, step
-):
+def test_a_signal_lets_the_step_finish_and_the_run_goes_on_from_there_bit_for_bit(make, tmp_path, changes):
     unbroken, cfg = make(**changes)
     run(unbroken, cfg)
-    broken, cfg = make(**changes)
-    signalled_at(broken, step)
-    assert stop(broken, cfg, tmp_path / "broken").status == 143
-    state = read_checkpoint(tmp_path / "broken" / "checkpoints" / "last.pth")
-    assert state["epoch"] * len(broken.train_loader) + state["step"] == step + 1 and state["step"]
-    torch.rand(17)
-    resumed, cfg = make(data__workers=1, **changes)
-    start = resumed.resume(state)
+    resumed, cfg = make(**changes)
+    start = done = 0
+    for step in (1, 4):  # over all epochs
+        signalled_at(resumed, step - done)
+        assert stop(resumed, cfg, tmp_path / "broken", start_epoch=start).status == 143
+        state = read_checkpoint(tmp_path / "broken" / "checkpoints" / "last.pth")
+        done = state["epoch"] * len(resumed.train_loader) + state["step"]
+        assert done == step + 1 and state["step"]
+        torch.rand(17)
+        resumed, cfg = make(data__workers=1, **changes)
+        start = resumed.resume(state)
     run(resumed, cfg, save_dir=str(tmp_path / "broken"), start_epoch=start)
     assert_identical(weights(resumed), weights(unbroken))
     assert [result.as_dict() for result in resumed.results] == [
@@ -255,17 +255,17 @@ def test_an_overflow_in_half_precision_is_the_scalers(make, tmp_path):
         run(stuck, cfg, save_dir=str(tmp_path / "stuck"))
 
 
-@pytest.fixture
-def heard(monkeypatch):
-    """The errors that threads end with."""
+def heard_by(monkeypatch):
+    """The errors that threads end with from now on; called within a test, since pytest hears them, too."""
     errors = []
     monkeypatch.setattr(threading, "excepthook", lambda failed: errors.append(failed.exc_type))
     return errors
 
 
 @pytest.mark.parametrize("room", [10, 2000])  # for the first event of the log, or for some
-def test_what_the_system_refuses_to_log_is_said_once(make, tmp_path, heard, little_room, room):
+def test_what_the_system_refuses_to_log_is_said_once(make, tmp_path, monkeypatch, little_room, room):
     """TensorBoard's thread fails with the disk full, and so does the next call that logs."""
+    heard = heard_by(monkeypatch)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
     before = threading.active_count()
     for number in range(5):
@@ -276,7 +276,9 @@ def test_what_the_system_refuses_to_log_is_said_once(make, tmp_path, heard, litt
     assert threading.active_count() == before and not heard
 
 
-def test_what_other_threads_end_with_is_said(tmp_path, heard):
+def test_what_other_threads_end_with_is_said(tmp_path, monkeypatch):
+    heard = heard_by(monkeypatch)
+
     def fail():
         raise OSError("no")
 
