@@ -24,7 +24,11 @@ def trained(roots, tmp_path_factory):
         name = str(sorted(changes.items()))
         if name not in known:
             folder = tmp_path_factory.mktemp("runs") / "run"
-            settings = TINY | {"data.root": str(roots), "data.save_dir": str(folder), "model.name": "resnet18"}
+            settings = TINY | {
+                "data.root": str(roots),
+                "data.save_dir": str(folder),
+                "model.name": "resnet18",
+            }
             run(load_config(overrides=settings | {k.replace("__", "."): v for k, v in changes.items()}))
             known[name] = FeatureExtractor(folder / "checkpoints" / "last.pth", device="cpu")
         return known[name]

@@ -198,6 +198,8 @@ def interrupted():
             deadline = time.monotonic() + 60
             while os.listdir(root) and time.monotonic() < deadline:
                 drawn.append(sum(name.endswith(".jpg") for _, _, names in os.walk(root) for name in names))
+                if len(drawn) % 100 == 0 and drawn[-1] > drawn[-50]:  # Python was where nothing can be raised
+                    os.kill(os.getpid(), signal.SIGUSR1)
                 time.sleep(0.05)
 
         def handler(number, frame):
