@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import mmap
 import pickle
-import pickletools
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
-import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -23,44 +20,12 @@ from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.folders import expanded
 from torchreid_vi.modality import Modality
 from torchreid_vi.models.backbone import HEADS, INSERTED, Backbone
+from torchreid_vi.models.pickles import NUMPYS, check_pickles
 
 SAFETENSORS = ".safetensors"
 STEMS = ("average", "visible", "infrared")  # what a one-stream model can take of two stems
 
 _NARROWEST = 64  # features that a classifier tells identities apart by
-
-# How a pickle names what weights_only lets it call with a length alone, and with one text again and again.
-_BYTEARRAY, _ENCODE = b"\nbytearray\n", b"\nencode\n"
-_PICKLES = 5  # that come before the values where torch.save makes no archive
-_ENCODED = 256  # characters that a text may have where texts are encoded; those of a NumPy number are 8
-
-_NUMBERS = ("b1", "f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
-
-
-class _NumberType:
-    """The type of a NumPy number in a pickle; NumPy's own would take any state there, and crash with some."""
-
-    def __init__(self, name: str, *how: bool) -> None:
-        if name not in _NUMBERS:
-            raise pickle.UnpicklingError(f"{name!r} is the type of no number")
-        self.name, self.order = name, "="
-
-    def __setstate__(self, state: Any) -> None:
-        if state[1] not in ("<", ">", "|"):
-            raise pickle.UnpicklingError(f"{state[1]!r} is no order of bytes")
-        self.order = state[1]
-
-
-def _number(kind: _NumberType, content: bytes) -> Any:
-    return np.frombuffer(content, f"{kind.order}{kind.name}").item()
-
-
-# torchreid saves its Rank-1 as a NumPy number, which weights_only refuses unless told what to make of it.
-_NUMPYS: list[Any] = [
-    (_NumberType, "numpy.dtype"),
-    (_number, "numpy._core.multiarray.scalar"),
-    (_number, "numpy.core.multiarray.scalar"),  # before NumPy 2
-]
 
 
 class Loaded(NamedTuple):
@@ -96,7 +61,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         return _read_safetensors(path)
     try:
         _check_archive(path)
-        with torch.serialization.safe_globals(_NUMPYS):
+        with torch.serialization.safe_globals(NUMPYS):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except InputError:
         raise
@@ -131,39 +96,11 @@ def _check_archive(path: Path) -> None:
                 )
             if archive.testzip():
                 raise zipfile.BadZipFile
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as held_bytes:
-        if held_bytes.find(_BYTEARRAY) >= 0:
-            raise InputError(
-                f"{path} was refused: it holds a bytearray, which may be as long as memory; have its author save "
-                "tensors and plain data alone"
-            )
-        if held_bytes.find(_ENCODE) >= 0 and any(len(text) > _ENCODED for text in _texts(path)):
-            raise InputError(
-                f"{path} was refused: it holds long texts of bytes, which may fill the memory; have its author "
-                "save tensors and plain data alone"
-            )
-
-
-def _texts(path: Path) -> Iterator[str]:
-    """Those in a checkpoint's pickles, none of which is run."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                if name.endswith("data.pkl"):
-                    with archive.open(name) as file:
-                        yield from _texts_of(file)
-        return
-    with path.open("rb") as file:
-        for _ in range(_PICKLES):
-            yield from _texts_of(file)
-
-
-def _texts_of(file: IO[bytes]) -> Iterator[str]:
-    return (text for _, text, _ in pickletools.genops(file) if isinstance(text, str))
+    check_pickles(path)
 
 
 def _check_tensors(content: dict[str, Any], path: Path) -> None:
-    """Refuses tensors, however deep in the content, that have fewer values than elements or the file."""
+    """Refuses tensors, at any depth of dictionaries and lists, without a value in the file for each element."""
     left: list[Any] = [content]
     seen: set[int] = set()  # containers, and where values lie
     room = path.stat().st_size
