@@ -1,7 +1,6 @@
 """Files are there whole or not at all."""
 
 import os
-import platform
 import subprocess
 import time
 from multiprocessing import Pipe, get_context
@@ -88,19 +87,61 @@ def test_two_that_make_the_same_do_not_meet(tmp_path):
 def test_what_others_began_and_cannot_end_any_more_is_removed(tmp_path):
     ended = subprocess.Popen(["true"])
     ended.wait()
-    here, mark = platform.node(), ".partial.a[1].txt"
+    here, mark = files._machine(), ".partial.a[1].txt"
     kept = [f".{os.getppid()}@{here}{mark}", f".1@elsewhere{mark}", f".strange{mark}", f".x@{here}{mark}"]
-    kept += [f".{ended.pid}@{here}.partial.b.txt", f".{10**30}@{here}{mark}"]
-    gone = [f".{ended.pid}@{here}{mark}", f".{os.getpid()}@{here}{mark}", f".2@elsewhere{mark}"]
+    kept += [f".{ended.pid}@{here}.partial.b.txt", f".{10**30}@{here}{mark}", f".4@elsewhere{mark}"]
+    gone = [
+        f".{ended.pid}@{here}{mark}",
+        f".{os.getpid()}@{here}{mark}",
+        f".2@elsewhere{mark}",
+        f".3@elsewhere{mark}",
+    ]
     for name in kept + gone:
         (tmp_path / name).write_text("half")
-    (tmp_path / gone[0]).unlink()
-    (tmp_path / gone[0] / "folder").mkdir(parents=True)
-    yesterday = time.time() - 25 * 3600
-    for name in (gone[2], kept[0]):  # this one's maker is on this machine, and at work
-        os.utime(tmp_path / name, (yesterday, yesterday))
+    for name in (gone[0], gone[3], kept[6]):
+        (tmp_path / name).unlink()
+        (tmp_path / name / "folder").mkdir(parents=True)
+    now = time.time()
+    (tmp_path / kept[6] / "folder" / "file").write_text("just now")
+    for name, hours in (
+        (gone[2], 25),
+        (f"{gone[3]}/folder", 25),
+        (gone[3], 25),
+        (kept[1], 23),
+        (kept[6], 25),
+        (kept[0], 25),
+    ):
+        os.utime(
+            tmp_path / name, (now - hours * 3600, now - hours * 3600)
+        )  # who makes the last is here, and at work
     files.write_text(tmp_path / "a[1].txt", "text")
     assert names(tmp_path) == sorted([*kept, "a[1].txt"]) and (tmp_path / "a[1].txt").read_text() == "text"
+
+
+def test_what_stands_in_the_way_and_is_a_link_goes_and_not_what_it_leads_to(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").write_text("kept")
+    link = tmp_path / f".{os.getpid()}@{files._machine()}.partial.a.txt"
+    for target in (tmp_path / "folder", tmp_path / "folder" / "file"):
+        link.symlink_to(target)
+        files.write_text(tmp_path / "a.txt", "text")
+        assert names(tmp_path) == ["a.txt", "folder"] and not (tmp_path / "a.txt").is_symlink()
+    assert (tmp_path / "folder" / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize("name", ["n" * 251 + ".txt", "ä" * 125 + ".txt"], ids=["bytes", "letters"])
+def test_names_may_be_as_long_as_the_system_lets_them(name, tmp_path):
+    files.write_text(tmp_path / name, "text")
+    assert names(tmp_path) == [name]
+    with pytest.raises(OSError, match="too long") as raised:
+        files.write_text(tmp_path / f"{name}{name}", "text")
+    assert raised.value.filename == str(tmp_path / f"{name}{name}") and names(tmp_path) == [name]
+
+
+def test_errors_without_a_number_keep_their_words(tmp_path):
+    with pytest.raises(OSError) as raised, files.whole(tmp_path / "a.txt"):
+        raise OSError("400 requested and 0 written")
+    assert str(raised.value) == "400 requested and 0 written"
 
 
 def test_what_cannot_be_made_is_named_by_the_name_that_it_should_have(tmp_path):

@@ -29,7 +29,7 @@ def test_the_home_is_written_out(monkeypatch):
 )
 def test_that_of_somebody_unknown_is_one_sentence(use):
     with pytest.raises(
-        InputError, match=r"~no-one/x begins with a home folder that is not known: write it out"
+        InputError, match=r"~no-one/x begins with a home folder that is not known: write the whole path"
     ):
         use("~no-one/x")
 

@@ -33,7 +33,9 @@ def found(cfg, **options):
 
 
 def test_a_run_that_was_cut_off_goes_on_and_any_other_gets_a_folder_of_its_own(begun, tmp_path, capsys):
+    (begun / CHECKPOINTS / ".7@there.partial.last.pth").write_text("half")
     assert found(settings(begun)) == (begun, ["last.pth", "previous.pth"])
+    assert sorted(path.name for path in (begun / CHECKPOINTS).iterdir()) == ["last.pth", "previous.pth"]
     assert found(settings(begun, data__workers=0)) == (begun, ["last.pth", "previous.pth"])
     assert found(settings(begun, train__lr=0.1)) == (tmp_path / "run-2", [])
     assert "holds a run with train.lr 0.0003, not 0.1: this run gets another" in capsys.readouterr().err
@@ -41,7 +43,7 @@ def test_a_run_that_was_cut_off_goes_on_and_any_other_gets_a_folder_of_its_own(b
     for name in (".lock", ".7@here.partial.config.yaml"):  # of a run that was killed as it began
         (tmp_path / "run-2" / name).touch()
     assert found(settings(begun, train__lr=0.1)) == (tmp_path / "run-2", [])
-    (tmp_path / "run-2" / "thesis.tex").write_text("chapter")
+    (tmp_path / "run-2" / ".git").mkdir()
     assert found(settings(begun, train__lr=0.1)) == (tmp_path / "run-3", [])
     with pytest.raises(InputError, match=r"holds a run with train\.lr.*choose another data\.save_dir"):
         runs.find(settings(begun, train__lr=0.1), exactly=True)

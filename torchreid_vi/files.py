@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import glob
 import hashlib
 import json
@@ -30,32 +31,55 @@ COMPRESSED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 
 
 _SILENCE = 24 * 3600  # seconds after which what another machine began to make counts as abandoned
+_LONGEST_NAME = 180  # bytes of a name that the hidden one ends in; file systems allow 255
 
 
 @contextlib.contextmanager
 def making(path: Path) -> Iterator[Path]:
     """The hidden path, beside ``path``, of a file or folder that is being made and moved there when it is whole.
 
-    It is of this process alone, so two that make the same do not meet; its suffix is that of ``path``. What is
-    still there in the end is removed, and so is what others that were killed have left.
+    It is of this process alone, so two processes that make the same do not meet; its suffix is that of ``path``.
+    What is still there in the end is removed, and so is what others that were killed have left.
+
+    Raises:
+        OSError: naming ``path`` and not the hidden one, when the system refuses.
     """
-    mark = f".partial.{path.name}"
-    mine = path.with_name(f".{os.getpid()}@{platform.node()}{mark}")
+    mark = f".partial.{os.fsdecode(os.fsencode(path.name)[-_LONGEST_NAME:])}"
+    mine = path.with_name(f".{os.getpid()}@{_machine()}{mark}")
     for other in path.parent.glob(f".*{glob.escape(mark)}"):
         if other == mine or _is_abandoned(other, other.name[1 : -len(mark)]):
             _remove(other)
     try:
         yield mine
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, mine, str(mine)):
+            error.filename = str(path)
+        raise
     finally:
         _remove(mine)
+
+
+def is_partial(path: Path) -> bool:
+    """Whether a path is one of :func:`making`."""
+    return path.name.startswith(".") and ".partial." in path.name
+
+
+@functools.cache
+def _machine() -> str:
+    """Eight digits for this machine, and for the container on it, whose processes have numbers of their own."""
+    named = platform.node()
+    with contextlib.suppress(OSError):
+        named += os.readlink("/proc/self/ns/pid")
+    return hashlib.sha256(os.fsencode(named)).hexdigest()[:8]
 
 
 def _is_abandoned(partial: Path, maker: str) -> bool:
     """Whether the process that makes something has ended; of one on another machine, whether it is silent."""
     number, _, machine = maker.partition("@")
     try:
-        if machine != platform.node():
-            return time.time() - partial.lstat().st_mtime > _SILENCE
+        if machine != _machine():
+            newest = max(each.lstat().st_mtime for each in (partial, *partial.rglob("*")))
+            return time.time() - newest > _SILENCE
         os.kill(int(number), 0)
     except ProcessLookupError:
         return True
@@ -66,7 +90,7 @@ def _is_abandoned(partial: Path, maker: str) -> bool:
 
 def _remove(path: Path) -> None:
     """A file or a folder, if it is there and can be removed."""
-    if path.is_dir() and not path.is_symlink():
+    if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path, ignore_errors=True)
         return
     with contextlib.suppress(OSError):
@@ -90,17 +114,14 @@ def whole(path: Path, before: Path | None = None) -> Iterator[BinaryIO]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            if before and path.is_file():
-                path.replace(before)
-            partial.replace(path)
-            _keep_name(path.parent)
-        except (OSError, RuntimeError) as error:
-            cause = error.__context__ if isinstance(error, RuntimeError) else error
-            if not isinstance(cause, OSError):
+        except RuntimeError as error:
+            if not isinstance(error.__context__, OSError):
                 raise
-            if cause.filename is None or Path(cause.filename) == partial:
-                cause.filename = str(path)
-            raise cause from None  # PyTorch's own error says nothing of the disk
+            raise error.__context__ from None  # PyTorch's own error says nothing of the disk
+        if before and path.is_file():
+            path.replace(before)
+        partial.replace(path)
+        _keep_name(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -16,9 +16,7 @@ def expanded(path: str | Path) -> Path:
     """
     found = os.path.expanduser(path)
     if found.startswith("~"):
-        raise InputError(
-            f"{path} begins with a home folder that is not known: write it out, or ./{path} if it has that name"
-        )
+        raise InputError(f"{path} begins with a home folder that is not known: write the whole path")
     return Path(found)
 
 

@@ -166,7 +166,7 @@ class EmbeddingIndex:
                 (partial / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
                 partial.rename(folder)
         except (OSError, RuntimeError) as error:  # FAISS raises the latter
-            reason = " ".join(str(error).split())[:160]
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:160]
             remedy = "free some space, or name another folder"
             raise InputError(f"{folder} cannot be written ({reason}): {remedy}") from error
 

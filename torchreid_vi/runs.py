@@ -64,6 +64,8 @@ class RunFolder:
             except Timeout:
                 return False
             self._lock = lock
+            for left in filter(files.is_partial, (self.path / CHECKPOINTS).glob("*")):  # by who had the lock
+                left.unlink(missing_ok=True)
         return not self.free or _is_free(self.path)
 
     def read(self) -> tuple[Path, dict[str, Any]]:
@@ -173,4 +175,8 @@ def _numbered(wanted: Path) -> Iterator[Path]:
 
 def _is_free(path: Path) -> bool:
     """Whether nothing is there but the lock and what a run that was killed had begun to write."""
-    return not path.exists() or (path.is_dir() and all(file.name.startswith(".") for file in path.iterdir()))
+    return not path.exists() or (path.is_dir() and all(map(_says_nothing, path.iterdir())))
+
+
+def _says_nothing(file: Path) -> bool:
+    return file.name == ".lock" or files.is_partial(file)

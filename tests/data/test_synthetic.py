@@ -1,7 +1,6 @@
 """The synthetic datasets: repeatable bytes, exact layouts, nothing left of an interrupted drawing."""
 
 import os
-import platform
 import shutil
 import signal
 import subprocess
@@ -20,6 +19,7 @@ from torchreid_vi.data.synthetic import LAYOUTS, draw_dataset, published_sysu_la
 from torchreid_vi.data.synthetic.person import random_person
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation.protocols import PROTOCOLS, TestSet, trials
+from torchreid_vi.files import _machine
 from torchreid_vi.modality import Modality
 
 FOLDERS = {"sysu": "sysu_mm01", "regdb": "regdb", "llcm": "llcm"}
@@ -245,7 +245,7 @@ def test_a_killed_drawing_leaves_no_dataset_and_the_next_one_cleans_up(tmp_path)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert leftovers(tmp_path) == [f".{process.pid}@{platform.node()}.partial.sysu_mm01"]
+    assert leftovers(tmp_path) == [f".{process.pid}@{_machine()}.partial.sysu_mm01"]
     with pytest.raises(InputError, match="not found"):
         read(tmp_path, "sysu")
     draw_dataset(tmp_path, processes=1, **SMALL)

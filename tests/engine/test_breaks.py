@@ -276,6 +276,22 @@ def test_what_the_system_refuses_to_log_is_said_once(make, tmp_path, monkeypatch
     assert threading.active_count() == before and not heard
 
 
+@pytest.mark.parametrize(
+    "error", [OSError("400 requested and 0 written"), FileNotFoundError(2, "no", "x")], ids=str
+)
+def test_what_others_refuse_keeps_its_words_and_its_name(make, error):
+    engine, cfg = make()
+
+    def fail(data):
+        raise error
+
+    engine.forward_backward = fail
+    before = str(error)
+    with pytest.raises(OSError) as raised:
+        run(engine, cfg)
+    assert str(raised.value) == before
+
+
 def test_what_other_threads_end_with_is_said(tmp_path, monkeypatch):
     heard = heard_by(monkeypatch)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from torchreid_vi.evaluation import PROTOCOLS, Reranking, evaluate
 
 CHECKPOINTS = "checkpoints"
 LAST, PREVIOUS = "last.pth", "previous.pth"
+_TENSORBOARD = "tensorboard."  # its modules
 
 
 class EngineMixin(EvaluationMixin):
@@ -269,26 +271,27 @@ def _refused_logging_is_said_once(folder: Path) -> Iterator[None]:
     Raises:
         OSError: of TensorBoard, naming the folder that it writes into.
     """
-    before = threading.excepthook
+    before, others = threading.excepthook, threading.enumerate()
+
+    def logs(thread: threading.Thread | None) -> bool:
+        return type(thread).__module__.startswith(_TENSORBOARD) and thread not in others
 
     def said(failed: threading.ExceptHookArgs) -> None:
-        if not (issubclass(failed.exc_type, OSError) and _is_tensorboards(failed.thread)):
+        if not (issubclass(failed.exc_type, OSError) and logs(failed.thread)):
             before(failed)
 
     threading.excepthook = said
     try:
         yield
     except OSError as error:
-        error.filename = error.filename or str(folder)
+        frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+        if any(frame.f_globals.get("__name__", "").startswith(_TENSORBOARD) for frame in frames):
+            error.filename = error.filename or str(folder)
         raise
     finally:
-        for thread in filter(_is_tensorboards, threading.enumerate()):
+        for thread in filter(logs, threading.enumerate()):
             thread.join(1)
         threading.excepthook = before
-
-
-def _is_tensorboards(thread: threading.Thread | None) -> bool:
-    return type(thread).__module__.startswith("tensorboard.")
 
 
 def seed_everything(seed: int, epoch: int) -> None:
