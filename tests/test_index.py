@@ -101,6 +101,6 @@ def test_files_of_different_indexes_are_refused(tmp_path):
 
 
 def test_a_disk_that_faiss_cannot_write_to_is_one_sentence_and_leaves_nothing(tmp_path, little_room):
-    with pytest.raises(InputError, match="cannot be written .*: free some space, or name another folder"):
+    with pytest.raises(InputError, match=r"cannot be written .*: free some space, or name another folder"):
         EmbeddingIndex.build(features(100), items(100)).save(tmp_path / "index")
     assert list(tmp_path.iterdir()) == []
