@@ -31,6 +31,21 @@ def test_a_signal_raises_and_says_with_which_status_to_end(number, status):
     assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == before
 
 
+def test_an_import_that_fails_for_it_is_it():
+    """Extension modules raise an error of their own from what interrupts their initialisation."""
+    with pytest.raises(stopping.Stopped) as stopped, stopping.handled():
+        try:
+            send(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise ImportError("initialization failed") from error
+    assert stopped.value.status == 130
+    with pytest.raises(ImportError), stopping.handled():
+        try:
+            send(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ImportError("what went wrong while it was being handled")  # noqa: B904
+
+
 def test_it_waits_for_what_is_to_be_finished():
     done = []
     with stopping.handled():

@@ -49,6 +49,10 @@ def handled() -> Iterator[None]:
     hook, sys.unraisablehook = sys.unraisablehook, _send_again
     try:
         yield
+    except Exception as error:
+        if isinstance(error.__cause__, Stopped):  # as a library that is being imported makes of it
+            raise error.__cause__ from None
+        raise
     finally:
         sys.unraisablehook = hook
         for number, handler in before.items():
