@@ -93,6 +93,7 @@ def blind(root):
     """What an engine is told that calls the model past what averages its gradients."""
     engine = engine_of(root, CASES["all losses"])
     batch = next(iter(engine.train_loader))
+    engine.forward_backward(batch | {"img": batch["img"].double()})  # as it has to be, before
     logits = engine.model(batch["img"].double(), batch["modality"]).logits
     try:
         engine.step({name: logits.mean() for name in engine.losses})
@@ -147,15 +148,20 @@ def work(rank, root, out, port):
             time.sleep(0.2 * (1 - rank))
             found["ended"] = time.monotonic_ns()
         torch.save(found, Path(out) / f"found{rank}.pt")
+    assert not torch.distributed.is_initialized()
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
 def two(roots, tmp_path_factory):
     """What two processes found."""
     out = tmp_path_factory.mktemp("two")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     context = get_context("spawn")
     both = [context.Process(target=work, args=(rank, str(roots), str(out), port)) for rank in range(2)]
     for process in both:
@@ -246,6 +252,7 @@ def test_a_run_leaves_one_folder_that_one_process_evaluates_alike_and_continues(
     assert out.count("=> Run folder") == out.count("=> Final test") == 1
     assert "CPU in 2 processes" in out and "=> " not in err
     folder = tmp_path / "log" / "mcja_synthetic"
+    assert len(list(folder.glob("events.out.tfevents.*"))) == 1
     results = json.loads((folder / "results.json").read_text())
     assert json.loads((folder / "environment.json").read_text())["processes"] == 2
     last = folder / "checkpoints" / "last.pth"
@@ -297,6 +304,42 @@ def test_the_death_of_a_process_ends_the_run_with_a_sentence_and_a_checkpoint(ro
     )
     _, err = further.communicate(timeout=300)
     assert further.returncode == 0, err
+
+
+def told_to_end(rank, last, port):
+    """One of two processes that torchrun ends, while it waits."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    with distributed.connected(), distributed.continues_from(last):
+        with distributed.first_here_first():
+            print(f"said by {rank}", flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(20)
+
+
+def test_a_process_that_torchrun_ends_says_from_what_the_run_goes_on(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(distributed, "_checkpoint", [])  # whatever runs in this process were cut off
+    last = tmp_path / "last.pth"
+    last.touch()
+    context = get_context("fork")
+    port = free_port()
+    both = [context.Process(target=told_to_end, args=(rank, last, port)) for rank in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(60)
+    assert [process.exitcode for process in both] == [2, 2]
+    out, err = capfd.readouterr()
+    assert out == "said by 0\n"
+    assert f"a process of this run has ended: the same command goes on from {last}" in err
+
+
+def test_a_death_is_said_to_leave_the_checkpoint_of_the_run_under_way(tmp_path, monkeypatch):
+    monkeypatch.setattr(distributed, "_checkpoint", [])
+    for run_folder in (tmp_path / "first", tmp_path / "second"):
+        with distributed.continues_from(run_folder / "last.pth"):
+            assert distributed._checkpoint == [run_folder / "last.pth"]
+    assert not distributed._checkpoint
 
 
 def test_a_step_that_is_no_number_is_kept_with_every_processs_share_and_said_once(roots, tmp_path):

@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 
-from torchreid_vi import InputError, load_config, series
+from torchreid_vi import InputError, load_config, run, series
 from torchreid_vi.engine import VIEngine
 from torchreid_vi.models import read_checkpoint
 
@@ -95,14 +95,16 @@ def test_a_run_that_was_cut_off_goes_on_and_one_that_is_finished_stays(
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()].count("run-2") == 0
 
 
-def test_a_resumed_run_still_says_what_it_started_from(settings, tmp_path, monkeypatch):
+def test_a_resumed_run_still_says_what_it_started_from_and_does_without(settings, tmp_path, monkeypatch):
     series.complete(settings(data__save_dir=str(tmp_path / "first"), train__max_epoch=1))
     weights = str(tmp_path / "first" / "checkpoints" / "last.pth")
     with monkeypatch.context() as patch:
         die_after(patch, 1)
         with pytest.raises(KeyboardInterrupt):
             series.complete(settings(model__load_weights=weights))
+    shutil.rmtree(tmp_path / "first")
     series.complete(settings(model__load_weights=weights))
+    run(settings(model__resume=str(tmp_path / "run" / "checkpoints" / "last.pth")))
     assert load_config(str(tmp_path / "run" / "config.yaml")).model.load_weights == weights
 
 

@@ -4,12 +4,14 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from multiprocessing import active_children
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from torchreid_vi import InputError, stopping
 from torchreid_vi.data import VIDataManager
@@ -62,11 +64,13 @@ def test_it_waits_for_what_is_to_be_finished():
         with stopping.deferred():
             done.append("third")
         with pytest.raises(stopping.Stopped):
-            with stopping.deferred(), stopping.deferred():
-                send()
-                done.append("inner")
+            with stopping.deferred():
+                with stopping.deferred():
+                    send()
+                    done.append("inner")
+                done.append("outer")
             done.append("never")
-    assert done == ["first", "nothing came", "second", "third", "inner"]
+    assert done == ["first", "nothing came", "second", "third", "inner", "outer"]
 
 
 def test_a_second_one_does_not_wait_and_leaves_nothing():
@@ -79,6 +83,14 @@ def test_a_second_one_does_not_wait_and_leaves_nothing():
         assert stopped.value.status == 130 and not after
         with stopping.deferred():
             pass
+
+
+def test_one_that_waited_for_what_failed_is_not_raised_later():
+    with stopping.handled(), pytest.raises(ZeroDivisionError), stopping.deferred():
+        send()
+        1 / 0  # noqa: B018
+    with stopping.handled(), stopping.deferred():
+        pass
 
 
 def test_one_that_is_ignored_stays_so_and_other_threads_change_nothing():
@@ -153,6 +165,8 @@ def test_a_loaders_processes_end_with_it_and_not_for_a_signal_from_elsewhere(roo
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_who_works_for_a_process_leaves_ctrl_c_to_it_and_ends_when_told_to(start):
     with worker_pool(1, start) as pool:
+        for child in active_children():  # while it starts
+            os.kill(child.pid, signal.SIGINT)
         pid = pool.submit(os.getpid).result()
         os.kill(pid, signal.SIGINT)
         assert pool.submit(os.getpid).result() == pid
@@ -169,6 +183,26 @@ def test_one_that_is_killed_while_it_works_is_one_sentence():
     with killed, worker_pool(1, "fork") as pool:
         os.kill(pool.submit(os.getpid).result(), signal.SIGKILL)
         pool.submit(os.getpid).result()
+
+
+def test_an_error_of_something_else_is_no_death():
+    with pytest.raises(RuntimeError, match="CUDA out of memory"), deaths_said():
+        raise RuntimeError("CUDA out of memory")
+
+
+def test_who_works_shares_the_processors_with_the_others():
+    for jobs in (1, 2):
+        with worker_pool(jobs, "fork") as pool:
+            threads = pool.submit(torch.get_num_threads).result()
+        assert threads == max(1, os.cpu_count() // jobs)
+
+
+def test_what_is_under_way_is_finished_and_what_waits_is_not_begun():
+    with worker_pool(1, "fork") as pool:
+        asked = [pool.submit(time.sleep, 0.2) for _ in range(50)]
+        while not asked[0].running():
+            time.sleep(0.01)
+    assert asked[0].result() is None and asked[-1].cancelled()
 
 
 def finish(begun, saved):
@@ -211,6 +245,19 @@ def test_one_that_comes_while_an_object_is_removed_is_not_lost(capsys):
         del one
         time.sleep(10)
     assert capsys.readouterr().err == ""
+
+
+def test_what_else_fails_while_an_object_is_removed_is_said(capsys):
+    class Removed:
+        def __del__(self):
+            raise OSError("the disk is full")
+
+    before = sys.unraisablehook
+    with stopping.handled():
+        one = Removed()
+        del one
+    assert sys.unraisablehook is before
+    assert "OSError: the disk is full" in capsys.readouterr().err
 
 
 def test_a_process_whose_parent_ended_before_it_could_look_ends_too(monkeypatch):

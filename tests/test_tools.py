@@ -81,7 +81,8 @@ def test_evaluation_alone_gives_the_same_figures(finished, roots):
     ]
     assert read[0]["results"] == read[1]["results"]
     assert read[1]["weights"] == str(weights) and read[1]["weights_epoch"] == 2
-    assert not (cwd / "log" / "mcja_synthetic-test" / "checkpoints").exists()
+    left = {path.name for path in (cwd / "log" / "mcja_synthetic-test").iterdir()}
+    assert "test.log" in left and not {"train.log", "checkpoints"} & left
 
 
 def test_a_second_run_takes_the_next_folder(finished, roots):

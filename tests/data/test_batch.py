@@ -13,7 +13,7 @@ from test_manager import epochs, manage
 from torchvision import transforms as tv
 from torchvision.transforms import functional as F
 
-from torchreid_vi.data.batch import BatchAugment
+from torchreid_vi.data.batch import BatchAugment, BatchLoader
 from torchreid_vi.data.batch_transforms import _BRANCHES, BATCH_TRANSFORMS
 from torchreid_vi.data.transforms import MAA, TRANSFORMS, Settings, build_train_transform
 from torchreid_vi.errors import InputError
@@ -185,7 +185,15 @@ def test_iterations_side_by_side_do_not_share_memory(roots):
             expected = torch.stack([plain[path] for path in batch["impath"]])
             torch.testing.assert_close(batch["img"], expected, atol=1e-6, rtol=0)
         pairs += 1
-    assert pairs > 6
+    assert pairs > 6 and loader.dataset.memory is None
+
+
+def test_too_little_shared_memory_is_one_sentence(roots):
+    dataset = manage(roots, augment="batch").train_loader.dataset
+    loader = BatchLoader(dataset, torch.device("cpu"), batch_size=8, num_workers=1, prefetch_factor=2**40)
+    said = r"no \d+ MiB of shared memory for 1 loading processes: lower data\.workers, or give more"
+    with pytest.raises(InputError, match=said):
+        next(iter(loader))
 
 
 def test_batches_hold_what_single_images_give(roots):

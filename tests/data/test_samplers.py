@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampl
 from torchreid_vi import host
 from torchreid_vi.data import DATASETS
 from torchreid_vi.data.samplers import (
+    READ_IDENTITIES,
     SAMPLERS,
     CrossModalitySampler,
     ModalityPairSampler,
@@ -240,6 +241,7 @@ def test_a_batch_that_a_sampler_cannot_fill_is_named(name, options, roots):
     with pytest.raises(InputError) as caught:
         build_sampler(name, dataset(roots), **(OPTIONS | options))
     assert "\n" not in str(caught.value)
+    assert ("sampler.num_instances" in str(caught.value)) == (name in READ_IDENTITIES)
 
 
 # Seeds
@@ -309,6 +311,11 @@ def test_lengths_are_those_of_what_is_wrapped(roots):
     assert len(SeededDataset(train)) == len(train)
 
 
+def test_a_part_of_a_batch_is_left_out():
+    seeded = SeededSampler(SequentialSampler(range(11)), 4, [0, 3])
+    assert [index for index, _ in seeded] == [0, 3, 4, 7] and len(seeded) == 4
+
+
 @pytest.mark.parametrize(
     ("name", "size", "processes", "unit"),
     [
@@ -373,6 +380,7 @@ def test_pairs_of_modalities_show_the_larger_one_once_and_no_identity_matters():
     infrared = Counter(i for i in drawn if modality[i] == 1)
     assert set(infrared.values()) <= {2, 3}
     assert list(sampler) != drawn
+    assert len(ModalityPairSampler([0] * 3 + modality, batch_size=8)) == 40  # whole batches
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """What an engine does when a signal comes, or a number that is none."""
 
 import os
+import re
 import resource
 import signal
 import threading
+from multiprocessing import active_children
 
 import numpy as np
 import pytest
@@ -11,6 +13,9 @@ import torch
 from engine_helpers import assert_identical, run, weights
 
 from torchreid_vi import InputError, stopping
+from torchreid_vi import run as run_config
+from torchreid_vi.data.samplers import SeededDataset
+from torchreid_vi.engine import VIEngine
 from torchreid_vi.engine.base import _refused_logging_is_said_once
 from torchreid_vi.models import read_checkpoint
 from torchreid_vi.report.collect import scalars
@@ -72,6 +77,34 @@ def test_a_signal_lets_the_step_finish_and_the_run_goes_on_from_there_bit_for_bi
     assert np.array_equal(steps[0], steps[1])
 
 
+def test_a_signal_in_the_last_step_of_an_epoch_leaves_none_of_it_to_do(make, tmp_path):
+    engine, cfg = make(train__max_epoch=1)
+    signalled_at(engine, len(engine.train_loader) - 1)
+    stop(engine, cfg, tmp_path / "run")
+    last = tmp_path / "run" / "checkpoints" / "last.pth"
+    state = read_checkpoint(last)
+    assert (state["epoch"], state["step"]) == (0, len(engine.train_loader))
+    resumed, cfg = make(train__max_epoch=1)
+    run(resumed, cfg, start_epoch=resumed.resume(state))
+    assert read_checkpoint(last)["epoch"] == 1 and resumed.results
+    assert_identical(weights(resumed), state["state_dict"])
+
+
+def test_a_signal_before_the_first_step_after_a_break_leaves_the_checkpoint_as_it_is(
+    make, tmp_path, monkeypatch
+):
+    engine, cfg = make()
+    signalled_at(engine, 1)
+    stop(engine, cfg, tmp_path / "run")
+    last = tmp_path / "run" / "checkpoints" / "last.pth"
+    before = last.read_bytes()
+    resumed, cfg = make()
+    start = resumed.resume(read_checkpoint(last))
+    monkeypatch.setattr(SeededDataset, "__getitem__", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    stop(resumed, cfg, tmp_path / "run", start_epoch=start)
+    assert last.read_bytes() == before
+
+
 def test_a_second_signal_does_not_wait(make, tmp_path):
     engine, cfg = make()
     signalled_at(engine, 1, (signal.SIGTERM, signal.SIGINT))
@@ -92,6 +125,33 @@ def test_a_signal_between_epochs_loses_none_of_the_one_before(make, tmp_path, mo
     monkeypatch.undo()
     state = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.pth")
     assert state["epoch"] == 1 and "step" not in state
+
+
+def as_each_step_begins(monkeypatch, happens):
+    original = VIEngine.forward_backward
+
+    def forward_backward(engine, data):
+        happens()
+        return original(engine, data)
+
+    monkeypatch.setattr(VIEngine, "forward_backward", forward_backward)
+
+
+def test_a_run_that_is_called_from_python_hears_a_signal_too(make, tmp_path, monkeypatch):
+    _, cfg = make()
+    as_each_step_begins(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(stopping.Stopped):
+        run_config(cfg)
+    assert read_checkpoint(tmp_path / "run" / "checkpoints" / "last.pth")["step"] == 1
+
+
+def test_a_run_that_is_called_from_python_says_of_what_its_loading_process_died(make, monkeypatch):
+    _, cfg = make(data__workers=1)
+    as_each_step_begins(
+        monkeypatch, lambda: [os.kill(each.pid, signal.SIGKILL) for each in active_children()]
+    )
+    with pytest.raises(InputError, match="a process that loads images was killed"):
+        run_config(cfg)
 
 
 def diverge_at(engine, step, what="loss"):
@@ -173,11 +233,15 @@ def test_one_that_is_left_out_does_not_reach_the_weight_of_ddags_graph(make, tmp
     assert 0 < engine.graph_weight < 1 and engine.skipped == 1
 
 
-def test_torchreids_engines_stop_at_what_is_no_number(make, tmp_path):
-    engine, cfg = make(loss__name="softmax")
-    with torch.no_grad():
-        engine.model.classifier.weight.fill_(float("nan"))
-    kept = r"epoch 1, batch 1: loss is nan; kept in .*nonfinite-1-1\.pth; start again with a lower train\.lr$"
+@pytest.mark.parametrize(
+    ("name", "criterion", "said"),
+    [("softmax", "criterion", "loss is nan"), ("triplet", "criterion_x", "loss_x is inf")],
+)
+def test_torchreids_engines_stop_at_what_is_no_number(make, name, criterion, said):
+    engine, cfg = make(loss__name=name, loss__triplet__weight_x=1.0)
+    original = getattr(engine, criterion).forward
+    getattr(engine, criterion).forward = lambda *args: original(*args) * float(said[-3:])
+    kept = rf"epoch 1, batch 1: {said}; kept in .*nonfinite-1-1\.pth; start again with a lower train\.lr$"
     with pytest.raises(InputError, match=kept):
         run(engine, cfg)
 
@@ -253,6 +317,53 @@ def test_an_overflow_in_half_precision_is_the_scalers(make, tmp_path):
     diverge_at(stuck, 0, "gradient")
     with pytest.raises(InputError, match="the gradient of"):
         run(stuck, cfg, save_dir=str(tmp_path / "stuck"))
+
+
+def steps_of(engine, folder, number):
+    """Steps on one batch, as at the beginning of a run; returns the scale of the loss after each."""
+    engine.save_dir, engine.epoch, engine.progress.batch = folder, 0, next(iter(engine.train_loader))
+    engine.set_model_mode("train")
+    scales = []
+    for _ in range(number):
+        engine.forward_backward(engine.progress.batch)
+        scales.append(engine.scaler.get_scale())
+    return scales
+
+
+def test_a_loss_that_is_no_number_is_no_overflow_of_half_precision(make, tmp_path):
+    engine, _ = make(train__precision="fp16", train__skip_nonfinite=1)
+    diverge_at(engine, 1)
+    steps_of(engine, tmp_path, 3)  # and the one after it is as any other
+    assert engine.skipped == 1 and [path.name for path in tmp_path.glob("*.pth")] == ["nonfinite-1-1.pth"]
+
+
+def test_no_gradient_of_another_precision_is_an_overflow(make, tmp_path):
+    engine, _ = make(train__precision="bf16")
+    diverge_at(engine, 0, "gradient")
+    with pytest.raises(InputError, match="the gradient of"):
+        steps_of(engine, tmp_path, 1)
+
+
+@pytest.mark.parametrize(("number", "more"), [(1, ""), (2, ""), (3, " and 1 more")])
+def test_the_parameters_whose_gradients_are_no_numbers_are_named(make, tmp_path, number, more):
+    engine, _ = make()
+    wrong = [(name, p) for name, p in engine.model.named_parameters() if p.requires_grad][-number:]
+    for _, parameter in wrong:
+        parameter.register_hook(lambda gradient: gradient * float("inf"))
+    named = ", ".join(f"the gradient of {name} holds NaN or infinity" for name, _ in wrong[:2])
+    with pytest.raises(InputError, match=re.escape(f"epoch 1, batch 1: {named}{more}; kept in ")):
+        steps_of(engine, tmp_path, 1)
+
+
+def test_a_resumed_run_has_the_scale_that_half_precision_had_come_to(make, tmp_path):
+    engine, _ = make(train__precision="fp16")
+    diverge_at(engine, 0, "gradient")
+    (scale,) = steps_of(engine, tmp_path, 1)
+    engine.save_model(0, None, tmp_path)
+    resumed, _ = make(train__precision="fp16")
+    assert resumed.scaler.get_scale() == 2 * scale
+    resumed.resume(read_checkpoint(tmp_path / "checkpoints" / "last.pth"))
+    assert resumed.scaler.get_scale() == scale
 
 
 def heard_by(monkeypatch):

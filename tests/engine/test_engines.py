@@ -13,6 +13,7 @@ from torch import nn
 from torchreid_vi import ENGINES, InputError, build
 from torchreid_vi.data.images import read_image
 from torchreid_vi.engine import VIEngine
+from torchreid_vi.engine.base import _Behind, _Progress
 from torchreid_vi.models import VIOutput, read_checkpoint
 
 
@@ -186,6 +187,37 @@ def test_best_is_the_epoch_of_the_highest_validation_map(make, tmp_path, capsys)
     assert best["epoch"] == 1 + max(i for i, (_, improved) in enumerate(scores) if improved)
     assert best["best"] == engine.best == scores[-1][0]
     assert capsys.readouterr().err.count("=> Validation:") == 3
+
+
+def test_best_is_replaced_by_a_better_one_alone(make, tmp_path):
+    engine, _ = make(data__validation=0.3)
+    engine.save_dir = tmp_path
+    found = []
+    for engine.epoch in range(3):
+        if engine.epoch == 2:
+            engine.best = -1.0
+        engine._validate()
+        found.append(read_checkpoint(tmp_path / "checkpoints" / "best.pth")["epoch"])
+    assert found == [1, 1, 3]
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["best.pth"]
+
+
+class Promising:
+    """A loader that promises more batches than it gives."""
+
+    def __len__(self):
+        return 9
+
+    def __iter__(self):
+        return iter([{"pid": [0]}] * 4)
+
+
+def test_the_bar_is_full_in_the_end_though_a_loader_promises_more_than_it_gives():
+    progress = _Progress(Promising(), 2)
+    for _ in range(2):
+        progress.begin(_Behind(0, {}))
+        assert len(list(progress)) == 4 and progress.bar.total == 8
+    assert progress.bar.n == 8
 
 
 def test_without_a_validation_split_there_is_no_best(make, tmp_path):
