@@ -317,8 +317,7 @@ def told_to_end(rank, last, port):
         time.sleep(20)
 
 
-def test_a_process_that_torchrun_ends_says_from_what_the_run_goes_on(tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr(distributed, "_checkpoint", [])  # whatever runs in this process were cut off
+def test_a_process_that_torchrun_ends_says_from_what_the_run_goes_on(tmp_path, capfd):
     last = tmp_path / "last.pth"
     last.touch()
     context = get_context("fork")
@@ -334,11 +333,11 @@ def test_a_process_that_torchrun_ends_says_from_what_the_run_goes_on(tmp_path, c
     assert f"a process of this run has ended: the same command goes on from {last}" in err
 
 
-def test_a_death_is_said_to_leave_the_checkpoint_of_the_run_under_way(tmp_path, monkeypatch):
-    monkeypatch.setattr(distributed, "_checkpoint", [])
-    for run_folder in (tmp_path / "first", tmp_path / "second"):
-        with distributed.continues_from(run_folder / "last.pth"):
-            assert distributed._checkpoint == [run_folder / "last.pth"]
+def test_a_death_is_said_to_leave_the_checkpoint_of_the_run_under_way(tmp_path):
+    with pytest.raises(ZeroDivisionError), distributed.continues_from(tmp_path / "first" / "last.pth"):
+        1 / 0  # noqa: B018
+    with distributed.continues_from(tmp_path / "second" / "last.pth"):
+        assert distributed._checkpoint == [tmp_path / "second" / "last.pth"]
     assert not distributed._checkpoint
 
 

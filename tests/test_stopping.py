@@ -162,15 +162,20 @@ def test_a_loaders_processes_end_with_it_and_not_for_a_signal_from_elsewhere(roo
         list(batches)
 
 
-@pytest.mark.parametrize("start", ["fork", "spawn"])
-def test_who_works_for_a_process_leaves_ctrl_c_to_it_and_ends_when_told_to(start):
-    with worker_pool(1, start) as pool:
-        for child in active_children():  # while it starts
-            os.kill(child.pid, signal.SIGINT)
-        pid = pool.submit(os.getpid).result()
-        os.kill(pid, signal.SIGINT)
-        assert pool.submit(os.getpid).result() == pid
-        os.kill(pid, signal.SIGTERM)
+@pytest.mark.parametrize(("jobs", "start"), [(1, "fork"), (2, "spawn")])
+def test_who_works_for_a_process_leaves_ctrl_c_to_it_and_ends_when_told_to(jobs, start):
+    with worker_pool(jobs, start) as pool:
+        first = [pool.submit(os.getpid) for _ in range(jobs)]
+        pids = {child.pid for child in active_children()}
+        assert len(pids) == jobs
+        for pid in pids:  # while it starts
+            os.kill(pid, signal.SIGINT)
+        assert {each.result() for each in first} <= pids
+        for pid in pids:
+            os.kill(pid, signal.SIGINT)
+        assert pool.submit(os.getpid).result() in pids
+        for pid in pids:
+            os.kill(pid, signal.SIGTERM)
         for _ in range(2):  # for good
             with pytest.raises(stopping.Stopped) as stopped:
                 pool.submit(os.getpid).result()

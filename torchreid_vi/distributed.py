@@ -100,9 +100,9 @@ def connected() -> Iterator[None]:
 @contextlib.contextmanager
 def continues_from(checkpoint: Path) -> Iterator[None]:
     """Within it that is the file to go on from, for what is said when a process dies."""
-    _checkpoint.append(checkpoint)
+    _checkpoint[:] = [checkpoint]
     yield
-    _checkpoint.clear()
+    _checkpoint.clear()  # not after an error, which may be such a death: `connected` says it
 
 
 @contextlib.contextmanager

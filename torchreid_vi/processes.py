@@ -58,8 +58,7 @@ def worker_pool(jobs: int, start: str | None = None) -> Iterator[ProcessPoolExec
     threads = max(1, (os.cpu_count() or 1) // jobs)
     pool = _Pool(jobs, get_context(start), _begin_worker, (threads,))
     try:
-        with stopping.blocked():
-            pool.submit(int)  # starts them
+        pool.submit(int)  # starts them, those that are spawned one by one
         yield pool
     except BrokenProcessPool as error:
         raise InputError(
@@ -78,7 +77,8 @@ class _Pool(ProcessPoolExecutor):
     """A process of it that was told to stop does nothing more, though work for it may have been taken ahead."""
 
     def submit(self, work: Callable[..., T], /, *args: Any) -> Future[T]:  # type: ignore[override]
-        return super().submit(_work, work, *args)
+        with stopping.blocked():  # it may start a process
+            return super().submit(_work, work, *args)
 
 
 def _work(work: Callable[..., T], *args: Any) -> T:
