@@ -139,6 +139,8 @@ def test_later_settings_win(tmp_path):
         (["train.stepsize", "[a]"], "'train.stepsize' is 'a': expected int"),
         (["train.stepsize", "[]"], "a list of epochs"),
         (["data.sources", "[1]"], "expected str"),
+        (["train", "3"], "it is a section, with keys such as train."),
+        (["train.lr", "1e30"], "expected float of less than 2**63, such as 0.0003"),
         (["data.norm_std", "[0, 0, 0]"], "three numbers above 0"),
         (["data.validation", ".nan"], "at least 0 and below 1"),
         (["test.dist_metric", "cosin"], "euclidean or cosine"),
@@ -176,7 +178,7 @@ def test_yaml_runs_no_code(tmp_path):
 
 
 def test_a_missing_file_is_named():
-    with pytest.raises(InputError, match=r"nowhere.yaml cannot be read .*--config-file"):
+    with pytest.raises(InputError, match=r"nowhere.yaml cannot be read .*: check its name"):
         load_config("nowhere.yaml")
 
 

@@ -78,6 +78,8 @@ def test_what_cannot_be_used_is_one_sentence(trained, tmp_path):
     alone.write_bytes(weights.read_bytes())
     with pytest.raises(InputError, match=r"name the run's config\.yaml as settings"):
         FeatureExtractor(alone)
+    with pytest.raises(InputError, match=r"weights gone\.pth not found"):
+        FeatureExtractor("gone.pth")
     settings = trained() / "config.yaml"
     image = np.zeros((9, 9), np.uint8)
     np.testing.assert_array_equal(FeatureExtractor(alone, settings)([image]), extractor([image]))

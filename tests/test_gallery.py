@@ -1,7 +1,10 @@
 """A folder to search in: answers by the cosine, features kept and renewed, and the tool that does it."""
 
+import errno
 import json
 import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from PIL import Image
 from test_series import TINY
 
 from torchreid_vi import FeatureExtractor, InputError, load_config, run
-from torchreid_vi.gallery import Gallery
+from torchreid_vi.gallery import Gallery, images_under
 from torchreid_vi.report.ranked import NEUTRAL, RIGHT, WRONG, Shown, ranked_picture
 
 
@@ -109,6 +112,32 @@ def test_a_folder_without_pictures_is_one_sentence(weights, tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"")
     with pytest.raises(InputError, match="can be read"):
         Gallery(tmp_path, extractor, cache="")
+    for none in (tmp_path / "a.jpg", tmp_path / "gone"):
+        with pytest.raises(InputError, match="is no folder: name one"):
+            Gallery(none, extractor, cache="")
+
+
+def test_a_folder_that_cannot_be_read_is_not_left_out_silently(tmp_path, monkeypatch):
+    (tmp_path / "private").mkdir()
+    listed = os.scandir
+
+    def scandir(path):
+        if Path(path).name == "private":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(InputError, match=r"private cannot be read \(Permission denied\)"):
+        images_under(tmp_path)
+
+
+def test_names_of_pictures_and_folders_need_not_be_text(weights, photos, tmp_path):
+    folder = os.fsencode(tmp_path) + b"/M\xfcller"
+    os.mkdir(folder)
+    shutil.copy(next(photos.rglob("*.jpg")), os.fsdecode(folder + b"/\xe4.jpg"))
+    gallery = Gallery(os.fsdecode(folder), FeatureExtractor(weights), cache=tmp_path / "kept")
+    assert [os.fsencode(path.name) for path in gallery.paths] == [b"\xe4.jpg"]
+    assert len(list((tmp_path / "kept").iterdir())) == 1
 
 
 def test_frames_tell_right_from_wrong():
@@ -154,7 +183,7 @@ def test_the_tool_prints_and_draws_what_it_found(weights, photos, roots, tmp_pat
         (["--top", 0], "--top is 0"),
         (["--query", "nowhere.jpg"], "nowhere.jpg is missing"),
         (["--gallery-modality", "visble"], "did you mean 'visible'"),
-        (["--picture", "nowhere/found.png"], "nowhere/found.png"),
+        (["--picture", "/proc/nowhere/found.png"], "/proc/nowhere"),
     ],
 )
 def test_mistakes_are_one_sentence(weights, photos, roots, tmp_path, changes, words):

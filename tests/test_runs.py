@@ -54,6 +54,17 @@ def test_a_run_that_was_cut_off_goes_on_and_any_other_gets_a_folder_of_its_own(b
     assert "holds this run, finished" in capsys.readouterr().err
 
 
+def test_what_is_no_runs_checkpoint_is_not_answered_with_the_removal_of_a_run(begun, tmp_path):
+    for other in (begun / CHECKPOINTS / "other.pth", tmp_path / "readme.md"):
+        other.write_text("no checkpoint")
+        with (
+            runs.find(settings(begun, model__resume=str(other))) as folder,
+            pytest.raises(InputError, match=r"set model\.resume to a run's checkpoints/last\.pth") as caught,
+        ):
+            folder.read()
+        assert "remove" not in str(caught.value)
+
+
 def test_an_evaluation_never_goes_on(begun, tmp_path):
     cfg = settings(begun, test__evaluate=True, model__load_weights="x.pth")
     assert found(cfg) == (tmp_path / "run-test", [])
@@ -92,7 +103,7 @@ def test_a_checkpoint_that_is_cut_short_is_not_taken_and_the_one_before_it_is(be
     last.write_bytes(b"damaged again")
     with (
         runs.find(settings("x", model__resume=str(last))) as folder,
-        pytest.raises(InputError, match=rf"damaged.*; model\.resume {previous}, or remove {begun} and start"),
+        pytest.raises(InputError, match=rf"damaged.*; set model\.resume to {previous}, or if that is d"),
     ):
         folder.read()
     os.truncate(previous, 100)

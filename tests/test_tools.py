@@ -227,6 +227,9 @@ BAD = {
     "seeds in words": (["--seeds", "all"], "write them as in 1-10"),
     "a series to resume": (["--seeds", "1-2", "model.resume", "x.pth"], "leave model.resume empty"),
     "save_dir in a file": (["data.save_dir", "taken/x"], "data.save_dir"),
+    "save_dir a file": (["data.save_dir", "taken"], "taken is a file: choose another data.save_dir"),
+    "no save_dir": (["data.save_dir", ""], "data.save_dir is empty"),
+    "a split there is not": (["--trials", "1-2"], "vi_synthetic has one split, 0"),
 }
 
 
@@ -305,7 +308,7 @@ def test_a_corrupt_image_is_named_through_a_worker_process(copy_of, tmp_path):
     [
         (["--ids", "-1", "--out", "x.jpg"], "must be at least 1"),
         (["--out", "x.people"], "x.people names no kind of picture: let it end in .png or .jpg"),
-        (["--out", "nowhere/x.jpg"], "nowhere/x.jpg"),
+        (["--out", "/proc/nowhere/x.jpg"], "/proc/nowhere/x.jpg"),
     ],
 )
 def test_a_contact_sheet_that_cannot_be_is_one_sentence(roots, tmp_path, arguments, said):
@@ -357,5 +360,7 @@ def test_a_full_disk_is_one_sentence_with_a_remedy(monkeypatch):
 
 def test_what_the_system_refuses_is_one_sentence(finished, tmp_path):
     run = finished[0] / "log" / "mcja_synthetic"
+    in_a_file = call("report.py", run, "--people", "none", "--out", CONFIG / "page.html")
+    assert in_a_file.returncode == 2 and "name another file or folder" in in_a_file.stderr
     result = call("report.py", run, "--people", "none", "--out", "/proc/page.html")
     assert result.returncode == 2 and result.stderr.splitlines()[-1].startswith("error: /proc/page.html: ")

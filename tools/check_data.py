@@ -29,10 +29,12 @@ def main() -> int:
         from torchreid_vi.data import DATASETS
         from torchreid_vi.data.checking import examine, overview
         from torchreid_vi.data.contact_sheet import contact_sheet
+        from torchreid_vi.data.datasets import require_split
         from torchreid_vi.errors import unknown_name
 
         if args.dataset not in DATASETS:
             raise unknown_name("dataset", args.dataset, DATASETS)
+        require_split([args.dataset], args.split - 1)
         dataset, findings = examine(DATASETS[args.dataset], args.root, args.split - 1)
         print(f"{dataset.root}\n{'part':<10}{'identities':>12}{'visible':>10}{'infrared':>10}")
         for part in overview(dataset):

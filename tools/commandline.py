@@ -35,7 +35,9 @@ def add_weights(
 ) -> None:
     """Adds the options that say with which weights images are embedded."""
     made.add_argument("--weights", required=required, default="", help=what)
-    made.add_argument("--settings", default="", help="the run's config.yaml, if it is not beside the weights")
+    made.add_argument(
+        "--settings", default="", help="the run's config.yaml, if the weights do not lie in the run's folder"
+    )
 
 
 def save(picture: Any, path: str | Path, **options: Any) -> None:
@@ -50,6 +52,7 @@ def save(picture: Any, path: str | Path, **options: Any) -> None:
 
     if Path(path).suffix.lower() not in Image.registered_extensions():
         raise InputError(f"{path} names no kind of picture: let it end in .png or .jpg")
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     picture.save(path, **options)
     console.say(f"Written: {path}")
 
@@ -77,6 +80,9 @@ def status(work: Callable[[], int | None], quiet: bool, interrupted: str = "") -
     except OSError as error:
         console.complain(system_said(error))
         return 2
+    except UnicodeEncodeError as error:
+        console.complain(f"{error.object!a} is no text in UTF-8: rename the file or folder of that name")
+        return 2
     except stopping.Stopped as stopped:
         print(f"interrupted{interrupted and ': '}{interrupted}", file=sys.stderr)
         return stopped.status
@@ -99,4 +105,6 @@ def system_said(error: OSError) -> str:
         return f"{said}; free some space and start the same command again"
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return f"{said}; name a folder that is yours to write, or have its owner let you"
+    if error.errno in (errno.EEXIST, errno.EISDIR, errno.ENOENT, errno.ENOTDIR):
+        return f"{said}; name another file or folder"
     return said

@@ -14,6 +14,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import commandline
+
 STARTS = {
     "random": "random values",
     "visible": "classifier of others, visible",
@@ -199,5 +201,21 @@ def write(out: Path) -> None:
     console.say(f"Written: {out / 'report.md'}, {out / 'figure.png'}")
 
 
+def main() -> int:
+    """Runs the command line; returns the exit status."""
+    parser = commandline.parser(__doc__)
+    parser.add_argument("out", type=Path, help="folder of the study")
+    args = parser.parse_args()
+
+    def work() -> None:
+        from torchreid_vi import InputError
+
+        if not any(args.out.glob("*/*/*")):
+            raise InputError(f"{args.out} holds no study: name the --out of tools/mmgl_study.py")
+        write(args.out)
+
+    return commandline.status(work, args.quiet)
+
+
 if __name__ == "__main__":
-    write(Path(sys.argv[1]))
+    sys.exit(main())

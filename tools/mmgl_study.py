@@ -271,6 +271,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts of the study")
     args = parser.parse_args()
+    if args.seeds < 1 or args.jobs < 1:
+        parser.error("--seeds and --jobs are at least 1")
     return commandline.status(
         lambda: study(args), args.quiet, interrupted="the same command goes on from here"
     )

@@ -137,7 +137,7 @@ class Log:
 
     def to(self, path: Path) -> None:
         """Appends to a file from now on, what was kept first."""
-        self.file = path.open("a", encoding="utf-8")
+        self.file = path.open("a", encoding="utf-8", errors="backslashreplace")  # names need not be text
         self.file.write("".join(self.kept))
         self.kept.clear()
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.extractor import FeatureExtractor
 from torchreid_vi.files import making
-from torchreid_vi.folders import expanded
+from torchreid_vi.folders import expanded, in_text
 from torchreid_vi.modality import Modality
 from torchreid_vi.models.backbone import Backbone
 
@@ -71,7 +71,7 @@ def export(extractor: FeatureExtractor, folder: str | Path, format: str = "onnx"
     """
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS)
-    folder = expanded(folder)
+    folder = in_text(expanded(folder).absolute())
     backbone = getattr(extractor.model, "backbone", None)
     streams = isinstance(backbone, Backbone) and backbone.streams == 2
     sides = {side.name.lower(): side for side in Modality} if streams else {"model": Modality.VISIBLE}

@@ -48,10 +48,14 @@ class FeatureExtractor:
         batch_size: int = 64,
     ) -> None:
         self.weights, packaged = locate(weights)
-        beside = self.weights.parent.parent / "config.yaml"
-        file = expanded(settings) if settings else packaged or beside
+        if not self.weights.is_file():
+            raise InputError(f"weights {weights} not found: name a run's checkpoints/last.pth, or a package")
+        run = self.weights.parent.parent
+        file = expanded(settings) if settings else packaged or run / "config.yaml"
         if not (settings or packaged) and (self.weights.parent.name != CHECKPOINTS or not file.is_file()):
-            raise InputError(f"{weights} has no {file} beside it: name the run's config.yaml as settings")
+            raise InputError(
+                f"{weights} does not lie in a run folder's {CHECKPOINTS}: name the run's config.yaml as settings"
+            )
         cfg = config.load_config(str(file), overrides={"model.pretrained": False})
         model = build.build_model(cfg, identities(read_checkpoint(self.weights)))
         if isinstance(model, MMGLModel):

@@ -125,9 +125,9 @@ def whole(path: Path, before: Path | None = None) -> Iterator[BinaryIO]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a whole text file, in UTF-8."""
+    """Writes a whole text file, in UTF-8; what is no text in a file's name is escaped."""
     with whole(path) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="backslashreplace"))
 
 
 def _keep_name(folder: Path) -> None:

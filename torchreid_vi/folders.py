@@ -20,6 +20,19 @@ def expanded(path: str | Path) -> Path:
     return Path(found)
 
 
+def in_text(path: Path) -> Path:
+    """A path for libraries that take names in UTF-8 alone.
+
+    Raises:
+        InputError: for a name that is not.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{path} is no text in UTF-8: name another") from error
+    return path
+
+
 def user_cache() -> Path:
     """The package's folder under the user's cache, ``$XDG_CACHE_HOME`` or ``~/.cache``.
 

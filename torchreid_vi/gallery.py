@@ -35,19 +35,23 @@ def images_under(folder: str | Path) -> list[Path]:
     """The image files in a folder and its folders, by name; links to files are followed, what is hidden is not.
 
     Raises:
-        InputError: when there are none.
+        InputError: when there are none, or a folder cannot be read.
     """
     folder = expanded(folder)
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder: name one that holds images")
+    paths = []
+    for above, below, names in os.walk(folder, onerror=_refuse):
+        below[:] = [name for name in below if not name.startswith(".")]
+        found = (Path(above, name) for name in names if not name.startswith("."))
+        paths += [path for path in found if path.suffix.lower() in SUFFIXES and path.is_file()]
     if not paths:
         raise InputError(f"{folder} holds no images ({', '.join(SUFFIXES)}): name another folder")
-    return paths
+    return sorted(paths)
+
+
+def _refuse(error: OSError) -> None:
+    raise InputError(f"{error.filename} cannot be read ({error.strerror}): have its owner let you") from error
 
 
 class Gallery:
@@ -85,7 +89,8 @@ class Gallery:
         self.folder = expanded(folder)
         paths = images_under(folder)
         root = os.path.abspath(self.folder)
-        name = hashlib.sha256(f"{root}\0{extractor.identity}\0{modality}".encode()).hexdigest()[:24]
+        about = f"{root}\0{extractor.identity}\0{modality}".encode(errors="surrogateescape")
+        name = hashlib.sha256(about).hexdigest()[:24]
         store = (user_cache() if cache is None else expanded(cache)) / f"{name}.npz"
         kept = _read(store) if cache != "" else {}
         marks = [_mark(path) for path in paths]

@@ -15,7 +15,7 @@ import numpy as np
 
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.files import making, read_json, read_lines, sha256_of
-from torchreid_vi.folders import expanded
+from torchreid_vi.folders import expanded, in_text
 
 VECTORS, ITEMS, ABOUT = "vectors.faiss", "items.jsonl", "about.json"
 _DIGEST = "vectors_sha256"  # of the file, in what is known of it
@@ -152,7 +152,7 @@ class EmbeddingIndex:
         Raises:
             InputError: when the folder is there or cannot be written.
         """
-        folder = expanded(folder)
+        folder = in_text(expanded(folder).absolute())
         if folder.exists():
             raise InputError(f"{folder} is there: name another folder for the index, or remove it")
         try:

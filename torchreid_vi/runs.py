@@ -87,8 +87,10 @@ class RunFolder:
         except InputError as error:
             if not path.is_file():
                 raise
-            before = path.with_name(PREVIOUS)
-            hint = f"model.resume {before}, or " if path.name == LAST and before.is_file() else ""
+            if path.parent != self.path / CHECKPOINTS or path.name not in (LAST, PREVIOUS):
+                raise InputError(f"{error}; set model.resume to a run's checkpoints/{LAST}") from error
+            other = path.with_name(PREVIOUS if path.name == LAST else LAST)
+            hint = f"set model.resume to {other}, or if that is damaged too " if other.is_file() else ""
             raise InputError(f"{error}; {hint}remove {self.path} and start anew") from error
 
 
@@ -126,7 +128,11 @@ def find(cfg: CfgNode, exactly: bool = False) -> RunFolder:
     Raises:
         InputError: when no other will, and it is taken or held.
     """
+    if not cfg.data.save_dir:
+        raise InputError("data.save_dir is empty: name a folder for the run")
     wanted = expanded(cfg.data.save_dir).absolute()
+    if wanted.is_file():
+        raise InputError(f"{wanted} is a file: choose another data.save_dir")
     if cfg.test.evaluate:
         wanted = wanted.with_name(f"{wanted.name}-test")
     elif cfg.model.resume:
@@ -139,7 +145,7 @@ def find(cfg: CfgNode, exactly: bool = False) -> RunFolder:
             return RunFolder(path, free=True)
         if cfg.test.evaluate:
             continue
-        taken = "" if path.is_dir() else f"{path} is a file"
+        taken = "" if path.is_dir() else f"{path} is a file"  # that has one of the numbers
         taken = taken or difference(cfg, path) or _finished(path)
         if not taken:
             folder = RunFolder(path)

@@ -19,6 +19,7 @@ from typing import Any
 from yacs.config import CfgNode
 
 from torchreid_vi import console, distributed, runs
+from torchreid_vi.data.datasets import require_split
 from torchreid_vi.errors import InputError
 from torchreid_vi.folders import expanded
 from torchreid_vi.processes import worker_pool
@@ -52,6 +53,9 @@ def members(cfg: CfgNode, trials: Sequence[int] = (), seeds: Sequence[int] = ())
         cfg: what the runs share.
         trials: numbers of splits, from 1.
         seeds: of ``train.seed``.
+
+    Raises:
+        InputError: for a split that the datasets do not have.
     """
     if 0 in trials:
         raise InputError("trial 0 does not exist: they count from 1")
@@ -59,6 +63,7 @@ def members(cfg: CfgNode, trials: Sequence[int] = (), seeds: Sequence[int] = ())
     for trial, seed in product(trials or [cfg.data.split_id + 1], seeds or [cfg.train.seed]):
         one = cfg.clone()
         one.data.split_id, one.train.seed = trial - 1, seed
+        require_split({*cfg.data.sources, *cfg.data.targets}, one.data.split_id)
         name = "-".join([f"trial{trial}"] * bool(trials) + [f"seed{seed}"] * bool(seeds))
         one.data.save_dir = str(Path(cfg.data.save_dir) / name)
         found[name] = one

@@ -16,6 +16,7 @@ from torch.utils.data import default_collate
 from torchvision import transforms as tv
 
 from torchreid_vi.data import DATASETS, VIDataset
+from torchreid_vi.data.datasets import require_split
 from torchreid_vi.data.images import read_image
 from torchreid_vi.data.transforms import ModalityTransform
 from torchreid_vi.errors import InputError
@@ -196,6 +197,15 @@ def test_split_id_chooses_the_split(roots):
 def test_a_split_that_does_not_exist_is_named(split, roots):
     with pytest.raises(InputError, match=rf"{split}\b.*0 to 9"):
         load("regdb", roots, split_id=split)
+    for names in (["regdb"], ["sysu_mm01"], ["regdb", "llcm"]):
+        with pytest.raises(InputError, match=f"data.split_id is {split}: {names[0]}"):
+            require_split(names, split)
+    require_split(["cuhk03", "sysu_mm01"], split)  # torchreid's own looks itself
+
+
+def test_a_split_that_one_of_several_datasets_has_is_no_mistake(roots):
+    require_split(["sysu_mm01", "regdb"], 9)
+    assert load("sysu_mm01", roots, split_id=9).train
 
 
 @pytest.mark.parametrize("name", FOLDERS)

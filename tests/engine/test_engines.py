@@ -150,6 +150,13 @@ def test_an_optimiser_without_a_fused_form_is_refused(make):
         make(train__optim="rmsprop", train__fused=True)
 
 
+@pytest.mark.parametrize("loss", ["vi", "softmax"])
+def test_images_that_are_too_small_for_a_model_are_one_sentence(make, loss):
+    engine, cfg = make(loss__name=loss, model__name="osnet_x0_25", data__height=16, data__width=8)
+    with pytest.raises(InputError, match=r"too small for this model: raise data\.height and data\.width"):
+        run(engine, cfg)
+
+
 def test_an_unknown_precision_is_answered_with_the_nearest(make):
     with pytest.raises(InputError, match="did you mean 'bf16'"):
         make(train__precision="bf17")

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from command_lines import call
 from PIL import Image
 
 TOOLS = Path(__file__).parents[2] / "tools"
@@ -124,6 +125,12 @@ def test_the_report_shows_what_is_there(studied):
     assert "| ResNet-18 | Base | MMGL | – | – | – |" in text
     with Image.open(studied / "figure.png") as image:
         assert image.size[0] > 1000
+
+
+def test_a_folder_that_holds_no_study_is_one_sentence(tmp_path):
+    result = call("mmgl_report.py", tmp_path)
+    assert result.returncode == 2 and "holds no study" in result.stderr and "Traceback" not in result.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_mean_and_a_deviation_by_hand():

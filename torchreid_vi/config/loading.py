@@ -50,7 +50,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     try:
         content = parse_yaml(read_bytes(path, _LARGEST_FILE).decode())
     except OSError as error:
-        asked = f"_BASE_ of {above[-1]}" if above else "--config-file"
+        asked = f"_BASE_ of {above[-1]}" if above else "its name"
         raise InputError(f"config file {path} cannot be read ({error.strerror}): check {asked}") from error
     except Exception as error:  # whatever a damaged file makes the reader raise
         raise InputError(f"config file {path} is not YAML: {' '.join(str(error).split())[:160]}") from error
@@ -103,8 +103,11 @@ def _set(cfg: CN, key: str, value: Any) -> None:
     key = key[:100]
     if key not in known:
         nearest = get_close_matches(key, known, n=1)
+        within = next((name for name in known if name.startswith(f"{key}.")), "")
         hint = (
-            f"did you mean '{nearest[0]}'?"
+            f"it is a section, with keys such as {within}"
+            if within
+            else f"did you mean '{nearest[0]}'?"
             if nearest
             else "see torchreid_vi/config/defaults.py for all of them"
         )
@@ -131,8 +134,9 @@ def _typed(key: str, value: Any, default: Any) -> Any:
             value = float(value)
     endless = isinstance(value, (int, float)) and abs(value) >= 2**63
     if type(value) is not type(default) or endless:
+        most = " of less than 2**63" if endless else ""
         raise InputError(
-            f"setting '{key}' is {_shown(value)}: expected {type(default).__name__}, such as {default!r}"
+            f"setting '{key}' is {_shown(value)}: expected {type(default).__name__}{most}, such as {default!r}"
         )
     return value
 

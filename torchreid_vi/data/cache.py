@@ -109,7 +109,11 @@ def _fingerprint(paths: Sequence[str]) -> str:
         except OSError:
             read_image(path)  # says what is wrong
             raise
-        digest.update(f"{os.path.abspath(path)}\0{found.st_size}\0{found.st_mtime_ns}\n".encode())
+        digest.update(
+            f"{os.path.abspath(path)}\0{found.st_size}\0{found.st_mtime_ns}\n".encode(
+                errors="surrogateescape"
+            )
+        )
     return digest.hexdigest()[:16]
 
 

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, default_collate
 from torchreid_vi import console, distributed, host
 from torchreid_vi.data.batch import BatchAugment, BatchDataset, BatchLoader
 from torchreid_vi.data.cache import open_cache
+from torchreid_vi.data.datasets import require_split
 from torchreid_vi.data.datasets.base import Item, VIDataset
 from torchreid_vi.data.images import read_image
 from torchreid_vi.data.loader import Loader
@@ -94,6 +95,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         for name in (*sources, *targets):
             if name not in host.IMAGE_DATASETS:
                 raise unknown_name("dataset", name, host.IMAGE_DATASETS)
+        require_split({*sources, *targets}, kwargs.get("split_id", 0))
         if on_bad_image not in ("error", "skip"):
             raise unknown_name("value of data.on_bad_image", on_bad_image, ("error", "skip"))
         settings = Settings(height, width, norm_mean, norm_std, maa)

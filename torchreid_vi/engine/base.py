@@ -24,6 +24,7 @@ from torchreid_vi.evaluation import PROTOCOLS, Reranking, evaluate
 CHECKPOINTS = "checkpoints"
 LAST, PREVIOUS = "last.pth", "previous.pth"
 _TENSORBOARD = "tensorboard."  # its modules
+_TOO_SMALL = ("Output size is too small", "can't be greater than actual input size")  # PyTorch's words
 
 
 class EngineMixin(EvaluationMixin):
@@ -86,6 +87,12 @@ class EngineMixin(EvaluationMixin):
                 ):  # what a run that was cut off logged beyond `begun` is void
                     self.writer = SummaryWriter(log_dir=save_dir, purge_step=begun)
                 super().run(**own, **kwargs)  # type: ignore[misc]
+            except RuntimeError as error:
+                if not any(said in str(error) for said in _TOO_SMALL):
+                    raise
+                raise InputError(
+                    "the images are too small for this model: raise data.height and data.width"
+                ) from error
             finally:
                 self.progress.close()
                 if self.writer is not None:

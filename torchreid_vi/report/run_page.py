@@ -46,6 +46,8 @@ def write_report(folder: str | Path, out: str | Path = "", root: str = "", peopl
     home = run.folder.absolute()
     name = f"{home.parent.name}, {home.name}" if OF_A_SERIES.fullmatch(home.name) else home.name
     path = expanded(out) if out else run.folder / "report.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     files.write_text(path, page(name, parts))
     return path
 

@@ -1,13 +1,26 @@
 """The visible-infrared datasets, by the names that torchreid's registry gets."""
 
+from collections.abc import Collection
+
 from torchreid_vi.data.datasets.base import Splits, VIDataset
 from torchreid_vi.data.datasets.llcm import LLCM
 from torchreid_vi.data.datasets.regdb import RegDB
 from torchreid_vi.data.datasets.sysu_mm01 import SYSUMM01
 from torchreid_vi.data.datasets.vi_folder import VIFolder
 from torchreid_vi.data.datasets.vi_synthetic import VISynthetic
+from torchreid_vi.errors import InputError
 
-__all__ = ["DATASETS", "LLCM", "SYSUMM01", "RegDB", "Splits", "VIDataset", "VIFolder", "VISynthetic"]
+__all__ = [
+    "DATASETS",
+    "LLCM",
+    "SYSUMM01",
+    "RegDB",
+    "Splits",
+    "VIDataset",
+    "VIFolder",
+    "VISynthetic",
+    "require_split",
+]
 
 #: Our datasets by the names that ``data.sources`` and ``data.targets`` use.
 DATASETS: dict[str, type[VIDataset]] = {
@@ -17,3 +30,20 @@ DATASETS: dict[str, type[VIDataset]] = {
     "vi_synthetic": VISynthetic,
     "vi_folder": VIFolder,
 }
+
+
+def require_split(names: Collection[str], split_id: int) -> None:
+    """Compares a split's number with those that datasets have.
+
+    Args:
+        names: of the datasets, torchreid's own too, which look themselves.
+        split_id: from 0.
+
+    Raises:
+        InputError: when all are ours and none has that split.
+    """
+    ours = {name: DATASETS[name].splits for name in names if name in DATASETS}
+    most = max(ours.values(), default=0)
+    if set(names) <= set(ours) and not 0 <= split_id < most:
+        has = f"the splits 0 to {most - 1}" if most > 1 else "one split, 0"
+        raise InputError(f"data.split_id is {split_id}: {' and '.join(ours)} has {has}")

@@ -57,6 +57,7 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
     query: list[Item]
     gallery: list[Item]
     labelled: bool = True  # whether it knows identities; one that does not has training images alone
+    splits: int = 1  # of people into training and test
 
     def __init__(self, root: str = "", split_id: int = 0, **kwargs: Any) -> None:
         self.image: Callable[[str], Image.Image] = read_image  # of a path, or what a cache has of it

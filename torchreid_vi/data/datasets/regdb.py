@@ -9,7 +9,6 @@ from torchreid_vi.data.datasets.base import Record, Splits, VIDataset, read_inde
 from torchreid_vi.errors import InputError
 from torchreid_vi.modality import Camera, Modality
 
-SPLITS = 10
 _PUBLISHED = 2060  # images of each modality in the training and in the test half of every split
 
 
@@ -28,10 +27,11 @@ class RegDB(VIDataset):
     cameras = (Camera(1, 1, Modality.VISIBLE), Camera(2, 2, Modality.INFRARED))
     folders = ("regdb", "RegDB")
     protocols = "regdb"
+    splits = 10
 
     def read(self, folder: Path, split_id: int) -> Splits:
-        if not 0 <= split_id < SPLITS:
-            raise InputError(f"data.split_id is {split_id}: RegDB has the splits 0 to {SPLITS - 1}")
+        if not 0 <= split_id < self.splits:  # where another dataset of the run has it
+            raise InputError(f"data.split_id is {split_id}: RegDB has the splits 0 to {self.splits - 1}")
         require([folder / name for name in ("Visible", "Thermal", "idx")], "RegDB")
         found = {
             (split, camid): _records(folder, f"{split}_{name}_{split_id + 1}.txt", camid)
