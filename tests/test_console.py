@@ -121,6 +121,13 @@ def test_every_tool_can_be_quiet(tool, monkeypatch, capsys):
     assert left.value.code == 0 and "--quiet" in capsys.readouterr().out
 
 
+def test_what_is_no_text_is_escaped_in_a_log(tmp_path):
+    with console.quiet(True), console.logged() as file:
+        file.to(tmp_path / "train.log")
+        console.say("M\udcfcller")
+    assert "M\\udcfcller" in (tmp_path / "train.log").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("command", ["build", "search"])
 def test_a_command_of_a_tool_can_be_quiet_too(command):
     assert "--quiet" in call("index.py", command, "--help").stdout

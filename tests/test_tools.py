@@ -358,6 +358,15 @@ def test_a_full_disk_is_one_sentence_with_a_remedy(monkeypatch):
     assert system_said(raised.value) == f"a file: No space left on device; {remedy}"
 
 
+def test_a_name_that_is_no_text_is_one_sentence(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    import commandline
+
+    assert commandline.status(lambda: "M\udcfcller".encode(), quiet=False) == 2
+    said = "error: 'M\\udcfcller' is no text in UTF-8: rename the file or folder of that name\n"
+    assert capsys.readouterr().err == said
+
+
 def test_what_the_system_refuses_is_one_sentence(finished, tmp_path):
     run = finished[0] / "log" / "mcja_synthetic"
     in_a_file = call("report.py", run, "--people", "none", "--out", CONFIG / "page.html")

@@ -15,7 +15,7 @@ from yacs.config import CfgNode
 from torchreid_vi import config, console, files
 from torchreid_vi.engine import CHECKPOINTS, LAST, PREVIOUS
 from torchreid_vi.errors import InputError
-from torchreid_vi.folders import expanded
+from torchreid_vi.folders import expanded, in_text
 from torchreid_vi.models import read_checkpoint
 
 SETTINGS, RESULTS = "config.yaml", "results.json"
@@ -130,7 +130,7 @@ def find(cfg: CfgNode, exactly: bool = False) -> RunFolder:
     """
     if not cfg.data.save_dir:
         raise InputError("data.save_dir is empty: name a folder for the run")
-    wanted = expanded(cfg.data.save_dir).absolute()
+    wanted = in_text(expanded(cfg.data.save_dir).absolute())  # as TensorBoard needs it
     if wanted.is_file():
         raise InputError(f"{wanted} is a file: choose another data.save_dir")
     if cfg.test.evaluate:

@@ -73,6 +73,12 @@ def test_it_stays_with_who_opened_it_when_another_run_removes_it(paths, tmp_path
     assert np.array_equal(cache.array(paths[0]), np.asarray(read_image(paths[0]).resize((12, 24), 2)))
 
 
+def test_the_name_of_an_image_need_not_be_text(tmp_path):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/M\xfcller.png")
+    Image.new("RGB", (20, 30)).save(path)
+    assert open_cache(tmp_path / "cache", "some", [path], 24, 12)(path).size == (12, 24)
+
+
 def test_one_that_is_there_needs_no_writing(paths, tmp_path):
     folder = tmp_path / "cache"
     open_cache(folder, "some", paths, 24, 12)
