@@ -71,7 +71,7 @@ def export(extractor: FeatureExtractor, folder: str | Path, format: str = "onnx"
     """
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS)
-    folder = in_text(expanded(folder).absolute())
+    folder = in_text(expanded(folder))
     backbone = getattr(extractor.model, "backbone", None)
     streams = isinstance(backbone, Backbone) and backbone.streams == 2
     sides = {side.name.lower(): side for side in Modality} if streams else {"model": Modality.VISIBLE}

@@ -152,7 +152,7 @@ class EmbeddingIndex:
         Raises:
             InputError: when the folder is there or cannot be written.
         """
-        folder = in_text(expanded(folder).absolute())
+        folder = in_text(expanded(folder))
         if folder.exists():
             raise InputError(f"{folder} is there: name another folder for the index, or remove it")
         try:

@@ -1,6 +1,7 @@
 """What is wrong with a dataset is found, named and told by the exit status."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +34,14 @@ def test_unreadable_images_are_named(copy_of):
     _, findings = examine(DATASETS["sysu_mm01"], str(root))
     assert len(findings) == 1 and findings[0].what.startswith("2 images cannot be read")
     assert sorted(findings[0].where) == sorted(map(str, bad))
+
+
+def test_a_name_that_testing_refuses_is_found(copy_of):
+    root = copy_of("sysu_mm01")
+    path = Path(DATASETS["sysu_mm01"](root=str(root), verbose=False).gallery[0][0])
+    path.rename(path.with_name("b.jpg"))
+    _, (finding,) = examine(DATASETS["sysu_mm01"], str(root))
+    assert "b.jpg is not named by its number" in finding.what
 
 
 def test_images_of_both_halves_and_of_two_people_are_found(copy_of):

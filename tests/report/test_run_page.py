@@ -207,16 +207,18 @@ def report(*arguments):
 
 def test_the_tool_writes_where_it_is_told_and_says_what_is_wrong(finished, roots, tmp_path):
     folder = finished(**MMGL)
-    done = report(folder, "--out", tmp_path / "page.html", "--root", roots, "--people", "none")
+    page = tmp_path / "pages" / "page.html"
+    done = report(folder, "--out", page, "--root", roots, "--people", "none")
     assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines()[-1] == f"=> Written: {tmp_path / 'page.html'}"
-    assert "<img" not in (tmp_path / "page.html").read_text()
+    assert done.stderr.splitlines()[-1] == f"=> Written: {page}"
+    assert "<img" not in page.read_text()
+    assert report(folder, "-q", "--out", page).stdout == ""
     with pytest.raises(InputError, match="unknown way to show people 'blured': did you mean 'blurred'"):
         write_report(folder, people="blured")
     for arguments, words in (
         ([tmp_path], "is no finished run, config.yaml is missing"),
         ([folder, "--root", tmp_path], "not found: put"),
-        ([folder, "--out", tmp_path / "no" / "page.html"], "page.html"),
+        ([folder, "--out", tmp_path], "name another file or folder"),
         ([folder, "--people", "masked"], "invalid choice: 'masked'"),
     ):
         wrong = report(*arguments)

@@ -69,6 +69,10 @@ def examine(dataset_class: type[VIDataset], root: str, split_id: int = 0) -> tup
         warnings.simplefilter("always")
         dataset = dataset_class(root=root, split_id=split_id, verbose=False)
     findings = [Finding(str(each.message), []) for each in said]
+    try:
+        dataset.image_numbers([*dataset.query, *dataset.gallery])  # as an evaluation will
+    except InputError as error:
+        findings.append(Finding(str(error), []))
     items = {item[0]: item for part in _parts(dataset).values() for item in part}
     looks = dict(zip(items, _look_at_all(items), strict=True))
     findings += _unreadable(looks) + _duplicates(dataset, looks) + _contradictions(dataset, items, looks)
