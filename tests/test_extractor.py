@@ -76,7 +76,7 @@ def test_what_cannot_be_used_is_one_sentence(trained, tmp_path):
         extractor(["missing.jpg"])
     alone = tmp_path / "last.pth"
     alone.write_bytes(weights.read_bytes())
-    with pytest.raises(InputError, match=r"name the run's config\.yaml as settings"):
+    with pytest.raises(InputError, match=r"of a run folder with its config\.yaml: name that as settings"):
         FeatureExtractor(alone)
     with pytest.raises(InputError, match=r"weights gone\.pth not found"):
         FeatureExtractor("gone.pth")

@@ -16,6 +16,11 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+def test_what_is_no_text_in_a_name_is_escaped(tmp_path):
+    files.write_text(tmp_path / "a.txt", os.fsdecode(b"M\xfcller"))
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "M\\udcfcller"
+
+
 def test_a_file_appears_whole_and_the_one_before_it_stays_if_asked(tmp_path):
     path = tmp_path / "a.txt"
     files.write_text(path, "ä")

@@ -1,6 +1,7 @@
 """Indexes: exact search as NumPy finds it, the others close to it, and folders that are whole or refused."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -76,6 +77,8 @@ def test_mistakes_are_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         index.save(tmp_path / "file" / "index")
+    with pytest.raises(InputError, match="is no text in UTF-8"):
+        index.save(tmp_path / os.fsdecode(b"M\xfcller"))
 
 
 @pytest.mark.parametrize("name", [VECTORS, ITEMS, ABOUT])

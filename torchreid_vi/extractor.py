@@ -50,11 +50,11 @@ class FeatureExtractor:
         self.weights, packaged = locate(weights)
         if not self.weights.is_file():
             raise InputError(f"weights {weights} not found: name a run's checkpoints/last.pth, or a package")
-        run = self.weights.parent.parent
-        file = expanded(settings) if settings else packaged or run / "config.yaml"
+        beside = self.weights.parent.parent / "config.yaml"
+        file = expanded(settings) if settings else packaged or beside
         if not (settings or packaged) and (self.weights.parent.name != CHECKPOINTS or not file.is_file()):
             raise InputError(
-                f"{weights} does not lie in a run folder's {CHECKPOINTS}: name the run's config.yaml as settings"
+                f"{weights} is not in the {CHECKPOINTS} of a run folder with its config.yaml: name that as settings"
             )
         cfg = config.load_config(str(file), overrides={"model.pretrained": False})
         model = build.build_model(cfg, identities(read_checkpoint(self.weights)))

@@ -58,7 +58,7 @@ def worker_pool(jobs: int, start: str | None = None) -> Iterator[ProcessPoolExec
     threads = max(1, (os.cpu_count() or 1) // jobs)
     pool = _Pool(jobs, get_context(start), _begin_worker, (threads,))
     try:
-        pool.submit(int)  # starts them, those that are spawned one by one
+        pool.submit(int)  # starts them all; those that are spawned start when there is work for them
         yield pool
     except BrokenProcessPool as error:
         raise InputError(

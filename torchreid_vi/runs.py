@@ -145,7 +145,7 @@ def find(cfg: CfgNode, exactly: bool = False) -> RunFolder:
             return RunFolder(path, free=True)
         if cfg.test.evaluate:
             continue
-        taken = "" if path.is_dir() else f"{path} is a file"  # that has one of the numbers
+        taken = "" if path.is_dir() else f"{path} is a file"
         taken = taken or difference(cfg, path) or _finished(path)
         if not taken:
             folder = RunFolder(path)

@@ -63,7 +63,7 @@ def members(cfg: CfgNode, trials: Sequence[int] = (), seeds: Sequence[int] = ())
     for trial, seed in product(trials or [cfg.data.split_id + 1], seeds or [cfg.train.seed]):
         one = cfg.clone()
         one.data.split_id, one.train.seed = trial - 1, seed
-        require_split({*cfg.data.sources, *cfg.data.targets}, one.data.split_id)
+        require_split([*cfg.data.sources, *cfg.data.targets], one.data.split_id)
         name = "-".join([f"trial{trial}"] * bool(trials) + [f"seed{seed}"] * bool(seeds))
         one.data.save_dir = str(Path(cfg.data.save_dir) / name)
         found[name] = one

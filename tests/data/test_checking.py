@@ -112,8 +112,17 @@ def test_the_tool_tells_by_its_status(copy_of, tmp_path):
     assert "=> Nothing is wrong" in good.stdout and Image.open(sheet).width > 100
     assert hidden_heads(sheet) == 0
     check("regdb", "--root", root, "--split", 2, "--sheet", sheet, "--people", "blurred")
-    call("contact_sheet.py", "regdb", "--root", root, "--out", tmp_path / "other.png", "--people", "blurred")
-    assert hidden_heads(sheet) > 6 and hidden_heads(tmp_path / "other.png") > 6
+    call(
+        "contact_sheet.py",
+        "regdb",
+        "--root",
+        root,
+        "--out",
+        tmp_path / "new" / "other.png",
+        "--people",
+        "blurred",
+    )
+    assert hidden_heads(sheet) > 6 and hidden_heads(tmp_path / "new" / "other.png") > 6
     bad = sorted((root / "regdb" / "Thermal").rglob("*.*"))
     for path in bad:
         path.write_bytes(b"no image")

@@ -201,6 +201,7 @@ def test_a_split_that_does_not_exist_is_named(split, roots):
         with pytest.raises(InputError, match=f"data.split_id is {split}: {names[0]}"):
             require_split(names, split)
     require_split(["cuhk03", "sysu_mm01"], split)  # torchreid's own looks itself
+    require_split([], split)  # which is refused elsewhere
 
 
 def test_a_split_that_one_of_several_datasets_has_is_no_mistake(roots):

@@ -127,6 +127,12 @@ def test_the_report_shows_what_is_there(studied):
         assert image.size[0] > 1000
 
 
+def test_a_study_of_no_seed_is_refused(tmp_path):
+    result = call("mmgl_study.py", "--out", tmp_path / "study", "--seeds", "0")
+    assert result.returncode == 2 and "--seeds and --jobs are at least 1" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_that_holds_no_study_is_one_sentence(tmp_path):
     result = call("mmgl_report.py", tmp_path)
     assert result.returncode == 2 and "holds no study" in result.stderr and "Traceback" not in result.stderr

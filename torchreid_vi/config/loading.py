@@ -104,13 +104,11 @@ def _set(cfg: CN, key: str, value: Any) -> None:
     if key not in known:
         nearest = get_close_matches(key, known, n=1)
         within = next((name for name in known if name.startswith(f"{key}.")), "")
-        hint = (
-            f"it is a section, with keys such as {within}"
-            if within
-            else f"did you mean '{nearest[0]}'?"
-            if nearest
-            else "see torchreid_vi/config/defaults.py for all of them"
-        )
+        hint = "see torchreid_vi/config/defaults.py for all of them"
+        if within:
+            hint = f"it is a section, with keys such as {within}"
+        elif nearest:
+            hint = f"did you mean '{nearest[0]}'?"
         raise InputError(f"unknown setting {key!r}: {hint}")
     default = known[key]
     if isinstance(default, str) and value is None:

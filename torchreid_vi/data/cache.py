@@ -109,11 +109,8 @@ def _fingerprint(paths: Sequence[str]) -> str:
         except OSError:
             read_image(path)  # says what is wrong
             raise
-        digest.update(
-            f"{os.path.abspath(path)}\0{found.st_size}\0{found.st_mtime_ns}\n".encode(
-                errors="surrogateescape"
-            )
-        )
+        line = f"{os.path.abspath(path)}\0{found.st_size}\0{found.st_mtime_ns}\n"
+        digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()[:16]
 
 

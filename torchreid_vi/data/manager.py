@@ -95,7 +95,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         for name in (*sources, *targets):
             if name not in host.IMAGE_DATASETS:
                 raise unknown_name("dataset", name, host.IMAGE_DATASETS)
-        require_split({*sources, *targets}, kwargs.get("split_id", 0))
+        require_split([*sources, *targets], kwargs.get("split_id", 0))
         if on_bad_image not in ("error", "skip"):
             raise unknown_name("value of data.on_bad_image", on_bad_image, ("error", "skip"))
         settings = Settings(height, width, norm_mean, norm_std, maa)

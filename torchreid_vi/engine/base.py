@@ -82,9 +82,8 @@ class EngineMixin(EvaluationMixin):
         own = {"save_dir": save_dir, "max_epoch": max_epoch, "start_epoch": start_epoch}
         with _refused_logging_is_said_once(self.save_dir):
             try:
-                if (
-                    epochs and self.writer is None
-                ):  # what a run that was cut off logged beyond `begun` is void
+                if epochs and self.writer is None:
+                    # What a run that was cut off logged beyond `begun` is void.
                     self.writer = SummaryWriter(log_dir=save_dir, purge_step=begun)
                 super().run(**own, **kwargs)  # type: ignore[misc]
             except RuntimeError as error:

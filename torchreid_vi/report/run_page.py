@@ -47,7 +47,6 @@ def write_report(folder: str | Path, out: str | Path = "", root: str = "", peopl
     name = f"{home.parent.name}, {home.name}" if OF_A_SERIES.fullmatch(home.name) else home.name
     path = expanded(out) if out else run.folder / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
     files.write_text(path, page(name, parts))
     return path
 

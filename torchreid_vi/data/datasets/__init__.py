@@ -33,17 +33,18 @@ DATASETS: dict[str, type[VIDataset]] = {
 
 
 def require_split(names: Collection[str], split_id: int) -> None:
-    """Compares a split's number with those that datasets have.
+    """Compares a split's number with those that the datasets of a run have, of which one is enough.
 
     Args:
-        names: of the datasets, torchreid's own too, which look themselves.
+        names: of the datasets; those that are not in :data:`DATASETS` look themselves.
         split_id: from 0.
 
     Raises:
         InputError: when all are ours and none has that split.
     """
-    ours = {name: DATASETS[name].splits for name in names if name in DATASETS}
-    most = max(ours.values(), default=0)
-    if set(names) <= set(ours) and not 0 <= split_id < most:
+    if not names or not all(name in DATASETS for name in names):
+        return
+    most = max(DATASETS[name].splits for name in names)
+    if not 0 <= split_id < most:
         has = f"the splits 0 to {most - 1}" if most > 1 else "one split, 0"
-        raise InputError(f"data.split_id is {split_id}: {' and '.join(ours)} has {has}")
+        raise InputError(f"data.split_id is {split_id}: {' and '.join(dict.fromkeys(names))} has {has}")
