@@ -1,6 +1,7 @@
 """Exported models compute what they come from, on both modalities and in batches of any size."""
 
 import json
+import os
 
 import numpy as np
 import onnxruntime
@@ -101,6 +102,12 @@ def test_what_differs_is_not_written(trained, tmp_path, monkeypatch, more, said)
     monkeypatch.setitem(FORMATS, "torch", (lambda *of: lambda images: write(*of)(images) + more, suffix))
     with pytest.raises(InputError, match=rf"differs from PyTorch by {said}: it was not written"):
         export(trained(), tmp_path, "torch")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_whose_name_is_no_text_is_refused(trained, tmp_path):
+    with pytest.raises(InputError, match="is no text in UTF-8"):
+        export(trained(), tmp_path / os.fsdecode(b"M\xfcller"), "torch")
     assert list(tmp_path.iterdir()) == []
 
 

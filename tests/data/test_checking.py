@@ -126,6 +126,8 @@ def test_the_tool_tells_by_its_status(copy_of, tmp_path):
     bad = sorted((root / "regdb" / "Thermal").rglob("*.*"))
     for path in bad:
         path.write_bytes(b"no image")
+    none = check("sysu_mm01", "--root", root, "--split", 2)
+    assert none.returncode == 2 and "sysu_mm01 has one split, 0" in none.stderr
     found = check("regdb", "--root", root)
     assert found.returncode == 1 and f"{len(bad)} images cannot be read" in found.stdout
     assert found.stdout.count(str(root / "regdb" / "Thermal")) == 3 and "more" in found.stdout

@@ -346,6 +346,7 @@ def test_skip_with_no_readable_query_is_an_error(copy_of):
         ({"on_bad_image": "skipp"}, r"'skipp': did you mean 'skip'"),
         ({"height": 0}, r"data\.height 0"),
         ({"split_id": 12, "sources": ["regdb"]}, r"data\.split_id is 12"),
+        ({"split_id": 1}, r"data\.split_id is 1: sysu_mm01 has one split, 0"),
         ({"batch_size_train": 145}, r"144 training images fill no batch of 145"),
         ({"batch_size_train": 9, "train_sampler": "CrossModalitySampler", "num_instances": 2}, "multiple"),
         ({"batch_size_train": 9, "train_sampler": "RandomIdentitySampler", "num_instances": 2}, "multiple"),
