@@ -17,7 +17,7 @@ from torchreid_vi import InputError, stopping
 from torchreid_vi.data import VIDataManager
 from torchreid_vi.data.batch import BatchLoader
 from torchreid_vi.data.loader import Loader
-from torchreid_vi.processes import deaths_said, worker_pool
+from torchreid_vi.processes import loading, worker_pool
 
 
 def send(number=signal.SIGTERM):
@@ -158,7 +158,7 @@ def test_a_loaders_processes_end_with_it_and_not_for_a_signal_from_elsewhere(roo
     worker.terminate()  # as Python does with what is left when it ends
     worker.join(10)
     assert worker.exitcode == 0
-    with pytest.raises(InputError, match="a process that loads images was killed"), deaths_said():
+    with pytest.raises(InputError, match="a process that loads images was killed"), loading():
         list(batches)
 
 
@@ -191,7 +191,7 @@ def test_one_that_is_killed_while_it_works_is_one_sentence():
 
 
 def test_an_error_of_something_else_is_no_death():
-    with pytest.raises(RuntimeError, match="CUDA out of memory"), deaths_said():
+    with pytest.raises(RuntimeError, match="CUDA out of memory"), loading():
         raise RuntimeError("CUDA out of memory")
 
 

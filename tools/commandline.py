@@ -67,12 +67,12 @@ def status(work: Callable[[], int | None], quiet: bool, interrupted: str = "") -
     """
     with _ended_at_once():
         from torchreid_vi import InputError, console, stopping
-        from torchreid_vi.processes import deaths_said
+        from torchreid_vi.processes import loading
 
     with contextlib.suppress(AttributeError):  # of a stream that is none of the system's
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
-        with stopping.handled(), deaths_said(), console.quiet(quiet):
+        with stopping.handled(), loading(), console.quiet(quiet):
             return work() or 0
     except InputError as error:
         console.complain(str(error))

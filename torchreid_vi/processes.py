@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -25,16 +26,21 @@ _stopped: stopping.Stopped | None = None  # with what this process, which works 
 
 
 @contextmanager
-def deaths_said() -> Iterator[None]:
-    """Within it the death of a loading process, which PyTorch raises wherever this one is, is one sentence.
+def loading() -> Iterator[None]:
+    """Within it processes load images: bad input or a signal that leaves it ends them.
 
     Raises:
-        InputError: when one is killed.
+        InputError: when one is killed, which PyTorch raises wherever this process is.
     """
     try:
         yield
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker"):  # errors within one are "Caught ..."
+    except (InputError, stopping.Stopped, RuntimeError) as error:
+        died = str(error).startswith("DataLoader worker")  # errors within one are "Caught ..."
+        if isinstance(error, RuntimeError) and not died:
+            raise
+        # A notebook keeps what was raised, with it the frames that it left, and their loaders.
+        traceback.clear_frames(error.__traceback__)
+        if not died:
             raise
         raise InputError(
             "a process that loads images was killed, most often for want of memory: lower data.workers or "

@@ -27,7 +27,7 @@ from torchreid_vi.engine import (
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import Result
 from torchreid_vi.models import load_weights
-from torchreid_vi.processes import deaths_said
+from torchreid_vi.processes import loading
 from torchreid_vi.runs import RESULTS, SETTINGS, RunFolder, find
 from torchreid_vi.sharing import locate
 
@@ -56,7 +56,7 @@ def run(cfg: CfgNode, exactly: bool = False) -> list[Result] | list[PretextResul
         Stopped: after a signal.
     """
     # Where processes work together, torchrun sends the signals, and a single one cannot finish a step.
-    with stopping.handled() if distributed.size() == 1 else nullcontext(), deaths_said():
+    with stopping.handled() if distributed.size() == 1 else nullcontext(), loading():
         return _run(cfg, exactly)
 
 

@@ -32,3 +32,19 @@ def run_until(engine, cfg, epoch, folder):
     engine.train = train
     with pytest.raises(KeyboardInterrupt):
         run(engine, cfg, save_dir=str(folder))
+
+
+def diverge_at(engine, step, what="loss"):
+    """Has the loss, or a gradient alone, of one step be NaN."""
+    original, steps = engine.losses["identity"][0].forward, iter(range(10**6))
+
+    def forward(*args):
+        value = original(*args)
+        if next(steps) != step:
+            return value
+        if what == "loss":
+            return value * float("nan")
+        value.register_hook(lambda gradient: gradient * float("inf"))
+        return value
+
+    engine.losses["identity"][0].forward = forward

@@ -2,21 +2,18 @@
 
 import os
 import re
-import resource
 import signal
-import threading
 from multiprocessing import active_children
 
 import numpy as np
 import pytest
 import torch
-from engine_helpers import assert_identical, run, weights
+from engine_helpers import assert_identical, diverge_at, run, weights
 
 from torchreid_vi import InputError, stopping
 from torchreid_vi import run as run_config
 from torchreid_vi.data.samplers import SeededDataset
 from torchreid_vi.engine import VIEngine
-from torchreid_vi.engine.base import _refused_logging_is_said_once
 from torchreid_vi.models import read_checkpoint
 from torchreid_vi.report.collect import scalars
 
@@ -145,29 +142,38 @@ def test_a_run_that_is_called_from_python_hears_a_signal_too(make, tmp_path, mon
     assert read_checkpoint(tmp_path / "run" / "checkpoints" / "last.pth")["step"] == 1
 
 
-def test_a_run_that_is_called_from_python_says_of_what_its_loading_process_died(make, monkeypatch):
-    _, cfg = make(data__workers=1)
-    as_each_step_begins(
-        monkeypatch, lambda: [os.kill(each.pid, signal.SIGKILL) for each in active_children()]
-    )
-    with pytest.raises(InputError, match="a process that loads images was killed"):
+def killed(monkeypatch, others):
+    """Kills the first process that this one has started beside others."""
+
+    def kill():
+        each = next(each for each in active_children() if each not in others)
+        os.kill(each.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, each.pid, os.WEXITED | os.WNOWAIT)
+
+    as_each_step_begins(monkeypatch, kill)
+    return pytest.raises(InputError, match="a process that loads images was killed")
+
+
+def interrupted(monkeypatch, others):
+    as_each_step_begins(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGINT))
+    return pytest.raises(stopping.Stopped)
+
+
+def unreadable(monkeypatch, others):
+    def raise_one(*_):
+        raise InputError("image cannot be read")
+
+    monkeypatch.setattr(SeededDataset, "__getitem__", raise_one)
+    return pytest.raises(InputError, match="image cannot be read")
+
+
+@pytest.mark.parametrize("ending", [killed, interrupted, unreadable])
+def test_a_run_that_is_called_from_python_says_why_it_ends_and_leaves_no_process(make, monkeypatch, ending):
+    _, cfg = make(data__workers=2)
+    others = active_children()
+    with ending(monkeypatch, others) as kept:
         run_config(cfg)
-
-
-def diverge_at(engine, step, what="loss"):
-    """Has the loss, or a gradient alone, of one step be NaN."""
-    original, steps = engine.losses["identity"][0].forward, iter(range(10**6))
-
-    def forward(*args):
-        value = original(*args)
-        if next(steps) != step:
-            return value
-        if what == "loss":
-            return value * float("nan")
-        value.register_hook(lambda gradient: gradient * float("inf"))
-        return value
-
-    engine.losses["identity"][0].forward = forward
+    assert [each for each in active_children() if each not in others] == [] and kept.tb
 
 
 @pytest.mark.parametrize(
@@ -364,62 +370,3 @@ def test_a_resumed_run_has_the_scale_that_half_precision_had_come_to(make, tmp_p
     assert resumed.scaler.get_scale() == 2 * scale
     resumed.resume(read_checkpoint(tmp_path / "checkpoints" / "last.pth"))
     assert resumed.scaler.get_scale() == scale
-
-
-def heard_by(monkeypatch):
-    """The errors that threads end with from now on; called within a test, since pytest hears them, too."""
-    errors = []
-    monkeypatch.setattr(threading, "excepthook", lambda failed: errors.append(failed.exc_type))
-    return errors
-
-
-@pytest.mark.parametrize("room", [10, 2000])  # for the first event of the log, or for some
-def test_what_the_system_refuses_to_log_is_said_once(make, tmp_path, monkeypatch, little_room, room):
-    """TensorBoard's thread fails with the disk full, and so does the next call that logs."""
-    heard = heard_by(monkeypatch)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-    before = threading.active_count()
-    for number in range(5):
-        engine, cfg = make(train__max_epoch=1)
-        with pytest.raises(OSError) as raised:
-            run(engine, cfg, save_dir=str(tmp_path / f"run{number}"))
-        assert raised.value.filename.startswith(str(tmp_path / f"run{number}"))
-    assert threading.active_count() == before and not heard
-
-
-@pytest.mark.parametrize(
-    "error", [OSError("400 requested and 0 written"), FileNotFoundError(2, "no", "x")], ids=str
-)
-def test_what_others_refuse_keeps_its_words_and_its_name(make, error):
-    engine, cfg = make()
-
-    def fail(data):
-        raise error
-
-    engine.forward_backward = fail
-    before = str(error)
-    with pytest.raises(OSError) as raised:
-        run(engine, cfg)
-    assert str(raised.value) == before
-
-
-def test_what_other_threads_end_with_is_said(tmp_path, monkeypatch):
-    heard = heard_by(monkeypatch)
-
-    def fail():
-        raise OSError("no")
-
-    with _refused_logging_is_said_once(tmp_path):
-        thread = threading.Thread(target=fail)
-        thread.start()
-        thread.join()
-    assert heard == [OSError]
-
-
-def test_tensorboards_thread_has_ended_when_a_run_has(make, tmp_path):
-    before = threading.active_count()
-    engine, cfg = make()
-    diverge_at(engine, 1)
-    with pytest.raises(InputError):
-        run(engine, cfg)
-    assert threading.active_count() == before

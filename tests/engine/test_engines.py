@@ -13,7 +13,7 @@ from torch import nn
 from torchreid_vi import ENGINES, InputError, build
 from torchreid_vi.data.images import read_image
 from torchreid_vi.engine import VIEngine
-from torchreid_vi.engine.base import _Behind, _Progress
+from torchreid_vi.engine.progress import Behind, Progress
 from torchreid_vi.models import VIOutput, read_checkpoint
 
 
@@ -220,9 +220,9 @@ class Promising:
 
 
 def test_the_bar_is_full_in_the_end_though_a_loader_promises_more_than_it_gives():
-    progress = _Progress(Promising(), 2)
+    progress = Progress(Promising(), 2)
     for _ in range(2):
-        progress.begin(_Behind(0, {}))
+        progress.begin(Behind(0, {}))
         assert len(list(progress)) == 4 and progress.bar.total == 8
     assert progress.bar.n == 8
 

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import random
-import threading
 import time
-import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
-from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
 from torchreid_vi import console, distributed, files, stopping
 from torchreid_vi.engine.evaluating import EvaluationMixin
+from torchreid_vi.engine.logs import refused_logging_is_said_once
+from torchreid_vi.engine.progress import Behind, Progress, seed_everything
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import PROTOCOLS, Reranking, evaluate
+from torchreid_vi.processes import loading
 
 CHECKPOINTS = "checkpoints"
 LAST, PREVIOUS = "last.pth", "previous.pth"
-_TENSORBOARD = "tensorboard."  # its modules
 _TOO_SMALL = ("Output size is too small", "can't be greater than actual input size")  # PyTorch's words
 
 
@@ -65,8 +62,8 @@ class EngineMixin(EvaluationMixin):
         self.results = []
         self.best = -1.0  # mAP of the best epoch on the validation split
         self.cost = {"seconds": 0.0, "images": 0}  # of training so far, before a break too
-        self.progress = _Progress(self.train_loader, 0)
-        self.behind = _Behind(0, {})
+        self.progress = Progress(self.train_loader, 0)
+        self.behind = Behind(0, {})
 
     # Training
 
@@ -77,10 +74,10 @@ class EngineMixin(EvaluationMixin):
         self.save_dir = Path(save_dir)
         self.epoch = start_epoch - 1  # stays so when the run to resume was already complete
         epochs = 0 if kwargs.get("test_only") else max(max_epoch - start_epoch, 0)
-        self.progress = _Progress(self.train_loader, epochs)
+        self.progress = Progress(self.train_loader, epochs)
         begun = start_epoch * len(self.train_loader) + self.behind.step
         own = {"save_dir": save_dir, "max_epoch": max_epoch, "start_epoch": start_epoch}
-        with _refused_logging_is_said_once(self.save_dir):
+        with refused_logging_is_said_once(self.save_dir), loading():
             try:
                 if epochs and self.writer is None:
                     # What a run that was cut off logged beyond `begun` is void.
@@ -113,7 +110,7 @@ class EngineMixin(EvaluationMixin):
 
     def _train(self: Any, *args: Any, **kwargs: Any) -> None:
         seed_everything(self.seed, self.epoch)
-        behind, self.behind = self.behind, _Behind(0, {})
+        behind, self.behind = self.behind, Behind(0, {})
         if not behind.step:
             self.begin_epoch()
         self.progress.begin(behind)
@@ -255,7 +252,7 @@ class EngineMixin(EvaluationMixin):
             self.best = float(state.get("best", self.best))
             cost = state.get("cost", self.cost)
             self.cost = {"seconds": float(cost["seconds"]), "images": int(cost["images"])}
-            self.behind = _Behind(int(state.get("step", 0)), dict(state.get("generators", {})))
+            self.behind = Behind(int(state.get("step", 0)), dict(state.get("generators", {})))
             if not 0 <= self.behind.step <= len(self.train_loader):
                 raise ValueError(f"{self.behind.step} batches of an epoch of {len(self.train_loader)}")
             if self.behind.step:
@@ -266,131 +263,3 @@ class EngineMixin(EvaluationMixin):
             raise InputError(
                 f"model.resume does not fit this run ({reason}): use the run's own config.yaml"
             ) from error
-
-
-@contextmanager
-def _refused_logging_is_said_once(folder: Path) -> Iterator[None]:
-    """Within it TensorBoard's thread is silent if the system refuses to write, which is raised elsewhere, too.
-
-    In the end the thread has ended, if its writer is closed.
-
-    Raises:
-        OSError: of TensorBoard, naming the folder that it writes into.
-    """
-    before, others = threading.excepthook, threading.enumerate()
-
-    def logs(thread: threading.Thread | None) -> bool:
-        return type(thread).__module__.startswith(_TENSORBOARD) and thread not in others
-
-    def said(failed: threading.ExceptHookArgs) -> None:
-        if not (issubclass(failed.exc_type, OSError) and logs(failed.thread)):
-            before(failed)
-
-    threading.excepthook = said
-    try:
-        yield
-    except OSError as error:
-        frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
-        if any(frame.f_globals.get("__name__", "").startswith(_TENSORBOARD) for frame in frames):
-            error.filename = error.filename or str(folder)
-        raise
-    finally:
-        for thread in filter(logs, threading.enumerate()):
-            thread.join(1)
-        threading.excepthook = before
-
-
-def seed_everything(seed: int, epoch: int) -> None:
-    """Seeds Python's, NumPy's and PyTorch's generators from a run's seed and an epoch's number."""
-    state = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
-    random.seed(state)
-    np.random.seed(state)
-    torch.manual_seed(state)
-    if distributed.rank():  # what is drawn on the CPU is for all processes; each GPU drops what it will
-        torch.cuda.manual_seed(state + distributed.rank())
-
-
-class _Behind(NamedTuple):
-    """Where in an epoch a run goes on: after how many batches, and with which states of the generators."""
-
-    step: int
-    generators: dict[str, Any]
-
-    @classmethod
-    def now(cls, step: int) -> _Behind:
-        """After so many batches, with the states that the generators are in."""
-        numpy = np.random.get_state(legacy=False)
-        states = {
-            "python": random.getstate(),
-            "numpy": numpy | {"state": numpy["state"] | {"key": numpy["state"]["key"].tolist()}},
-            "torch": torch.get_rng_state(),
-        }
-        if torch.cuda.is_initialized():
-            states["cuda"] = torch.cuda.get_rng_state()
-        return cls(step, states)
-
-    def restore(self) -> None:
-        """Puts the generators into these states."""
-        random.setstate(self.generators["python"])
-        np.random.set_state(self.generators["numpy"])
-        torch.set_rng_state(self.generators["torch"])
-        if "cuda" in self.generators and torch.cuda.is_initialized():
-            torch.cuda.set_rng_state(self.generators["cuda"])
-
-
-class _Progress:
-    """A loader that moves one bar over all epochs as its batches are taken, counts, and lets signals in.
-
-    Attributes:
-        images: number of images that were trained on.
-        done: number of batches of this epoch that were, those before a break too.
-        skipped: of these, those before the break.
-        behind: where to go on, while nothing is under way but the loading of a batch and some are done.
-        batch: the one that is under way, or was last.
-    """
-
-    def __init__(self, loader: DataLoader, epochs: int) -> None:
-        self.loader, self.epochs, self.images = loader, epochs, 0
-        self.done = self.skipped = 0
-        self.behind: _Behind | None = None
-        self.batch: Any = None
-        self.begin(_Behind(0, {}))
-        self.bar = console.progress(
-            what="training", unit="batch", total=max(epochs, 0) * len(loader), shown=epochs > 0
-        )
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def begin(self, behind: _Behind) -> None:
-        """Has the next iteration go on after what is behind it."""
-        self.start, self.done, self.skipped = behind, behind.step, behind.step
-
-    def __iter__(self) -> Iterator[Any]:
-        if self.skipped:
-            self.loader.sampler.skip = self.skipped  # type: ignore[attr-defined]
-            self.bar.update(self.skipped)
-        batches = iter(self.loader)
-        while (batch := self._next(batches)) is not None:
-            self.batch = batch
-            if self.start.step:
-                self.start.restore()
-            self.start = _Behind(0, {})
-            yield batch
-            self.images += len(batch["pid"]) * distributed.size()
-            self.done += 1
-            self.bar.update()
-        self.epochs -= 1
-        # Some samplers promise more batches than they draw.
-        self.bar.total = self.bar.n + self.epochs * self.done
-
-    def _next(self, batches: Iterator[Any]) -> Any:
-        """The next batch, or nothing at the end of the epoch."""
-        self.behind = _Behind.now(self.done) if self.done > self.skipped else None
-        with stopping.allowed():
-            batch = next(batches, None)
-        self.behind = None
-        return batch
-
-    def close(self) -> None:
-        self.bar.close()
