@@ -190,6 +190,10 @@ BAD = {
     "batch not divisible": (["sampler.num_instances", "5"], "train.batch_size 16 is not a multiple"),
     "missing weights": (["model.load_weights", "w.pth"], "w.pth not found"),
     "missing resume": (["model.resume", "w.pth"], "w.pth not found"),
+    "folder to resume": (
+        ["model.resume", "."],
+        "is a folder: set model.resume to a run's checkpoints/last.pth",
+    ),
     "no checkpoint": (["model.load_weights", str(CONFIG)], "is not a checkpoint"),
     "unknown protocol": (["test.protocols", "[all/2-shot]"], "unknown protocol"),
     "resume and weights": (["model.resume", "a", "model.load_weights", "b"], "both set"),
@@ -308,7 +312,12 @@ def test_a_corrupt_image_is_named_through_a_worker_process(copy_of, tmp_path):
     [
         (["--ids", "-1", "--out", "x.jpg"], "must be at least 1"),
         (["--out", "x.people"], "x.people names no kind of picture: let it end in .png or .jpg"),
+        (["--out", "x.gif"], "let it end in .png or .jpg"),
         (["--out", "/proc/nowhere/x.jpg"], "/proc/nowhere"),
+        (
+            ["--ids", "1", "--images", "600", "--out", "x.jpg"],
+            "x.jpg of 76808 × 160 pixels is too large for a JPEG: let it end in .png",
+        ),
     ],
 )
 def test_a_contact_sheet_that_cannot_be_is_one_sentence(roots, tmp_path, arguments, said):

@@ -9,7 +9,6 @@ The status is 0 when nothing is wrong, 1 when something is, and 2 when the datas
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import commandline
 
@@ -20,7 +19,7 @@ def main() -> int:
     parser.add_argument("dataset", help="sysu_mm01, regdb, llcm, vi_folder, or another that is registered")
     parser.add_argument("--root", default="reid-data", help="folder that holds the datasets' folders")
     parser.add_argument("--split", type=int, default=1, help="which split, from 1, where there are several")
-    parser.add_argument("--sheet", type=Path, help="also draw some people there")
+    parser.add_argument("--sheet", type=commandline.picture_file, help="also draw some people there")
     parser.add_argument("--people", choices=("shown", "blurred"), default="shown", help="or hide their heads")
     parser.add_argument("--all", action="store_true", help="name all files, not the first three")
     args = parser.parse_args()

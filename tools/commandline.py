@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+_LARGEST_JPEG = 65_500  # pixels along a side that Pillow's encoder takes
+
 
 def parser(description: str | None) -> argparse.ArgumentParser:
     """A parser that shows a tool's docstring as it is, with the options that every tool has."""
@@ -40,19 +42,35 @@ def add_weights(
     )
 
 
-def save(picture: Any, path: str | Path, **options: Any) -> None:
-    """Writes one of Pillow's images, and says so.
+def picture_file(name: str) -> Path:
+    """The file of an option that names a picture to write.
 
     Raises:
-        InputError: when the name says no kind of picture.
+        argparse.ArgumentTypeError: when it is neither a PNG's nor a JPEG's name.
     """
-    from PIL import Image
+    path = Path(name)
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise argparse.ArgumentTypeError(f"{name} names no kind of picture: let it end in .png or .jpg")
+    return path
 
+
+def save(picture: Any, path: Path, **options: Any) -> None:
+    """Writes one of Pillow's images, and says so.
+
+    Args:
+        picture: the image.
+        path: from :func:`picture_file`.
+        **options: of its ``save``.
+
+    Raises:
+        InputError: when it is too large for a JPEG.
+    """
     from torchreid_vi import InputError, console
 
-    if Path(path).suffix.lower() not in Image.registered_extensions():
-        raise InputError(f"{path} names no kind of picture: let it end in .png or .jpg")
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix.lower() != ".png" and max(picture.size) > _LARGEST_JPEG:
+        width, height = picture.size
+        raise InputError(f"{path} of {width} × {height} pixels is too large for a JPEG: let it end in .png")
+    path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path, **options)
     console.say(f"Written: {path}")
 

@@ -15,7 +15,7 @@ def main() -> int:
     parser = commandline.parser(__doc__)
     parser.add_argument("dataset", help="name of a registered visible-infrared dataset")
     parser.add_argument("--root", default="reid-data", help="folder that holds the datasets' folders")
-    parser.add_argument("--out", required=True, help="image file to write")
+    parser.add_argument("--out", required=True, type=commandline.picture_file, help="image file to write")
     parser.add_argument("--ids", type=int, default=6, help="rows")
     parser.add_argument("--images", type=int, default=5, help="columns of each modality")
     parser.add_argument("--people", choices=("shown", "blurred"), default="shown", help="or hide their heads")

@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("--query-modality", default="infrared", help="visible or infrared")
     parser.add_argument("--gallery-modality", default="visible", help="visible or infrared")
     parser.add_argument("--top", type=int, default=10, help="how many pictures to show")
-    parser.add_argument("--picture", type=Path, help="also draw what was found there")
+    parser.add_argument("--picture", type=commandline.picture_file, help="also draw what was found there")
     parser.add_argument("--people", choices=("shown", "blurred"), default="shown", help="or hide their heads")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--cache", help="folder to keep features in; '' keeps none (default: ~/.cache)")

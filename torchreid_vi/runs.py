@@ -137,6 +137,8 @@ def find(cfg: CfgNode, exactly: bool = False) -> RunFolder:
         wanted = wanted.with_name(f"{wanted.name}-test")
     elif cfg.model.resume:
         checkpoint = expanded(cfg.model.resume).absolute()
+        if checkpoint.is_dir():
+            raise InputError(f"{checkpoint} is a folder: set model.resume to a run's {CHECKPOINTS}/{LAST}")
         if checkpoint.parent.name == CHECKPOINTS:
             return _held(RunFolder(checkpoint.parents[1], [checkpoint]))
         return RunFolder(next(path for path in _numbered(wanted) if _is_free(path)), [checkpoint], free=True)

@@ -71,6 +71,11 @@ def test_it_stays_with_who_opened_it_when_another_run_removes_it(paths, tmp_path
     open_cache(tmp_path / "cache", "some", paths[1:], 24, 12)
     assert not cache.file.exists()
     assert np.array_equal(cache.array(paths[0]), np.asarray(read_image(paths[0]).resize((12, 24), 2)))
+    elsewhere = pickle.loads(pickle.dumps(cache))  # as a process that is spawned has it
+    with pytest.raises(
+        InputError, match=r"\.u8 has been removed, maybe by another run: start the same command"
+    ):
+        elsewhere(paths[0])
 
 
 def test_the_name_of_an_image_need_not_be_text(tmp_path):

@@ -23,6 +23,7 @@ from torchvision import transforms as tv
 
 from torchreid_vi import console, files
 from torchreid_vi.data.images import read_image
+from torchreid_vi.errors import InputError
 
 
 class ImageCache:
@@ -41,8 +42,17 @@ class ImageCache:
 
     @cached_property
     def pixels(self) -> np.ndarray:
-        """All images (N, H, W, 3), uint8; a page of the file is read when it is touched."""
-        return np.memmap(self.file, np.uint8, "r", shape=self.shape)
+        """All images (N, H, W, 3), uint8; a page of the file is read when it is touched.
+
+        Raises:
+            InputError: when the file is gone.
+        """
+        try:
+            return np.memmap(self.file, np.uint8, "r", shape=self.shape)
+        except FileNotFoundError as error:
+            raise InputError(
+                f"image cache {self.file} has been removed, maybe by another run: start the same command again"
+            ) from error
 
     def array(self, path: str) -> np.ndarray:
         """The image (H, W, 3), uint8."""

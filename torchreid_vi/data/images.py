@@ -114,5 +114,5 @@ def read_image_file(path: str | Path) -> bytes:
 
 def _refused(path: str | Path, reason: str) -> InputError:
     return InputError(
-        f"image {path} {reason}: restore or remove it (data.on_bad_image skip leaves such images out of a run)"
+        f"image {path} {reason}: restore or remove it (data.on_bad_image skip has training and testing do without)"
     )

@@ -1,0 +1,81 @@
+"""Settings made to run code or never to end are refused, those of a package of weights too."""
+
+import json
+import os
+import time
+
+import pytest
+import targets
+import yaml
+from hostile import CONFIGS, zipped
+
+from torchreid_vi import FeatureExtractor, InputError, load_config
+from torchreid_vi.sharing import MANIFEST, SETTINGS, WEIGHTS, locate
+from torchreid_vi.sharing.package import mark
+
+
+@pytest.mark.parametrize("text", CONFIGS.values(), ids=CONFIGS)
+def test_settings_run_nothing_and_end(text, marker, tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "loop.yaml").symlink_to(tmp_path / "loop.yaml")
+    path = tmp_path / "a.yaml"
+    path.write_text(text.replace("{ran}", str(marker)))
+    begun = time.process_time()
+    with pytest.raises(InputError) as caught:
+        load_config(str(path))
+    assert time.process_time() - begun < 5
+    assert len(str(caught.value)) < 1000 and str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "value", ["2020-13-45", "!!timestamp x", "9" * 5000, "0x" + "f" * 50_000, "[" * 2000]
+)
+def test_values_of_the_command_line_may_be_anything(value):
+    with pytest.raises(InputError, match=r"setting 'train\.lr' is .*: expected float") as caught:
+        load_config(options=["train.lr", value])
+    assert len(str(caught.value)) < 1000
+
+
+# Packages
+
+
+@pytest.fixture
+def package(tmp_path):
+    target = targets.Packages(tmp_path / "package")
+    target.sound()
+    return target.folder
+
+
+@pytest.mark.parametrize("text", CONFIGS.values(), ids=CONFIGS)
+def test_settings_of_a_package_run_nothing(text, marker, package):
+    (package / SETTINGS).write_text(text.replace("{ran}", str(marker)))
+    listed = json.loads((package / MANIFEST).read_text())
+    listed["files"][SETTINGS] = mark(package / SETTINGS)
+    (package / MANIFEST).write_text(json.dumps(listed))
+    begun = time.process_time()
+    with pytest.raises(InputError):
+        load_config(str(locate(package).settings))
+    assert time.process_time() - begun < 5
+
+
+@pytest.mark.parametrize(
+    "change", [{"trained_on": 5}, {"trained_on": [1]}, {"format": "1"}, {"files": []}], ids=str
+)
+def test_a_list_of_files_that_is_none_is_refused(change, package):
+    listed = json.loads((package / MANIFEST).read_text()) | change
+    (package / MANIFEST).write_text(json.dumps(listed))
+    with pytest.raises(InputError, match=r"package\.json of .* is damaged: get the package again"):
+        locate(package)
+
+
+def test_weights_of_a_package_run_nothing(payload, marker, package):
+    (package / WEIGHTS).write_bytes(zipped(payload))
+    (package / SETTINGS).write_text(yaml.safe_dump({"model": {"name": "vi_osnet_x0_25"}}))
+    listed = json.loads((package / MANIFEST).read_text())
+    listed["files"] = {name: mark(package / name) for name in (WEIGHTS, SETTINGS)}
+    (package / MANIFEST).write_text(json.dumps(listed))
+    with pytest.raises(InputError, match=r"model\.safetensors is no safetensors file"):
+        FeatureExtractor(package)
+
+
+# The command lines
