@@ -3,6 +3,7 @@
 import resource
 import shutil
 import signal
+from multiprocessing import active_children
 
 import pytest
 import torch
@@ -11,6 +12,13 @@ from torchreid_vi.data.synthetic import LAYOUTS, draw_dataset
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
 torch.set_num_threads(1)  # threads of several processes that wait for each other cost more than they give
+
+
+@pytest.fixture(autouse=True)
+def ends_its_processes():
+    """The death of one that a test leaves behind would be raised in another test."""
+    yield
+    assert not active_children()
 
 
 @pytest.fixture(scope="session")

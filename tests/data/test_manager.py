@@ -15,6 +15,7 @@ from torchreid_vi.data import TRANSFORMS, VIDataManager
 from torchreid_vi.data.datasets.base import VIDataset
 from torchreid_vi.errors import InputError
 from torchreid_vi.modality import Modality
+from torchreid_vi.processes import loading
 
 
 def manage(root, **options):
@@ -272,7 +273,7 @@ def test_an_unreadable_image_stops_the_loader_with_one_sentence(split, workers, 
     truncate(path)
     manager = manage(root, workers=workers)
     loader = manager.train_loader if split == "train" else manager.test_loader["sysu_mm01"][split]
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError) as caught, loading():
         list(loader)
     assert str(caught.value).startswith(f"image {path} is corrupt or truncated: ")
     assert "\n" not in str(caught.value) and "Traceback" not in str(caught.value)

@@ -142,24 +142,22 @@ def test_a_run_that_is_called_from_python_hears_a_signal_too(make, tmp_path, mon
     assert read_checkpoint(tmp_path / "run" / "checkpoints" / "last.pth")["step"] == 1
 
 
-def killed(monkeypatch, others):
-    """Kills the first process that this one has started beside others."""
-
+def killed(monkeypatch):
     def kill():
-        each = next(each for each in active_children() if each not in others)
-        os.kill(each.pid, signal.SIGKILL)
-        os.waitid(os.P_PID, each.pid, os.WEXITED | os.WNOWAIT)
+        pid = active_children()[0].pid
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
     as_each_step_begins(monkeypatch, kill)
     return pytest.raises(InputError, match="a process that loads images was killed")
 
 
-def interrupted(monkeypatch, others):
+def interrupted(monkeypatch):
     as_each_step_begins(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGINT))
     return pytest.raises(stopping.Stopped)
 
 
-def unreadable(monkeypatch, others):
+def unreadable(monkeypatch):
     def raise_one(*_):
         raise InputError("image cannot be read")
 
@@ -170,10 +168,9 @@ def unreadable(monkeypatch, others):
 @pytest.mark.parametrize("ending", [killed, interrupted, unreadable])
 def test_a_run_that_is_called_from_python_says_why_it_ends_and_leaves_no_process(make, monkeypatch, ending):
     _, cfg = make(data__workers=2)
-    others = active_children()
-    with ending(monkeypatch, others) as kept:
+    with ending(monkeypatch) as kept:
         run_config(cfg)
-    assert [each for each in active_children() if each not in others] == [] and kept.tb
+    assert not active_children() and kept.tb
 
 
 @pytest.mark.parametrize(
