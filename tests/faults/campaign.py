@@ -269,7 +269,7 @@ def _complete(victim: Victim, folder: Path, expected: Any, outcome: Outcome) -> 
         if status != 2:
             break
         _note(f"{victim.name}, again", error, outcome)
-        if not (named := re.search(r"remove (/\S+)", error)):
+        if not (named := re.search(r"remove (/.+) and start anew", error)):
             break
         target = Path(named[1])
         shutil.rmtree(target) if target.is_dir() else target.unlink()
