@@ -190,6 +190,46 @@ def test_one_that_is_killed_while_it_works_is_one_sentence():
         pool.submit(os.getpid).result()
 
 
+def test_none_waits_for_what_one_that_was_killed_had_taken():
+    """One of those that have nothing to do has the lock of the queue, and the others wait for it."""
+    said = []
+
+    def use():
+        killed = pytest.raises(InputError, match="was killed, most often for want of memory: start the same")
+        with killed, worker_pool(6, "fork") as pool:
+            pool.submit(os.getpid).result()
+            for child in active_children()[1:]:
+                child.kill()
+            pool.submit(time.sleep, 60).result()
+        said.append(True)
+
+    thread = threading.Thread(target=use, daemon=True)
+    thread.start()
+    thread.join(20)
+    left = active_children()
+    for child in left:
+        child.kill()
+    assert said and not left
+
+
+def test_what_is_under_way_is_finished_though_another_process_is_killed(tmp_path):
+    killed = pytest.raises(InputError, match="was killed, most often for want of memory: start the same")
+    with killed, worker_pool(2, "fork") as pool:
+        at_work = pool.submit(_finish_late, tmp_path / "begun", tmp_path / "done")
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.01)
+        os.kill(pool.submit(os.getpid).result(), signal.SIGKILL)
+        at_work.result()
+    assert (tmp_path / "done").exists()
+
+
+def _finish_late(begun, done):
+    begun.touch()
+    with stopping.deferred():  # as a step is
+        time.sleep(3)
+        done.touch()
+
+
 def test_an_error_of_something_else_is_no_death():
     with pytest.raises(RuntimeError, match="CUDA out of memory"), loading():
         raise RuntimeError("CUDA out of memory")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 import traceback
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import active_children, get_context, parent_process
-from multiprocessing.connection import wait
-from threading import Thread
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
+from threading import Lock, Thread
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -22,6 +24,7 @@ from torchreid_vi.errors import InputError
 
 T = TypeVar("T")
 
+_working = Lock()  # held while this process does what another told it to
 _stopped: stopping.Stopped | None = None  # with what this process, which works for another, was told to stop
 
 
@@ -62,7 +65,7 @@ def worker_pool(jobs: int, start: str | None = None) -> Iterator[ProcessPoolExec
         InputError: when one of them is killed.
     """
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    pool = _Pool(jobs, get_context(start), _begin_worker, (threads,))
+    pool = _Pool(jobs, get_context(start), threads)
     try:
         pool.submit(int)  # starts them all; those that are spawned start when there is work for them
         yield pool
@@ -76,21 +79,36 @@ def worker_pool(jobs: int, start: str | None = None) -> Iterator[ProcessPoolExec
             child.terminate()
         raise
     finally:
+        Thread(target=pool.dismiss, daemon=True).start()
         pool.shutdown(cancel_futures=True)
 
 
 class _Pool(ProcessPoolExecutor):
     """A process of it that was told to stop does nothing more, though work for it may have been taken ahead."""
 
+    def __init__(self, jobs: int, context: BaseContext, threads: int) -> None:
+        over, self._over = context.Pipe(duplex=False)
+        self._futures: list[Future[Any]] = []
+        super().__init__(jobs, context, _begin_worker, (threads, over))
+
     def submit(self, work: Callable[..., T], /, *args: Any) -> Future[T]:  # type: ignore[override]
         with stopping.blocked():  # it may start a process
-            return super().submit(_work, work, *args)
+            future = super().submit(_work, work, *args)
+        self._futures.append(future)
+        return future
+
+    def dismiss(self) -> None:
+        """Has all processes leave once nothing is under way, and none wait for a lock that a killed one held."""
+        for future in self._futures:
+            with suppress(CancelledError):
+                future.exception()
+        self._over.send_bytes(b"over")  # which no one reads, so that all see it
 
 
 def _work(work: Callable[..., T], *args: Any) -> T:
     global _stopped
     try:
-        with stopping.handled():
+        with _working, stopping.handled():
             if _stopped:
                 raise _stopped
             return work(*args)
@@ -105,15 +123,20 @@ def _stop(number: int, frame: FrameType | None) -> None:
     _stopped = stopping.Stopped(number)
 
 
-def _begin_worker(threads: int) -> None:
+def _begin_worker(threads: int, over: Connection) -> None:
+    global _working
+    _working = Lock()  # where it was forked, the other one may be held
     parent = parent_process()
     assert parent is not None  # noqa: S101 - for mypy: a worker has a parent
 
-    def leave_with_parent() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
+    def leave() -> None:
+        if parent.sentinel in wait([parent.sentinel, over]):
+            os._exit(1)
+        time.sleep(1)  # in which it leaves by itself, unless that lock is lost
+        with _working:
+            os._exit(0)
 
     signal.signal(signal.SIGTERM, _stop)
     stopping.work_for_parent()
     torch.set_num_threads(threads)
-    Thread(target=leave_with_parent, daemon=True).start()
+    Thread(target=leave, daemon=True).start()
