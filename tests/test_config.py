@@ -131,7 +131,7 @@ def test_later_settings_win(tmp_path):
         (["data.sources", "regdb"], "expected list"),
         (["train.lr"], "'train.lr' has no value"),
         (["loss.weights", "[1.0, 2.0]"], "give each term one weight"),
-        (["train.batch_size", "0"], "at least 1"),
+        (["train.batch_size", "1"], "at least 2"),
         (["data.type", "video"], "only image"),
         (["data.workers", "-1"], "at least 0"),
         (["model.mda.contexts", "0"], "model.mda.contexts is 0: it must be at least 1"),
@@ -141,8 +141,19 @@ def test_later_settings_win(tmp_path):
         (["data.sources", "[1]"], "expected str"),
         (["train", "3"], "it is a section, with keys such as train."),
         (["train.lr", "1e30"], "expected float of less than 2**63, such as 0.0003"),
-        (["data.norm_std", "[0, 0, 0]"], "three numbers above 0"),
-        (["data.validation", ".nan"], "at least 0 and below 1"),
+        (["data.norm_std", "[1, 1e-300, 1]"], "three numbers above 1e-6"),
+        (["data.norm_std", "[1, .nan, 1]"], "'data.norm_std' is nan: expected float"),
+        (["data.validation", ".nan"], "'data.validation' is nan: expected float"),
+        (["train.lr", ".inf"], "'train.lr' is inf: expected float"),
+        (["train.stepsize", "[5, 0]"], "a list of epochs, from 1"),
+        (["train.gamma", "-1"], "train.gamma is -1.0: it must be above 0"),
+        (["train.base_lr_mult", "-1"], "at least 0"),
+        (["rmsprop.alpha", "2"], "from 0 to 1"),
+        (["loss.weights", "[-1.0, 2.0]", "loss.terms", "[identity, cmr]"], "numbers of at least 0"),
+        (
+            ["loss.terms", "[cmr, cmr]", "loss.weights", "[1.0, 3.0]"],
+            "names cmr more than once: name it once",
+        ),
         (["test.dist_metric", "cosin"], "euclidean or cosine"),
         (["train.start_epoch", "9"], "model.resume sets it"),
         (["data.load_train_targets", "True"], "domain adaptation is not supported"),
@@ -166,6 +177,13 @@ def test_a_bad_file_is_named(tmp_path, content, said):
     file = tmp_path / "bad.yaml"
     file.write_text(content)
     with pytest.raises(InputError, match=f"bad.yaml {said}"):
+        load_config(str(file))
+
+
+def test_the_file_of_a_bad_setting_is_named(tmp_path):
+    file = tmp_path / "bad.yaml"
+    file.write_text("train: {lrr: 1}")
+    with pytest.raises(InputError, match=rf"^{file}: unknown setting 'train.lrr': did you mean 'train.lr'"):
         load_config(str(file))
 
 
@@ -197,6 +215,7 @@ def test_a_missing_file_is_named():
         (["loss.terms", "[cmr]", "loss.cmr.epsilon", "0"], "loss.cmr: epsilon"),
         (["loss.identity.label_smoothing", "2"], "must lie in [0, 1]"),
         (["model.last_stride", "3"], "it is 1 or 2"),
+        (["train.fixbase_epoch", "1", "train.open_layers", "[]"], "train.open_layers [] has no weights"),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_nearest(options, said):

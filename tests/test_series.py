@@ -47,6 +47,18 @@ def test_what_is_no_number_is_one_sentence(text):
         series.numbers(text)
 
 
+@pytest.mark.parametrize("text", ["1-1000000000", "1-99999999999999999999", "9" * 5000, "1-2,5-10004"])
+def test_what_would_never_end_is_too_much(text):
+    with pytest.raises(InputError, match="is too much: name up to 10,000 numbers of 18 digits"):
+        series.numbers(text)
+
+
+def test_results_of_several_datasets_are_told_apart():
+    results = [{"label": "all", "dataset": {"name": name}, "mean": {"R1": 1.0}} for name in ("regdb", "llcm")]
+    assert [row["name"] for row in series.summarise([{"results": results}])] == ["regdb: all", "llcm: all"]
+    assert [row["name"] for row in series.summarise([{"results": results[:1]}])] == ["all"]
+
+
 def test_every_member_has_a_folder_and_what_it_differs_in(settings):
     cfg = settings(data__split_id=4, train__seed=9)
     runs = series.members(cfg, [1, 10], [1, 2])

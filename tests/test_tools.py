@@ -233,6 +233,8 @@ BAD = {
     "save_dir in a file": (["data.save_dir", "taken/x"], "data.save_dir"),
     "save_dir a file": (["data.save_dir", "taken"], "taken is a file: choose another data.save_dir"),
     "no save_dir": (["data.save_dir", ""], "data.save_dir is empty"),
+    "the root as save_dir": (["data.save_dir", "/"], "data.save_dir is /: name a folder of its own"),
+    "a series of no training": (["--seeds", "1", "train.max_epoch", "0"], "set it to at least 1"),
     "a split there is not": (["--trials", "1-2"], "vi_synthetic has one split, 0"),
 }
 

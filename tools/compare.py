@@ -44,9 +44,11 @@ def main() -> int:
         from torchreid_vi import InputError, console, series
         from torchreid_vi.report import collect, write_comparison
 
-        if bool(args.configs) == bool(args.runs) or args.seeds < 1 or args.jobs < 1:
+        asked = args.vary or args.seeds != 1 or args.jobs != 1 or args.root or args.options
+        if bool(args.configs) == bool(args.runs) or args.seeds < 1 or args.jobs < 1 or (args.runs and asked):
             raise InputError(
-                "name either --configs to run, with --seeds and --jobs at least 1, or --runs that are finished"
+                "name either --configs to run, with --seeds and --jobs at least 1, or --runs that are finished, "
+                "and nothing else of them"
             )
         folders = args.runs
         if args.configs:
@@ -62,23 +64,40 @@ def main() -> int:
 
 def plan(args: argparse.Namespace) -> list[Any]:
     """The settings of every run that was asked for, all methods with seed 1 before any with seed 2."""
-    from torchreid_vi import InputError, config, load_config, series
+    from torchreid_vi import InputError, build, config, load_config, series
+    from torchreid_vi.engine import PretrainingEngine
 
     files, options = _until_key(args.configs)
     options += args.options
     varied = {}
     for key, *values in args.vary:
+        if key in varied:
+            raise InputError(f"--vary {key} comes twice: name all of its values at once")
         varied[key], more = _until_key(values)
         options += more
         if not varied[key]:
             raise InputError(f"--vary {key} names no value: write --vary {key} VALUE VALUE …")
-    runs = []
+    if "train.seed" in (*varied, *options[::2]):
+        raise InputError("train.seed is what --seeds counts: leave it out, and set --seeds")
+    runs: list[Any] = []
+    known: dict[str, str] = {}
     for file, chosen in product(files, product(*varied.values())):
         pairs = dict(zip(varied, chosen, strict=True))
         changes = [text for pair in pairs.items() for text in pair]
         cfg = load_config(file, {"data.root": args.root} if args.root else {}, options + changes)
         name = ",".join([Path(file).stem, *(config.short(cfg, key) for key in pairs)])
-        cfg.data.save_dir = str(args.out / "runs" / f"{name}-{config.fingerprint(cfg)}")
+        mark = config.fingerprint(cfg)
+        if mark in known:
+            raise InputError(
+                f"{known[mark]} and {name} are the same method: name each config and value once, vary what changes "
+                "figures, and repeat runs by --seeds"
+            )
+        if issubclass(build.ENGINES.get(cfg.loss.name, object), PretrainingEngine):
+            raise InputError(
+                f"{name} pre-trains and retrieves nothing: train it, and compare what starts from it"
+            )
+        known[mark] = name
+        cfg.data.save_dir = str(args.out / "runs" / f"{name}-{mark}")
         runs += series.members(cfg, seeds=range(1, args.seeds + 1)).values()
     return sorted(runs, key=lambda cfg: cfg.train.seed)
 

@@ -64,11 +64,9 @@ def _split(values: list[str]) -> tuple[list[str], list[str]]:
 
 def run_series(cfg: Any, trials: str, seeds: str) -> None:
     """Completes every run of a series and prints and saves the mean over them."""
-    from torchreid_vi import InputError, console, distributed, files, series
+    from torchreid_vi import console, distributed, files, series
     from torchreid_vi.folders import expanded
 
-    if cfg.test.evaluate or cfg.model.resume:
-        raise InputError("--trials and --seeds train, and resume by themselves: leave model.resume empty")
     runs = series.members(
         cfg,
         series.numbers(trials) if trials else (),

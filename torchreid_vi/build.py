@@ -146,6 +146,10 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         for name in cfg.train[key] if used else ():
             if name not in children:
                 raise unknown_name(f"layer in train.{key}", name, children)
+        if used and not any(True for name in cfg.train[key] for _ in children[name].parameters()):
+            raise InputError(
+                f"train.{key} {list(cfg.train[key])} has no weights to train: name layers that have some"
+            )
     with _said("the optimiser's settings"):
         optimizer = host.optim.build_optimizer(model, **config.optimizer_kwargs(cfg))
     if not cfg.train.fused:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import count
@@ -130,7 +131,9 @@ def find(cfg: CfgNode, exactly: bool = False) -> RunFolder:
     """
     if not cfg.data.save_dir:
         raise InputError("data.save_dir is empty: name a folder for the run")
-    wanted = in_text(expanded(cfg.data.save_dir).absolute())  # as TensorBoard needs it
+    wanted = in_text(Path(os.path.abspath(expanded(cfg.data.save_dir))))  # as TensorBoard needs it
+    if not wanted.name:
+        raise InputError(f"data.save_dir is {wanted}: name a folder of its own for the run")
     if wanted.is_file():
         raise InputError(f"{wanted} is a file: choose another data.save_dir")
     if cfg.test.evaluate:

@@ -19,11 +19,14 @@ from typing import Any
 from yacs.config import CfgNode
 
 from torchreid_vi import console, distributed, runs
+from torchreid_vi.config.defaults import flat
 from torchreid_vi.data.datasets import require_split
 from torchreid_vi.errors import InputError
 from torchreid_vi.folders import expanded
 from torchreid_vi.processes import worker_pool
 from torchreid_vi.runner import run
+
+_MOST, _DIGITS = 10_000, 18  # of the runs of a series, and of their numbers
 
 
 def numbers(text: str) -> list[int]:
@@ -40,6 +43,8 @@ def numbers(text: str) -> list[int]:
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise InputError(f"'{text}' names no whole numbers: write them as in 1-10 or 1,4,7")
+        if max(len(first), len(last)) > _DIGITS or int(last or first) - int(first) >= _MOST - len(named):
+            raise InputError(f"'{text[:100]}' is too much: name up to {_MOST:,} numbers of {_DIGITS} digits")
         named += range(int(first), int(last or first) + 1)
     if not named or len(set(named)) < len(named):
         raise InputError(f"'{text}' names no number, or one twice: write them as in 1-10 or 1,4,7")
@@ -55,8 +60,20 @@ def members(cfg: CfgNode, trials: Sequence[int] = (), seeds: Sequence[int] = ())
         seeds: of ``train.seed``.
 
     Raises:
-        InputError: for a split that the datasets do not have.
+        InputError: for a split that the datasets do not have, and for settings that are not of a training that
+            begins anew.
     """
+    for key, wrong, remedy in (
+        ("test.evaluate", cfg.test.evaluate, "leave it False, and --trials and --seeds out of tools/test.py"),
+        (
+            "model.resume",
+            cfg.model.resume,
+            "leave model.resume empty, a run that was cut off goes on by itself",
+        ),
+        ("train.max_epoch", cfg.train.max_epoch < 1, "set it to at least 1"),
+    ):
+        if wrong:
+            raise InputError(f"a series trains each of its runs, and {key} is {flat(cfg)[key]}: {remedy}")
     if 0 in trials:
         raise InputError("trial 0 does not exist: they count from 1")
     found = {}
@@ -130,12 +147,16 @@ def summarise(contents: Sequence[runs.Content]) -> list[dict[str, Any]]:
         For each result its ``name``, and for each figure of ``each``, ``mean`` and ``std`` the values.
     """
     rows = []
+    tested = {part["dataset"]["name"] for part in contents[0]["results"] if "dataset" in part}
     for parts in zip(*(content["results"] for content in contents), strict=True):
         each = [part.get("mean") or part["pretext"] for part in parts]
+        name = parts[0].get("label", "pretext")
+        if len(tested) > 1:
+            name = f"{parts[0]['dataset']['name']}: {name}"
         figures = {figure: [values[figure] for values in each] for figure in each[0]}
         rows.append(
             {
-                "name": parts[0].get("label", "pretext"),
+                "name": name,
                 "each": figures,
                 "mean": {figure: statistics.mean(values) for figure, values in figures.items()},
                 "std": {figure: _deviation(values) for figure, values in figures.items()},

@@ -427,7 +427,8 @@ class Rankings(Target):
         arrays = {"query": np.arange(3), "first": np.array([1, 2, 1]), "ap": np.array([1.0, 0.5, 1])}
         np.savez(self.folder / "rankings.npz", **{f"0/0/{name}": array for name, array in arrays.items()})
         self.put("config.yaml", b"train: {lr: 5e-4}\n")
-        results = json.dumps({"results": [{"label": "a", "mean": {"R1": 0.5}}]}).encode()
+        result = {"label": "a", "dataset": {"name": "b"}, "mean": {"R1": 0.5}}
+        results = json.dumps({"results": [result]}).encode()
         self.put("results.json", results)
         self.parts = {"rankings.npz": (self.folder / "rankings.npz").read_bytes(), "results.json": results}
         return []

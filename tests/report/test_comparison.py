@@ -134,6 +134,23 @@ def test_a_folder_without_a_finished_run_is_named(make_run, tmp_path):
         collect(others)
 
 
+def test_a_run_is_counted_once(make_run):
+    one, copy = make_run("a", [1]), make_run("b", [1])
+    for twice in ([one, one], [one, one.parent / "." / "a"], [one, copy]):
+        with pytest.raises(InputError, match="are the same run, of one seed: name one of them"):
+            collect(twice)
+    assert len(collect([one, make_run("c", [1], train__seed=7)])[0].folders) == 2
+
+
+def test_figures_of_different_people_are_not_compared(make_run):
+    one, other = make_run("a", [1]), make_run("b", [1], data__sources=["llcm"])
+    results = other / "results.json"
+    results.write_text(results.read_text().replace("regdb", "llcm"))
+    with pytest.raises(InputError, match=r"a on regdb and .*b on llcm: name runs of one dataset"):
+        collect([one, other])
+    assert [len(collect([folder])) for folder in (one, other)] == [1, 1]
+
+
 def command(*arguments):
     return [sys.executable, str(ROOT / "tools" / "compare.py"), *map(str, arguments)]
 
@@ -189,6 +206,30 @@ def test_varied_settings_make_a_config_of_each_combination_and_seeds_come_last()
     assert re.fullmatch(rf"out/runs/mcja_synthetic,name=osnet_x0_25,maa=none{mark}/seed2", folders[-1])
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ([str(BASE)], "base_synthetic and base_synthetic are the same method"),
+        (["--vary", "train.lr", "0.001", "1e-3"], "lr=0.001 are the same method"),
+        (
+            ["--vary", "data.workers", "0", "1"],
+            "workers=1 are the same method: name each config and value once",
+        ),
+        (["--vary", "data.root", "a", "b"], "are the same method"),
+        (["--vary", "train.seed", "1", "2"], "train.seed is what --seeds counts"),
+        (["train.seed", "7"], "train.seed is what --seeds counts"),
+        (["--vary", "train.lr", "1", "--vary", "train.lr", "2"], "--vary train.lr comes twice"),
+        (["model.resume", "last.pth"], "a series trains each of its runs, and model.resume is last.pth"),
+        (["train.max_epoch", "0"], "train.max_epoch is 0: set it to at least 1"),
+        (["test.evaluate", "True", "model.load_weights", "a"], "test.evaluate is True: leave it False"),
+        ([str(BASE.with_name("mmgl_synthetic.yaml"))], "mmgl_synthetic pre-trains and retrieves nothing"),
+    ],
+)
+def test_what_is_no_comparison_is_refused_before_anything_runs(asked, said):
+    with pytest.raises(InputError, match=re.escape(said)):
+        compare_tool.plan(compare_tool.parse(["--configs", str(BASE), *asked, "--out", "out"]))
+
+
 def test_two_at_a_time_and_killed_in_the_middle_the_same_command_ends_with_the_same_table(roots, tmp_path):
     config = ROOT / "configs" / "mcja_synthetic.yaml"
     asked = ["--configs", config, "--vary", "loss.cmr.epsilon", "0.5", "0.01", "--jobs", "2", "--root", roots]
@@ -222,6 +263,7 @@ def test_two_at_a_time_and_killed_in_the_middle_the_same_command_ends_with_the_s
         (["--configs", "gone.yaml", "--seeds", "0", "--out", "x"], "--seeds and --jobs at least 1"),
         (["--configs", BASE, "--vary", "train.lr", "--out", "x"], "--vary train.lr names no value"),
         (["--configs", BASE, "--vary", "train.lrr", "1", "--out", "x"], "did you mean 'train.lr'?"),
+        (["--runs", "gone", "--seeds", "2", "--out", "x"], "and nothing else of them"),
     ],
 )
 def test_bad_input_is_one_sentence_with_status_2(tmp_path, arguments, said):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import reprlib
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from difflib import get_close_matches
@@ -33,11 +34,15 @@ def load_config(
             is not there or not YAML.
     """
     cfg = default_config()
-    changes = _read(expanded(file)) if file else {}
-    changes |= overrides or {}
+    for key, value in _read(expanded(file)).items() if file else ():
+        try:
+            _set(cfg, key, value)
+        except InputError as error:
+            raise InputError(f"{file}: {error}") from error
     options = options or []
     if len(options) % 2:
         raise InputError(f"'{options[-1]}' has no value: settings come as KEY VALUE pairs")
+    changes = dict(overrides or {})
     changes |= {key: _parsed(value) for key, value in zip(options[::2], options[1::2], strict=True)}
     for key, value in changes.items():
         _set(cfg, key, value)
@@ -130,7 +135,7 @@ def _typed(key: str, value: Any, default: Any) -> Any:
     if isinstance(default, float) and isinstance(value, (int, str)) and not isinstance(value, bool):
         with suppress(ValueError, OverflowError):
             value = float(value)
-    endless = isinstance(value, (int, float)) and abs(value) >= 2**63
+    endless = isinstance(value, (int, float)) and not abs(value) < 2**63  # or no number
     if type(value) is not type(default) or endless:
         most = " of less than 2**63" if endless else ""
         raise InputError(
@@ -152,6 +157,10 @@ def _check(cfg: CN) -> None:
             f"loss.terms has {len(cfg.loss.terms)} names and loss.weights {len(cfg.loss.weights)} numbers: "
             "give each term one weight"
         )
+    if twice := [name for name, times in Counter(cfg.loss.terms).items() if times > 1]:
+        raise InputError(
+            f"loss.terms names {twice[0]} more than once: name it once, with the sum of its weights"
+        )
     values = flat(cfg)
     for key, (known, valid) in _RANGES.items():
         if not valid(values[key]):
@@ -169,7 +178,8 @@ def _at_least(least: int, *keys: str) -> dict[str, tuple[str, Callable[[Any], bo
 
 
 _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    **_at_least(1, "train.batch_size", "test.batch_size", "sampler.num_instances", "data.k_tfm"),
+    **_at_least(1, "test.batch_size", "sampler.num_instances", "data.k_tfm"),
+    **_at_least(2, "train.batch_size"),  # for batch normalisation
     **{
         key: (
             "from 1 to 8192",
@@ -182,11 +192,14 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **_at_least(2, "mmgl.stripes"),
     **_at_least(0, "data.workers", "train.max_epoch", "train.warmup", "train.seed"),
     **_at_least(0, "train.clip_grad", "train.skip_nonfinite"),
-    "train.lr": ("above 0", lambda value: value > 0),
+    **_at_least(0, "train.base_lr_mult"),
+    **{key: ("above 0", lambda value: value > 0) for key in ("train.lr", "train.gamma")},
+    "rmsprop.alpha": ("from 0 to 1", lambda value: 0 <= value <= 1),
+    "loss.weights": ("numbers of at least 0", lambda value: min(value, default=0) >= 0),
     "data.validation": ("at least 0 and below 1", lambda value: 0 <= value < 1),
     "data.norm_mean": ("three numbers", lambda value: len(value) == 3),
-    "data.norm_std": ("three numbers above 0", lambda value: len(value) == 3 and min(value) > 0),
+    "data.norm_std": ("three numbers above 1e-6", lambda value: len(value) == 3 and min(value) > 1e-6),
     "test.dist_metric": ("euclidean or cosine", lambda value: value in ("euclidean", "cosine")),
     "train.start_epoch": ("0, model.resume sets it", lambda value: value == 0),
-    "train.stepsize": ("a list of epochs", lambda value: len(value) > 0),
+    "train.stepsize": ("a list of epochs, from 1", lambda value: min(value, default=0) >= 1),
 }

@@ -125,15 +125,20 @@ def collect(folders: Iterable[Path]) -> list[Method]:
         folders: of runs, with ``config.yaml``, ``results.json`` and ``rankings.npz``.
 
     Raises:
-        InputError: for a folder that holds no finished run, or for two runs of one method that were
-            evaluated differently.
+        InputError: for a folder that holds no finished run, for two runs that are the same, or were tested on
+            different datasets, and for two runs of one method that were evaluated differently.
     """
     methods: dict[str, Method] = {}
+    known: dict[str, Path] = {}
     for folder in folders:
         for name in ("config.yaml", "results.json", "rankings.npz"):
             if not (folder / name).is_file():
                 raise InputError(f"{folder} has no {name}: name folders of finished, supervised runs")
         settings = config.comparable(config.load_config(str(folder / "config.yaml")))
+        run = json.dumps(settings, sort_keys=True)
+        if run in known:
+            raise InputError(f"{known[run]} and {folder} are the same run, of one seed: name one of them")
+        known[run] = folder
         for key in ("train.seed", "data.split_id"):
             settings.pop(key)
         called = (folder.parent if OF_A_SERIES.fullmatch(folder.name) else folder).name
@@ -141,6 +146,13 @@ def collect(folders: Iterable[Path]) -> list[Method]:
         method = methods.setdefault(json.dumps(settings, sort_keys=True), Method(called))
         method.folders.append(folder)
         method.contents.append(_read_results(folder / "results.json"))
+    tested: dict[str, Path] = {}
+    for method in methods.values():
+        for folder, content in zip(method.folders, method.contents, strict=True):
+            tested |= {result["dataset"]["name"]: folder for result in content["results"]}
+    if len(tested) > 1:
+        where = " and ".join(f"{folder} on {name}" for name, folder in tested.items())
+        raise InputError(f"figures of different people are not compared, {where}: name runs of one dataset")
     for method in methods.values():
         labels = [[result["label"] for result in content["results"]] for content in method.contents]
         if any(other != labels[0] for other in labels):
@@ -152,7 +164,10 @@ def _read_results(path: Path) -> dict[str, Any]:
     remedy = "evaluate the run again"
     content: dict[str, Any] = read_json(path, remedy)
     try:
-        known = all(isinstance(result["label"], str) for result in content["results"])
+        known = all(
+            isinstance(result["label"], str) and isinstance(result["dataset"]["name"], str)
+            for result in content["results"]
+        )
     except (KeyError, TypeError):
         known = False
     if not known:

@@ -286,4 +286,6 @@ def require(paths: Iterable[Path], layout: str) -> None:
     missing = [str(path) for path in paths if not os.path.exists(path)]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise InputError(f"missing {', '.join(missing[:3])}{more}: this is not the layout of {layout}")
+        raise InputError(
+            f"missing {', '.join(missing[:3])}{more}: this is not the layout of {layout}, check --root"
+        )
