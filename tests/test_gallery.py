@@ -3,11 +3,13 @@
 import errno
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from command_lines import call
 from crops import spread, tiles
 from PIL import Image
@@ -97,6 +99,32 @@ def test_other_settings_have_features_of_their_own(weights, tmp_path):
     assert file.read_text() != plain.read_text()
     assert FeatureExtractor(weights, file).identity != FeatureExtractor(weights).identity
     assert FeatureExtractor(weights, plain).identity == FeatureExtractor(weights).identity
+    other = FeatureExtractor(weights, file).identity
+    file.write_text(re.sub(r"load_weights: .*", "load_weights: elsewhere.pth", file.read_text()))
+    assert "elsewhere" in file.read_text() and FeatureExtractor(weights, file).identity == other
+
+
+def test_an_index_is_searched_with_what_it_was_built_with(weights, photos, tmp_path):
+    query = next(photos.rglob("*.jpg"))
+
+    def search(*changes):
+        return call("index.py", "search", "--index", tmp_path / "index", "--query", query, *changes)
+
+    built = call("index.py", "build", "--weights", weights, "--gallery", photos, "--out", tmp_path / "index")
+    assert built.returncode == 0 and search().returncode == 0
+    run = tmp_path / "run"
+    shutil.copytree(weights.parents[1], run)
+    moved = run / "checkpoints" / weights.name
+    assert search("--weights", moved).stdout == search().stdout
+    settings = run / "config.yaml"
+    settings.write_text(settings.read_text().replace("pooling: gem", "pooling: avg"))
+    refused = search("--weights", moved)
+    assert refused.returncode == 2 and "with other settings of the model or its images" in refused.stderr
+    shutil.copy(weights.parents[1] / "config.yaml", settings)
+    state = torch.load(moved, weights_only=True)
+    torch.save(state | {"epoch": 99}, moved)
+    refused = search("--weights", moved)
+    assert refused.returncode == 2 and "are not the weights that" in refused.stderr
 
 
 def test_features_that_cannot_be_kept_are_there_all_the_same(weights, photos, tmp_path, capsys):

@@ -58,6 +58,7 @@ def build(args: argparse.Namespace) -> None:
         weights=args.weights if is_remote(args.weights) else str(Path(args.weights).absolute()),
         settings=str(Path(args.settings).absolute()) if args.settings else "",
         weights_sha256=extractor.weights_sha256,
+        extractor=extractor.identity,
     )
     index.save(args.out)
     size = sum(file.stat().st_size for file in args.out.iterdir()) / 2**20
@@ -77,7 +78,7 @@ def search(args: argparse.Namespace) -> None:
     if args.top < 1:
         raise InputError(f"--top is {args.top}: it must be at least 1")
     index = EmbeddingIndex.load(args.index)
-    about = {"weights": "", "settings": "", "weights_sha256": ""} | index.about
+    about = {"weights": "", "settings": "", "weights_sha256": "", "extractor": ""} | index.about
     if not (args.weights or about["weights"]):
         raise InputError(
             f"{args.index} does not say what weights it was built with: name them with --weights"
@@ -91,6 +92,10 @@ def search(args: argparse.Namespace) -> None:
     extractor = FeatureExtractor(weights, args.settings or about["settings"])
     if about["weights_sha256"] and extractor.weights_sha256 != about["weights_sha256"]:
         raise InputError(f"{weights} are not the weights that {args.index} was built with: build it again")
+    if about["extractor"] and extractor.identity != about["extractor"]:
+        raise InputError(
+            f"{args.index} was built with other settings of the model or its images: build it again"
+        )
     found = index.search(extractor(args.query, args.modality), args.top)
     if args.json:
         answers = [[{"similarity": score} | item for score, item in each] for each in found]

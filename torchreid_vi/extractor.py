@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import islice
@@ -69,7 +70,8 @@ class FeatureExtractor:
         self.model: nn.Module = model.to(self.device).eval()
         self.batch_size, self.flip = batch_size, cfg.test.flip
         self.size = cfg.data.height, cfg.data.width
-        self._model = f"{cfg.loss.name} {sorted(cfg.model.items())}"
+        where = ("pretrained", "load_weights", "resume")
+        self._model = [cfg.loss.name, *sorted(each for each in cfg.model.items() if each[0] not in where)]
         normalise = tv.Normalize(cfg.data.norm_mean, cfg.data.norm_std)
         self.transform = tv.Compose([tv.Resize(self.size), tv.ToTensor(), normalise])
 
@@ -80,8 +82,9 @@ class FeatureExtractor:
 
     @property
     def identity(self) -> str:
-        """Tells extractors apart whose features differ."""
-        return f"{self.weights_sha256} {self.transform} {self.flip} {self._model}"
+        """64 hexadecimal digits that tell extractors apart whose features differ."""
+        what = f"{self.weights_sha256} {self.transform} {self.flip} {self._model}"
+        return hashlib.sha256(what.encode(errors="surrogateescape")).hexdigest()
 
     def __call__(
         self, images: Sequence[ImageLike], modality: str | Modality = Modality.VISIBLE, progress: bool = False

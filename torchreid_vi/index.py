@@ -201,7 +201,7 @@ def _damaged(folder: Path) -> InputError:
 def _read_about(folder: Path) -> dict[str, Any]:
     """What is known of an index, each of the kind that :meth:`EmbeddingIndex.save` wrote."""
     about = read_json(folder / ABOUT, str(_damaged(folder)))
-    texts = ("kind", "weights", "settings", "weights_sha256", "modality", _DIGEST)
+    texts = ("kind", "weights", "settings", "weights_sha256", "extractor", "modality", _DIGEST)
     if (
         not isinstance(about, dict)
         or any(type(about.get(name)) is not int for name in ("vectors", "dimensions"))
