@@ -133,7 +133,7 @@ def test_a_config_that_is_cut_short_is_one_sentence(begun):
         runs.find(settings(begun))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", '{"results": '])
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"results": ', "{}", '{"results": 1}', '{"results": [1]}'])
 def test_half_results_are_none(begun, text):
     (begun / "results.json").write_text(text)
     assert runs.content(begun) == {}

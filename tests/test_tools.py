@@ -254,6 +254,18 @@ def test_the_benchmark_measures_steps_and_says_which_goals_are_met(tmp_path):
     assert line.endswith(("≤ 1.03: met", "≤ 1.03: missed"))
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["--batch-size", "1"], "--batch-size is 1: it must be a multiple of 8"),
+        (["--out", "."], ". is a folder: name a file in it"),
+    ],
+)
+def test_a_benchmark_that_cannot_be_is_refused_before_it(tmp_path, asked, said):
+    result = call("bench.py", "step", "--quick", *asked, cwd=tmp_path)
+    assert result.returncode == 2 and said in result.stderr.splitlines()[-1] and not result.stdout
+
+
 def test_a_benchmark_that_is_none_is_answered_with_those_there_are(tmp_path):
     result = call("bench.py", "speed", cwd=tmp_path)
     assert (

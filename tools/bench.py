@@ -54,6 +54,14 @@ def measure(args: argparse.Namespace) -> None:
     """Measures, prints and writes the figures of the parts that were asked for."""
     from benchmarks.figures import machine
 
+    from torchreid_vi import InputError
+
+    if args.batch_size < 8 or args.batch_size % 8:
+        raise InputError(f"--batch-size is {args.batch_size}: it must be a multiple of 8")
+    if args.out:
+        if args.out.is_dir():
+            raise InputError(f"{args.out} is a folder: name a file in it")
+        args.out.parent.mkdir(parents=True, exist_ok=True)
     found: dict[str, list[dict]] = {}
     here = machine()
     print(", ".join(f"{name} {value}" for name, value in here.items()))

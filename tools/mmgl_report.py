@@ -5,7 +5,6 @@ python tools/mmgl_report.py reports/mmgl
 
 from __future__ import annotations
 
-import json
 import re
 import statistics
 import sys
@@ -48,17 +47,24 @@ LOOKS = {
 }
 BACKBONES = {"resnet18": "ResNet-18", "osnet_x0_25": "OSNet ×0.25"}
 METHODS = {"base": "Base", "mcja": "MCJA"}
+_AGAIN = "remove that run's folder, and start tools/mmgl_study.py again"
 Figures = Callable[[str], list[float]]  # of every seed that ran, for a run's name with * as its seed
 
 
 def reader(out: Path, figure: str, protocol: int = 0) -> Figures:
     """Looks a figure up in all seeds of a run: the mean over trials of ``R1`` or ``mAP``."""
 
+    from torchreid_vi import InputError
+    from torchreid_vi.files import read_json
+
     def read(name: str) -> list[float]:
         found = []
         for path in sorted(out.glob(f"{name}/run/results.json")):
-            result = json.loads(path.read_text())["results"][protocol]
-            found.append(result["mean"][figure] if "mean" in result else result["pretext"][figure])
+            try:
+                result = read_json(path, _AGAIN)["results"][protocol]
+                found.append(float((result["mean"] if "mean" in result else result["pretext"])[figure]))
+            except (KeyError, IndexError, TypeError) as error:
+                raise InputError(f"{path} holds no results of the study: {_AGAIN}") from error
         return found
 
     return read

@@ -101,7 +101,9 @@ def content(folder: Path) -> Content:
         found = files.read_json(folder / RESULTS, "train again")
     except InputError:
         return {}
-    return found if isinstance(found, dict) else {}
+    results = found.get("results") if isinstance(found, dict) else None
+    whole = isinstance(results, list) and all(isinstance(result, dict) for result in results)
+    return found if whole else {}
 
 
 def difference(cfg: CfgNode, folder: Path) -> str:

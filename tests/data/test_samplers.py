@@ -164,6 +164,8 @@ def test_too_few_identities_with_both_modalities_are_named():
     pids, modality = population({0: (4, 4), 1: (4, 0), 2: (0, 4)})
     with pytest.raises(InputError, match=r"needs 2 identities .*both modalities .*has 1\b"):
         CrossModalitySampler(pids, modality, 8, 2)
+    with pytest.raises(InputError, match=r"has 0: check data\.sources and data\.modalities"):
+        CrossModalitySampler([0, 1, 2, 3], [0] * 4, batch_size=8, num_instances=2)
 
 
 @settings(max_examples=100, deadline=None)

@@ -233,6 +233,9 @@ def test_results_of_another_version_and_weights_of_another_model_are_refused(fin
     with pytest.raises(InputError, match="of another version"):
         FinishedRun(folder)
     (folder / "results.json").write_text(json.dumps(content))
+    (folder / "environment.json").write_text("{}")
+    with pytest.raises(InputError, match=r"environment\.json is damaged: remove it"):
+        write_report(folder)
     other = finished(**{"loss.name": "softmax"}) / "checkpoints" / "last.pth"
     shutil.copy(other, folder / "checkpoints" / "last.pth")
     with pytest.raises(InputError, match="is not of the model"):

@@ -16,7 +16,7 @@ import mmgl_report  # noqa: E402
 import mmgl_study  # noqa: E402
 import simclr  # noqa: E402
 
-from torchreid_vi import ENGINES, LOSSES, build, host, load_config  # noqa: E402
+from torchreid_vi import ENGINES, LOSSES, InputError, build, host, load_config  # noqa: E402
 from torchreid_vi.data.transforms import TRANSFORMS  # noqa: E402
 
 CHAINS = mmgl_study.plan(list(mmgl_study.PARTS), seeds=2)
@@ -125,6 +125,16 @@ def test_the_report_shows_what_is_there(studied):
     assert "| ResNet-18 | Base | MMGL | – | – | – |" in text
     with Image.open(studied / "figure.png") as image:
         assert image.size[0] > 1000
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"results": []}', '{"results": [{"mean": {"R1": "a"}}]}'])
+def test_damaged_results_of_a_study_are_named(tmp_path, content):
+    folder = tmp_path / "1" / "resnet18" / "mmgl" / "run"
+    folder.mkdir(parents=True)
+    (folder / "results.json").write_text(content)
+    with pytest.raises(InputError, match=r"run/results\.json .*remove that run's folder, and start"):
+        mmgl_report.write(tmp_path)
+    assert not list(tmp_path.glob("*.*"))
 
 
 def test_a_study_of_no_seed_is_refused(tmp_path):

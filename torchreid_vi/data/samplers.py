@@ -130,9 +130,11 @@ def _require_divides(batch_size: int, group: int, name: str) -> None:
 
 def _require_identities(found: int, needed: int, which: str = "") -> None:
     if found < needed:
+        remedy = "lower train.batch_size or raise sampler.num_instances"
+        if not found:
+            remedy = "check data.sources and data.modalities"
         raise InputError(
-            f"a batch needs {needed} identities{which} and the training set has {found}: "
-            "lower train.batch_size or raise sampler.num_instances"
+            f"a batch needs {needed} identities{which} and the training set has {found}: {remedy}"
         )
 
 

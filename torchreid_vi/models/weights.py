@@ -55,7 +55,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     path = expanded(path)
     if not path.is_file():
         raise InputError(
-            f"weights {path} not found: check model.load_weights or model.resume; pre-training leaves backbone.pth"
+            f"weights {path} not found: check the path that names them; pre-training leaves backbone.pth"
         )
     if path.suffix == SAFETENSORS:
         return _read_safetensors(path)

@@ -13,7 +13,7 @@ from PIL import Image
 from torchreid_vi import files
 from torchreid_vi.config.defaults import default_config, flat
 from torchreid_vi.data.heads import PEOPLE
-from torchreid_vi.errors import unknown_name
+from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.folders import expanded
 from torchreid_vi.report import run_pictures as pictures
 from torchreid_vi.report import run_plots as plots
@@ -78,8 +78,11 @@ def _overview(run: FinishedRun) -> list[str]:
     environment = run.folder / "environment.json"
     if environment.is_file():
         about: dict[str, Any] = files.read_json(environment, "remove it")
-        rows.append(["machine", f"{about['platform']}, {about['gpu'] or str(about['cpus']) + ' CPUs'}"])
-        rows.append(["packages", ", ".join(f"{k} {v}" for k, v in about["packages"].items())])
+        try:
+            rows.append(["machine", f"{about['platform']}, {about['gpu'] or str(about['cpus']) + ' CPUs'}"])
+            rows.append(["packages", ", ".join(f"{k} {v}" for k, v in about["packages"].items())])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{environment} is damaged: remove it") from error
     parts += ["<h2>Run</h2>", table([["what", "value"], *rows], "plain")]
     parts += ["<details><summary>Settings that differ from the defaults</summary>"]
     return [*parts, table([["setting", "value"], *changed], "plain"), "</details>"]
