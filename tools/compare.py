@@ -48,7 +48,7 @@ def main() -> int:
         if bool(args.configs) == bool(args.runs) or args.seeds < 1 or args.jobs < 1 or (args.runs and asked):
             raise InputError(
                 "name either --configs to run, with --seeds and --jobs at least 1, or --runs that are finished, "
-                "and nothing else of them"
+                "with --out alone"
             )
         folders = args.runs
         if args.configs:

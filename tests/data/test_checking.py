@@ -44,6 +44,16 @@ def test_a_name_that_testing_refuses_is_found(copy_of):
     assert "b.jpg is not named by its number" in finding.what
 
 
+def test_a_modality_that_training_lacks_is_found(copy_of):
+    root = copy_of("vi_synthetic")
+    dataset = DATASETS["vi_synthetic"](root=str(root), verbose=False)
+    for item in dataset.train:
+        if dataset.modality(item) is Modality.INFRARED:
+            Path(item[0]).unlink()
+    (finding,) = examine(DATASETS["vi_synthetic"], str(root))[1]
+    assert finding.what == "no training image is infrared: check the folders of its cameras"
+
+
 def test_images_of_both_halves_and_of_two_people_are_found(copy_of):
     root = copy_of("sysu_mm01")
     dataset, _ = examine(DATASETS["sysu_mm01"], str(root))

@@ -92,7 +92,10 @@ class FinishedRun:
         try:
             model.load_state_dict(read_checkpoint(self.weights)["state_dict"])
         except (KeyError, RuntimeError) as error:
-            raise InputError(f"{self.weights} is not of the model in {self.folder}/config.yaml") from error
+            raise InputError(
+                f"{self.weights} is not of the model in {self.folder}/config.yaml, or not of the people under "
+                f"{self.cfg.data.root}: name the data that it was trained on with --root"
+            ) from error
         engine = build.build_engine(self.cfg, manager, model.cuda() if use_gpu else model, use_gpu)
         engine.set_model_mode("eval")
         return engine
