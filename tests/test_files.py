@@ -167,3 +167,20 @@ def test_what_pytorch_makes_of_a_full_disk_is_the_systems_error_again(tmp_path):
         except OSError:
             raise RuntimeError("unexpected pos 704 vs 598")  # noqa: B904 - as its writer does
     assert raised.value.filename == str(tmp_path / "a.pth")
+
+
+class Interrupted:
+    """A file in whose writing a signal comes."""
+
+    def write(self, content):
+        raise KeyboardInterrupt
+
+    def flush(self):
+        pass
+
+
+def test_a_signal_within_the_writing_of_a_checkpoint_is_that_signal(tmp_path):
+    (tmp_path / "last.pth").write_text("before")
+    with pytest.raises(KeyboardInterrupt), files.whole(tmp_path / "last.pth"):
+        torch.save({"a": torch.zeros(9999)}, Interrupted())
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]

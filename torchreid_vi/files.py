@@ -115,9 +115,9 @@ def whole(path: Path, before: Path | None = None) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
         except RuntimeError as error:
-            if not isinstance(error.__context__, OSError):
+            if not isinstance(error.__context__, (OSError, KeyboardInterrupt)):
                 raise
-            raise error.__context__ from None  # PyTorch's own error says nothing of the disk
+            raise error.__context__ from None  # PyTorch's own error says nothing of the disk, or of a signal
         if before and path.is_file():
             path.replace(before)
         partial.replace(path)
