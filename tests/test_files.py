@@ -170,10 +170,15 @@ def test_what_pytorch_makes_of_a_full_disk_is_the_systems_error_again(tmp_path):
 
 
 class Interrupted:
-    """A file in whose writing a signal comes."""
+    """A file in whose writing a signal comes, of which PyTorch makes an error after the first bytes."""
+
+    begun = False
 
     def write(self, content):
-        raise KeyboardInterrupt
+        if self.begun:
+            raise KeyboardInterrupt
+        self.begun = True
+        return len(content)
 
     def flush(self):
         pass
