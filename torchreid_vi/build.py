@@ -146,7 +146,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         for name in cfg.train[key] if used else ():
             if name not in children:
                 raise unknown_name(f"layer in train.{key}", name, children)
-        if used and not any(True for name in cfg.train[key] for _ in children[name].parameters()):
+        if used and not any(list(children[name].parameters()) for name in cfg.train[key]):
             raise InputError(
                 f"train.{key} {list(cfg.train[key])} has no weights to train: name layers that have some"
             )

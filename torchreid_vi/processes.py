@@ -37,14 +37,14 @@ def loading() -> Iterator[None]:
     """
     try:
         yield
-    except (InputError, stopping.Stopped, RuntimeError) as error:
-        died = str(error).startswith("DataLoader worker")  # errors within one are "Caught ..."
-        if isinstance(error, RuntimeError) and not died:
-            raise
+    except (InputError, stopping.Stopped) as error:
         # A notebook keeps what was raised, with it the frames that it left, and their loaders.
         traceback.clear_frames(error.__traceback__)
-        if not died:
+        raise
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):  # errors within one are "Caught ..."
             raise
+        traceback.clear_frames(error.__traceback__)
         raise InputError(
             "a process that loads images was killed, most often for want of memory: lower data.workers or "
             "train.batch_size, and start the same command again"

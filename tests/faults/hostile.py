@@ -1,8 +1,21 @@
 """What runs code, or asks for memory, when a file that holds it is read carelessly."""
 
+import contextlib
 import io
+import tracemalloc
 
 import torch
+
+
+@contextlib.contextmanager
+def less_memory_than(limit):
+    """What happens within asks Python for fewer bytes than that."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < limit
+    finally:
+        tracemalloc.stop()
 
 
 class Call:

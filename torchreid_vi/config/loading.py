@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import reprlib
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from difflib import get_close_matches
@@ -157,10 +156,11 @@ def _check(cfg: CN) -> None:
             f"loss.terms has {len(cfg.loss.terms)} names and loss.weights {len(cfg.loss.weights)} numbers: "
             "give each term one weight"
         )
-    if twice := [name for name, times in Counter(cfg.loss.terms).items() if times > 1]:
-        raise InputError(
-            f"loss.terms names {twice[0]} more than once: name it once, with the sum of its weights"
-        )
+    for name in cfg.loss.terms:
+        if cfg.loss.terms.count(name) > 1:
+            raise InputError(
+                f"loss.terms names {name} more than once: name it once, with the sum of its weights"
+            )
     values = flat(cfg)
     for key, (known, valid) in _RANGES.items():
         if not valid(values[key]):
@@ -191,8 +191,7 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **_at_least(1, "model.non_local.width", "model.mda.contexts", "model.ddag.parts"),
     **_at_least(2, "mmgl.stripes"),
     **_at_least(0, "data.workers", "train.max_epoch", "train.warmup", "train.seed"),
-    **_at_least(0, "train.clip_grad", "train.skip_nonfinite"),
-    **_at_least(0, "train.base_lr_mult"),
+    **_at_least(0, "train.clip_grad", "train.skip_nonfinite", "train.base_lr_mult"),
     **{key: ("above 0", lambda value: value > 0) for key in ("train.lr", "train.gamma")},
     "rmsprop.alpha": ("from 0 to 1", lambda value: 0 <= value <= 1),
     "loss.weights": ("numbers of at least 0", lambda value: min(value, default=0) >= 0),

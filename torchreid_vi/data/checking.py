@@ -73,9 +73,9 @@ def examine(dataset_class: type[VIDataset], root: str, split_id: int = 0) -> tup
         dataset.image_numbers([*dataset.query, *dataset.gallery])  # as an evaluation will
     except InputError as error:
         findings.append(Finding(str(error), []))
-    for side, number in zip(("visible", "infrared"), overview(dataset)[0][2:], strict=True):
-        if not number:
-            findings.append(Finding(f"no training image is {side}: check the folders of its cameras", []))
+    for side in set(Modality) - {dataset.modality(item) for item in dataset.train}:
+        what = f"no training image is {side.name.lower()}: check the folders of its cameras"
+        findings.append(Finding(what, []))
     items = {item[0]: item for part in _parts(dataset).values() for item in part}
     looks = dict(zip(items, _look_at_all(items), strict=True))
     findings += _unreadable(looks) + _duplicates(dataset, looks) + _contradictions(dataset, items, looks)
