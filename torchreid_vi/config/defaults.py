@@ -21,6 +21,8 @@ def default_config() -> CN:
     cfg.model.streams = 1  # 2 gives each modality a stem of its own
     cfg.model.pooling = "gem"  # of the feature maps: gem (p = 3) or avg
     cfg.model.last_stride = 2  # 1 keeps the resolution of the last stage, where the backbone has one
+    cfg.model.classifier_std = 0.001  # of the classifier's normal start; 0: PyTorch's uniform start
+    cfg.model.neck_std = 0.0  # of the normal start, around 1, of the neck's weight
 
     cfg.model.blocks = ""  # between the layers of a ResNet or OSNet: non_local, mda, or none
     cfg.model.non_local = CN()
@@ -43,7 +45,12 @@ def default_config() -> CN:
     cfg.data.transforms = ["random_flip"]  # names of torchreid_vi.data.transforms.TRANSFORMS
     cfg.data.augment = "image"  # image: one by one, with any transform; batch: faster, the same distributions
     cfg.data.second_view = []  # transforms of a second view of each visible image; no such view when empty
-    cfg.data.maa = ["hue", "wg", "cc", "sj"]  # branches of Modality Alignment Augmentation that are on
+    cfg.data.maa = [
+        "hue",
+        "wg",
+        "cc",
+        "sj",
+    ]  # branches of MAA that are on; cc_published: CC as in MCJA's code
     cfg.data.modalities = ["visible", "infrared"]  # modalities to train on
     cfg.data.k_tfm = 1  # independent views of each training image
     cfg.data.norm_mean = [0.485, 0.456, 0.406]  # of the channels, ImageNet's
@@ -114,6 +121,7 @@ def default_config() -> CN:
     cfg.loss.hard_triplet.margin = 0.3  # distance by which a negative should be farther
     cfg.loss.weighted_triplet = CN()
     cfg.loss.weighted_triplet.squared = False  # compare by the squared difference, as CAJ does
+    cfg.loss.weighted_triplet.stable = False  # exact softmax weights, for a start from random values
     cfg.loss.cmr = CN()
     cfg.loss.cmr.epsilon = 0.5  # regularisation of the soft ranks
     cfg.loss.permutation = CN()  # MMGL's; "inferred" and "ours" mark where the public record is silent

@@ -31,7 +31,7 @@ def data_kwargs(cfg: CN, use_gpu: bool) -> dict[str, Any]:
 
 def model_kwargs(cfg: CN) -> dict[str, Any]:
     """Arguments of :class:`~torchreid_vi.models.VIModel` but for its backbone, identities and weights."""
-    names = ("streams", "pooling", "last_stride", "blocks")
+    names = ("streams", "pooling", "last_stride", "classifier_std", "neck_std", "blocks")
     chosen = cfg.model.get(cfg.model.blocks)
     options = dict(chosen) if isinstance(chosen, CN) else {}
     return {name: cfg.model[name] for name in names} | {"block_options": options}

@@ -192,6 +192,7 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **_at_least(2, "mmgl.stripes"),
     **_at_least(0, "data.workers", "train.max_epoch", "train.warmup", "train.seed"),
     **_at_least(0, "train.clip_grad", "train.skip_nonfinite", "train.base_lr_mult"),
+    **_at_least(0, "model.classifier_std", "model.neck_std"),
     **{key: ("above 0", lambda value: value > 0) for key in ("train.lr", "train.gamma")},
     "rmsprop.alpha": ("from 0 to 1", lambda value: 0 <= value <= 1),
     "loss.weights": ("numbers of at least 0", lambda value: min(value, default=0) >= 0),

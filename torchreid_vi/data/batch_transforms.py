@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Generator, Tensor
 from torchvision.transforms import functional as F
 
-from torchreid_vi.data.transforms import MAA, Settings, check_branches
+from torchreid_vi.data.transforms import CC_PUBLISHED, Settings, maa_branches
 
 BatchTransform = Callable[[Tensor, list[int], Generator], None]
 
@@ -42,11 +43,12 @@ def _weighted_grayscale(image: Tensor, generator: Generator) -> Tensor:
     return torch.tensordot(weights / weights.sum(), image.float(), 1).round_()
 
 
-def _cross_channel_cutmix(image: Tensor, generator: Generator) -> Tensor:
+def _cross_channel_cutmix(image: Tensor, generator: Generator, published: bool = False) -> Tensor:
     background = int(torch.randint(3, (), generator=generator))
     foreground = (background + int(torch.randint(1, 3, (), generator=generator))) % 3
     grey = image[background].clone()
-    box = _boxes(1, image.shape[1:], (0.02, 0.33), _log_uniform_aspect, 10, generator)[0]
+    size = image.shape[:0:-1] if published else image.shape[1:]  # the public code swaps the sides
+    box = _boxes(1, size, (0.02, 0.33), _log_uniform_aspect, 10, generator, inside=published)[0]
     if box:
         grey[box] = image[(foreground, *box)]
     return grey
@@ -64,17 +66,18 @@ _BRANCHES: dict[str, Callable[[Tensor, Generator], Tensor]] = {
     "hue": _hue,
     "wg": _weighted_grayscale,
     "cc": _cross_channel_cutmix,
+    CC_PUBLISHED: partial(_cross_channel_cutmix, published=True),
     "sj": _spectrum_jitter,
 }
 
 
 def _modality_alignment(settings: Settings) -> BatchTransform:
-    branches = check_branches(settings.maa)
+    branches = maa_branches(settings.maa)
 
     def apply(images: Tensor, rows: list[int], generator: Generator) -> None:
         for i in _half(rows, generator):
-            name = tuple(MAA)[int(torch.randint(len(MAA), (), generator=generator))]
-            if name in branches:
+            name = branches[int(torch.randint(len(branches), (), generator=generator))]
+            if name:
                 images[i] = _BRANCHES[name](images[i], generator)
 
     return apply

@@ -41,22 +41,30 @@ def weighted_grayscale(image: Image.Image) -> Image.Image:
     return _repeated(np.rint(grey).astype(np.uint8))
 
 
-def cross_channel_cutmix(image: Image.Image) -> Image.Image:
+def cross_channel_cutmix(image: Image.Image, published: bool = False) -> Image.Image:
     """CC: one channel with a box taken from another, in all three channels.
 
     The box has an area fraction U(0.02, 0.33) and an aspect (height over width) exp U(ln 0.3, ln 3.3);
     after ten boxes that do not fit, the background channel is returned alone.
+
+    Args:
+        image: In RGB.
+        published: Do as the public code, which takes the width for the height and the height for the width:
+            its boxes begin no lower than the width allows, and what lies right of the image is lost.
     """
     background, foreground = random.sample(range(3), 2)
     pixels = np.asarray(image)
     height, width = pixels.shape[:2]
     result = pixels[..., background].copy()
+    rows, columns = (width - 1, height - 1) if published else (height, width)
     for _ in range(10):
         area = random.uniform(0.02, 0.33) * height * width
         aspect = math.exp(random.uniform(math.log(0.3), math.log(3.3)))
         h, w = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
-        if h <= height and w <= width:
-            top, left = random.randint(0, height - h), random.randint(0, width - w)
+        if h <= rows and w <= columns:
+            top, left = (
+                random.randint(0, side + published - length) for side, length in ((rows, h), (columns, w))
+            )
             box = slice(top, top + h), slice(left, left + w)
             result[box] = pixels[(*box, foreground)]
             break
@@ -81,41 +89,48 @@ MAA: dict[str, Transform] = {
     "cc": cross_channel_cutmix,
     "sj": spectrum_jitter,
 }
+CC_PUBLISHED = "cc_published"  # in place of cc
 
 
-def check_branches(names: Sequence[str]) -> tuple[str, ...]:
-    """The names of branches of MAA.
+def maa_branches(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the branches of MAA in order, with "" for one that is off.
+
+    Args:
+        names: The branches that are on; ``cc_published`` stands for ``cc`` as the public code has it.
 
     Raises:
-        InputError: for an unknown one.
+        InputError: For an unknown name, or both forms of CC.
     """
     for name in names:
-        if name not in MAA:
-            raise unknown_name("branch in data.maa", name, MAA)
-    return tuple(names)
+        if name not in (known := (*MAA, CC_PUBLISHED)):
+            raise unknown_name("branch in data.maa", name, known)
+    if "cc" in names and CC_PUBLISHED in names:
+        raise InputError(f"data.maa has cc and {CC_PUBLISHED}, two forms of one branch: name one of them")
+    on = [CC_PUBLISHED if name == "cc" and CC_PUBLISHED in names else name for name in MAA]
+    return tuple(name if name in names else "" for name in on)
 
 
 class ModalityAlignment:
     """MAA: one of hue jitter, WG, CC and SJ, chosen uniformly, then applied with probability one half.
 
     Args:
-        branches: which of the four are on; one that is off does nothing when it is chosen.
+        branches: Those that are on; one that is off does nothing when it is chosen.
 
     Reference:
         Jiang et al. MCJA. arXiv 2307.08316; the journal version calls this augmentation VIMC.
     """
 
     def __init__(self, branches: Sequence[str] = tuple(MAA)) -> None:
-        self.branches = check_branches(branches)
+        self.branches = maa_branches(branches)
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        name = random.choice(tuple(MAA))
-        if random.random() < 0.5 and name in self.branches:
-            return MAA[name](image)
+        name = random.choice(self.branches)
+        if random.random() < 0.5 and name:
+            return cross_channel_cutmix(image, published=True) if name == CC_PUBLISHED else MAA[name](image)
         return image
 
     def __repr__(self) -> str:
-        return f"ModalityAlignment({', '.join(self.branches)})"
+        return f"ModalityAlignment({', '.join(filter(None, self.branches))})"
 
 
 # Channel exchange: normalised tensor (3, H, W) → the same shape

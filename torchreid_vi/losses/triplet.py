@@ -42,33 +42,51 @@ class HardTripletLoss(ReIDLoss):
 
 
 class WeightedTripletLoss(ReIDLoss):
-    """AGW's weighted regularised triplet loss, and with ``squared`` CAJ's.
+    """AGW's weighted regularised triplet loss and, with ``squared``, CAJ's.
 
-    The positives of an anchor are averaged with weights softmax(d), its negatives with softmax(−d), d
-    Euclidean; as in the public code an anchor counts among its own positives. With d_p and d_n the two
-    averages the loss is the mean of log(1 + exp(d_p − d_n)); squared, of log(1 + exp(∓(d_p − d_n)²)), minus
-    where d_n ≥ d_p, the square being cut at 88. Anchors without a negative are left out.
+    The distances of an anchor to its positives, itself among them, are averaged to d_p with the weights
+    exp(d) / (Σ exp(d) + ε), those to its negatives to d_n with exp(−d) / (Σ exp(−d) + ε); d is Euclidean and
+    ε = 1e-6, as in the public code. The loss is the mean of log(1 + exp(d_p − d_n)); squared, of
+    log(1 + exp(∓(d_p − d_n)²)), minus where d_n ≥ d_p, the square being clamped at 88. Anchors without a
+    negative are left out.
+
+    Once negatives are farther than about 12, ε outgrows Σ exp(−d): their weights and so d_n vanish, and the
+    loss pulls positives together without pushing negatives apart. ``stable`` leaves ε out, which makes the
+    weights a softmax at any distance. A network that starts from random values needs that form.
 
     Args:
-        squared: compare by the squared difference.
+        squared: Compare by the squared difference.
+        stable: Weigh by an exact softmax instead of the published weights.
     """
 
     on = "pooled"
 
-    def __init__(self, squared: bool = False) -> None:
+    def __init__(self, squared: bool = False, stable: bool = False) -> None:
         super().__init__()
-        self.squared = squared
+        self.squared, self.stable = squared, stable
 
     def compute(self, inputs: Tensor, pids: Tensor, modality: Tensor) -> Tensor:
         distances, same = _with_negatives(inputs, pids)
         if not len(distances):
             return nothing(inputs)
-        positive = (distances.masked_fill(~same, -torch.inf).softmax(1) * distances).sum(1)
-        negative = ((-distances).masked_fill(same, -torch.inf).softmax(1) * distances).sum(1)
-        excess = positive - negative
+        weigh = _softmax if self.stable else _published_weights
+        nearer = distances - distances.masked_fill(~same, 0).amax(1, keepdim=True)
+        positive = weigh(nearer.masked_fill(~same, -torch.inf))
+        negative = weigh((-distances).masked_fill(same, -torch.inf))
+        excess = ((positive - negative) * distances).sum(1)
         if self.squared:
             excess = torch.where(excess > 0, 1.0, -1.0) * (excess**2).clamp(max=_LARGEST)
         return F.softplus(excess).mean()
+
+
+def _softmax(scores: Tensor) -> Tensor:
+    return scores.softmax(1)
+
+
+def _published_weights(scores: Tensor) -> Tensor:
+    """Weights (A, B) of scores (A, B), −∞ where there is no weight."""
+    exponentials = scores.exp()
+    return exponentials / (exponentials.sum(1, keepdim=True) + 1e-6)
 
 
 def _with_negatives(inputs: Tensor, pids: Tensor) -> tuple[Tensor, Tensor]:

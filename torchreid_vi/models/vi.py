@@ -58,9 +58,16 @@ class AveragePooling(nn.Module):
 POOLING: dict[str, type[nn.Module]] = {"gem": GeM, "avg": AveragePooling}
 
 
-def neck(channels: int) -> nn.BatchNorm1d:
-    """A batch normalisation without a shift, of features (B, C)."""
+def neck(channels: int, std: float = 0.0) -> nn.BatchNorm1d:
+    """Return a batch normalisation without a shift, of features (B, C).
+
+    Args:
+        channels: C.
+        std: Standard deviation of the normal start, around 1, of its weight.
+    """
     norm = nn.BatchNorm1d(channels)
+    if std:
+        nn.init.normal_(norm.weight, 1.0, std)
     # A bias frozen at zero is no bias: torchreid unfreezes every parameter at each epoch.
     norm.register_parameter("bias", None)
     return norm
@@ -79,6 +86,8 @@ class VIModel(nn.Module):
         streams: 1, or 2 for a stem for each modality.
         pooling: ``gem`` or ``avg``.
         last_stride: 1 keeps the last stage's resolution, where the backbone has one.
+        classifier_std: Standard deviation of the classifier's normal start; 0 keeps PyTorch's uniform start.
+        neck_std: Standard deviation of the normal start, around 1, of the neck's weight.
         pretrained: start from torchreid's ImageNet weights.
         blocks: between the layers of the backbone, a name from
             :data:`~torchreid_vi.models.blocks.BLOCKS`, or "" for none.
@@ -93,6 +102,8 @@ class VIModel(nn.Module):
         streams: int = 1,
         pooling: str = "gem",
         last_stride: int = 2,
+        classifier_std: float = 0.001,
+        neck_std: float = 0.0,
         pretrained: bool = False,
         blocks: str = "",
         block_options: dict[str, Any] | None = None,
@@ -106,9 +117,10 @@ class VIModel(nn.Module):
             self.backbone.insert(blocks, **(block_options or {}))
         self.pooling = POOLING[pooling]()
         self.feature_dim = self.backbone.channels
-        self.neck = neck(self.feature_dim)
+        self.neck = neck(self.feature_dim, neck_std)
         self.classifier = nn.Linear(self.feature_dim, num_classes, bias=False)
-        nn.init.normal_(self.classifier.weight, std=0.001)
+        if classifier_std:
+            nn.init.normal_(self.classifier.weight, std=classifier_std)
         self.loss = loss
 
     def forward(self, images: Tensor, modality: Tensor | None = None) -> Any:
