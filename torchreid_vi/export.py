@@ -16,6 +16,7 @@ from torchreid_vi.extractor import FeatureExtractor
 from torchreid_vi.files import making
 from torchreid_vi.folders import expanded, in_text
 from torchreid_vi.modality import Modality
+from torchreid_vi.models import flip_averaged
 from torchreid_vi.models.backbone import Backbone
 
 Run = Callable[[Tensor], Tensor]  # features of images
@@ -48,9 +49,7 @@ class _Embedding(nn.Module):
         self.flip = extractor.flip
 
     def forward(self, images: Tensor) -> Tensor:
-        features = self.model(images)
-        if self.flip:
-            features = (features + self.model(images.flip(-1))) / 2
+        features = flip_averaged(self.model, images) if self.flip else self.model(images)
         return nn.functional.normalize(features.float())
 
 
@@ -103,8 +102,9 @@ def _about(extractor: FeatureExtractor, modality: str) -> dict[str, str]:
     return {
         "modality": modality,
         "input": f"images (batch, 3, {extractor.size[0]}, {extractor.size[1]}) float32, RGB",
-        "preprocessing": f"resize to {extractor.size[0]} × {extractor.size[1]} (height × width, bilinear with "
-        "antialiasing), divide by 255, subtract mean, divide by std; grey images three times",
+        "preprocessing": f"resize to {extractor.size[0]} × {extractor.size[1]} (height × width, "
+        f"{extractor.interpolation} with antialiasing), divide by 255, subtract mean, divide by std; "
+        "grey images three times",
         "mean": json.dumps(list(normalise.mean)),
         "std": json.dumps(list(normalise.std)),
         "output": "features (batch, D) float32, L2-normalised: the inner product is the cosine similarity",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 
@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from torchvision import transforms as tv
 
 from torchreid_vi import build, config, console
-from torchreid_vi.data.images import in_rgb, read_image
+from torchreid_vi.data.images import in_rgb, read_image, resizer
 from torchreid_vi.engine import CHECKPOINTS
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.files import sha256_of
 from torchreid_vi.folders import expanded
 from torchreid_vi.modality import Modality
-from torchreid_vi.models import MMGLModel, VIModel, identities, load_weights, read_checkpoint
+from torchreid_vi.models import MMGLModel, VIModel, flip_averaged, identities, load_weights, read_checkpoint
 from torchreid_vi.sharing import locate
 
 ImageLike = str | Path | Image.Image | np.ndarray
@@ -70,10 +70,11 @@ class FeatureExtractor:
         self.model: nn.Module = model.to(self.device).eval()
         self.batch_size, self.flip = batch_size, cfg.test.flip
         self.size = cfg.data.height, cfg.data.width
+        self.interpolation = cfg.data.interpolation
         where = ("pretrained", "load_weights", "resume")
         self._model = [cfg.loss.name, *sorted(each for each in cfg.model.items() if each[0] not in where)]
         normalise = tv.Normalize(cfg.data.norm_mean, cfg.data.norm_std)
-        self.transform = tv.Compose([tv.Resize(self.size), tv.ToTensor(), normalise])
+        self.transform = tv.Compose([resizer(*self.size, cfg.data.interpolation), tv.ToTensor(), normalise])
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -135,9 +136,8 @@ class FeatureExtractor:
     @torch.inference_mode()
     def _features(self, images: Tensor, side: Modality) -> np.ndarray:
         images = images.to(self.device)
-        features = self._embed(images, side)
-        if self.flip:
-            features = (features + self._embed(images.flip(-1), side)) / 2
+        embed = partial(self._embed, side=side)
+        features = flip_averaged(embed, images) if self.flip else embed(images)
         if not features.isfinite().all():
             raise InputError(f"the features of {self.weights} hold NaN or infinity: its training diverged")
         return nn.functional.normalize(features.float()).cpu().numpy()

@@ -26,7 +26,7 @@ from torchreid_vi.data.samplers import (
 )
 from torchreid_vi.errors import InputError
 
-OPTIONS = {"batch_size": 8, "num_instances": 2, "num_cams": 1, "num_datasets": 1}
+OPTIONS = {"batch_size": 8, "num_instances": 2, "replacement": False, "num_cams": 1, "num_datasets": 1}
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +110,31 @@ def test_an_epoch_over_divisible_counts_shows_every_image_once():
     pids, modality = population({pid: (6, 6) for pid in range(8)})
     sampler = CrossModalitySampler(pids, modality, 16, 2)
     assert sorted(sampler) == list(range(96))
+
+
+def test_with_replacement_every_batch_draws_anew_as_the_public_code_does():
+    pids, modality = population({pid: (8, 6) for pid in range(20)})
+    sampler = CrossModalitySampler(pids, modality, 24, 3, replacement=True)
+    dealt = [batch for _ in range(20) for batch in check_batches(sampler, pids, modality, 4, 3)]
+    assert len(dealt) == 20 * (160 // 12 + 1) and len(sampler) == (160 // 12 + 1) * 24
+    # Of 3 draws from 8 (6) images some agree in 1 − 7·6/8² = 34% (1 − 5·4/6² = 44%) of the groups.
+    repeated = [
+        len(set(batch[start : start + 3])) < 3 for batch in dealt for start in range(0, len(batch), 3)
+    ]
+    assert np.mean(repeated[::2]) == pytest.approx(0.344, abs=0.05)
+    assert np.mean(repeated[1::2]) == pytest.approx(0.444, abs=0.05)
+    times = Counter(pid for batch in dealt for pid in {pids[i] for i in batch})
+    per_epoch = [
+        Counter(pids[i] for batch in dealt[e : e + 14] for i in set(batch)) for e in range(0, 280, 14)
+    ]
+    assert min(times.values()) > 30  # of 56 expected
+    assert any(max(epoch.values()) > 2 * min(epoch.values()) for epoch in per_epoch)  # decks deal evenly
+
+
+def test_with_replacement_an_epoch_has_one_batch_more_than_fit():
+    pids, modality = population({pid: (12, 12) for pid in range(10)})
+    assert CrossModalitySampler(pids, modality, 24, 3).num_batches == 10
+    assert CrossModalitySampler(pids, modality, 24, 3, replacement=True).num_batches == 11
 
 
 def test_two_epochs_are_different_and_a_seed_repeats_them():

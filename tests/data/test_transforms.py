@@ -130,6 +130,27 @@ def test_cc_boxes_have_the_area_and_aspect_of_the_paper_and_reach_all_of_the_ima
     assert all(background != foreground for background, foreground in pairs)
 
 
+def test_published_cc_swaps_the_sides_so_that_no_box_reaches_the_lower_half():
+    height, width = 384, 192
+    image = flat(width, height, (10, 120, 240))
+    covered, areas = np.zeros((height, width), dtype=bool), []
+    for _ in range(2000):
+        result = values(cross_channel_cutmix(image, published=True))[..., 0]
+        box = result != np.median(result)
+        covered |= box
+        areas.append(box.mean())
+    assert not covered[width:].any() and covered[:width].mean() > 0.99
+    areas = np.array(areas)
+    assert np.mean(areas == 0) == pytest.approx(0.26, abs=0.03)  # the box lies beside the image
+    assert areas[areas > 0].mean() == pytest.approx(0.11, abs=0.01)
+
+
+def test_published_cc_takes_the_place_of_cc():
+    assert ModalityAlignment(["cc_published", "hue"]).branches == ("hue", "", "cc_published", "")
+    with pytest.raises(InputError, match="two forms of one branch"):
+        ModalityAlignment(["cc", "cc_published"])
+
+
 def test_cc_pixels_come_from_two_channels_and_are_equal_in_all_three():
     image = colourful(24, 48)
     for _ in range(100):

@@ -51,6 +51,12 @@ def test_the_parts_weigh_alike_at_the_start_and_the_neck_has_no_shift():
     assert head.neck.bias is None
 
 
+def test_both_necks_start_around_one_where_asked():
+    model = DDAGModel("resnet18", 5, neck_std=0.01)
+    for neck in (model.neck, model.parts.neck):
+        assert 0.009 < neck.weight.std() < 0.011 and abs(neck.weight.mean() - 1) < 0.002
+
+
 def test_graph_attention_is_its_formula():
     layer = randomised(GraphAttentionLayer(3, 2, dropout=0.5))  # in evaluation nothing is dropped
     nodes = torch.randn(4, 3).double()

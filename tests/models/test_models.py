@@ -46,6 +46,16 @@ def test_any_backbone_is_a_one_stream_trunk(name):
         assert model(x, modality).shape == (2, model.feature_dim)
 
 
+def test_the_head_starts_as_its_method_publishes():
+    torch.manual_seed(0)
+    agw, mcja = VIModel("resnet50", 395, neck_std=0.01), VIModel("resnet50", 395, classifier_std=0)
+    assert agw.classifier.weight.std().item() == pytest.approx(0.001, rel=0.01)
+    assert agw.neck.weight.std().item() == pytest.approx(0.01, rel=0.1)
+    assert mcja.classifier.weight.std().item() == pytest.approx(0.0128, rel=0.01)  # 1 / √(3 · 2048)
+    assert mcja.classifier.weight.abs().max() <= 2048**-0.5
+    assert (mcja.neck.weight == 1).all()
+
+
 @pytest.mark.parametrize("name", TWO_STREAMS)
 def test_a_backbone_with_a_stem_is_a_two_stream_trunk(name):
     model = VIModel(name, num_classes=5, streams=2).eval()

@@ -41,6 +41,7 @@ def default_config() -> CN:
     cfg.data.split_id = 0  # which split, from 0, where a dataset has several (RegDB: trial 1 is 0)
     cfg.data.height = 256  # of the images, in pixels
     cfg.data.width = 128  # of the images, in pixels
+    cfg.data.interpolation = "bilinear"  # how images are resized: bilinear, bicubic or lanczos
     cfg.data.combineall = False  # add query and gallery to the training images
     cfg.data.transforms = ["random_flip"]  # names of torchreid_vi.data.transforms.TRANSFORMS
     cfg.data.augment = "image"  # image: one by one, with any transform; batch: faster, the same distributions
@@ -72,6 +73,7 @@ def default_config() -> CN:
     cfg.sampler.train_sampler = "RandomSampler"  # torchreid's, CrossModalitySampler, ModalityPairSampler
     cfg.sampler.train_sampler_t = "RandomSampler"  # torchreid's, with load_train_targets
     cfg.sampler.num_instances = 4  # K: images of an identity; CrossModalitySampler: of each modality
+    cfg.sampler.replacement = False  # CrossModalitySampler draws with replacement, as AGW's code does
     cfg.sampler.num_cams = 1  # of RandomDomainSampler
     cfg.sampler.num_datasets = 1  # of RandomDatasetSampler
 
@@ -154,7 +156,7 @@ def default_config() -> CN:
     cfg.test.normalize_feature = False  # L2-normalise before the distance; the cosine always does
     cfg.test.ranks = [1, 5, 10, 20]  # of torchreid's own datasets; ours report these four
     cfg.test.protocols = []  # names of torchreid_vi.evaluation.PROTOCOLS; a family's first two when empty
-    cfg.test.flip = False  # average features over the image and its mirror image
+    cfg.test.flip = False  # average the normalised features of the image and its mirror image
     cfg.test.evaluate = False  # evaluate only
     cfg.test.eval_freq = -1  # epochs between tests; -1 tests after the last epoch alone
     cfg.test.start_eval = 0  # epoch from which eval_freq counts

@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from torch import Generator, Tensor
 from torch.utils.data import Dataset, default_collate, get_worker_info
-from torchvision.transforms import functional as F
 
 from torchreid_vi.data.batch_transforms import BATCH_TRANSFORMS, BatchTransform
 from torchreid_vi.data.cache import ImageCache
+from torchreid_vi.data.images import resizer
 from torchreid_vi.data.loader import Loader
 from torchreid_vi.data.transforms import TRANSFORMS, Settings, check_names
 from torchreid_vi.errors import InputError
@@ -122,6 +122,7 @@ class BatchDataset(Dataset[Any]):
     def __init__(self, dataset: Any, augment: BatchAugment, height: int, width: int, k: int = 1) -> None:
         self.augment, self.k = augment, k
         self.size = [height, width]
+        self.resize = resizer(height, width, augment.settings.interpolation)
         self.memory: Tensor | None = None
         self.batches = 0  # that this process has loaded
         self.dataset = dataset.with_items(dataset.data, self._bytes)
@@ -129,7 +130,7 @@ class BatchDataset(Dataset[Any]):
             self.dataset.image = dataset.image.array
 
     def _bytes(self, image: Image.Image | np.ndarray) -> Tensor:
-        array = image if isinstance(image, np.ndarray) else np.array(F.resize(image, self.size))
+        array = image if isinstance(image, np.ndarray) else np.array(self.resize(image))
         return torch.from_numpy(array).permute(2, 0, 1)
 
     def __getitems__(self, draws: list[tuple[int, int]]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from PIL import Image
 from torchvision import transforms as tv
 
 from torchreid_vi import console, files
-from torchreid_vi.data.images import read_image
+from torchreid_vi.data.images import read_image, resizer
 from torchreid_vi.errors import InputError
 
 
@@ -65,7 +65,9 @@ class ImageCache:
         return {name: value for name, value in vars(self).items() if name != "pixels"}
 
 
-def open_cache(folder: Path, name: str, paths: Iterable[str], height: int, width: int) -> ImageCache | None:
+def open_cache(
+    folder: Path, name: str, paths: Iterable[str], height: int, width: int, interpolation: str = "bilinear"
+) -> ImageCache | None:
     """The cache of these images, built when it is not there or when a file has changed since.
 
     It is written to a second file, which then takes its place, under a lock: a builder that is killed leaves
@@ -77,6 +79,7 @@ def open_cache(folder: Path, name: str, paths: Iterable[str], height: int, width
         name: of what is cached, such as a dataset and its part.
         paths: of the images; repeated ones are kept once.
         height, width: to resize to, in pixels.
+        interpolation: How; a name from :data:`torchreid_vi.data.images.INTERPOLATIONS`.
 
     Returns:
         None when the folder cannot be written or is too small, which is said.
@@ -87,7 +90,7 @@ def open_cache(folder: Path, name: str, paths: Iterable[str], height: int, width
     paths = sorted(set(paths))
     size = len(paths) * height * width * 3
     prefix = f"{name}-{height}x{width}-"
-    file = folder / f"{prefix}{_fingerprint(paths)}.u8"
+    file = folder / f"{prefix}{_fingerprint(paths, interpolation)}.u8"
 
     def whole() -> bool:
         return file.is_file() and file.stat().st_size == size
@@ -97,7 +100,7 @@ def open_cache(folder: Path, name: str, paths: Iterable[str], height: int, width
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / f"{prefix}lock"):
                 if not whole():
-                    _build(file, paths, height, width)
+                    _build(file, paths, resizer(height, width, interpolation))
                 for stale in {*folder.glob(f"{prefix}*.u8"), *folder.glob(f".*.partial.{prefix}*.u8")} - {
                     file
                 }:
@@ -110,9 +113,9 @@ def open_cache(folder: Path, name: str, paths: Iterable[str], height: int, width
     return cache
 
 
-def _fingerprint(paths: Sequence[str]) -> str:
-    """Sixteen digits that change with the list of files, their sizes and times, and with what decodes them."""
-    digest = hashlib.sha256(PIL.__version__.encode())
+def _fingerprint(paths: Sequence[str], interpolation: str) -> str:
+    """Return 16 hex digits that change with the files, their sizes and times, and with how they are read."""
+    digest = hashlib.sha256(f"{PIL.__version__} {interpolation}".encode())
     for path in paths:
         try:
             found = os.stat(path)
@@ -124,9 +127,7 @@ def _fingerprint(paths: Sequence[str]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _build(file: Path, paths: Sequence[str], height: int, width: int) -> None:
-    resize = tv.Resize((height, width))
-
+def _build(file: Path, paths: Sequence[str], resize: tv.Resize) -> None:
     def decode(path: str) -> bytes:
         return resize(read_image(path)).tobytes()
 
@@ -142,6 +143,6 @@ def _build(file: Path, paths: Sequence[str], height: int, width: int) -> None:
                     out.write(images.popleft().result())
             for image in images:
                 out.write(image.result())
-        console.say(f"Cached {len(paths):,} images of {height} × {width} pixels: {file}")
+        console.say(f"Cached {len(paths):,} images of {resize.size[0]} × {resize.size[1]} pixels: {file}")
     finally:
         pool.shutdown(cancel_futures=True)

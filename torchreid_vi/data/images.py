@@ -19,8 +19,9 @@ from PIL import (
     TiffImagePlugin,
     WebPImagePlugin,
 )
+from torchvision import transforms as tv
 
-from torchreid_vi.errors import InputError
+from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.files import read_bytes
 
 #: Endings of the image files that are looked for in folders.
@@ -39,6 +40,25 @@ _READERS: dict[bytes, Any] = {
     b"MM\0*": TiffImagePlugin.TiffImageFile,
     b"RIFF": WebPImagePlugin.WebPImageFile,
 }
+
+
+#: How images are resized, by the names that ``data.interpolation`` uses; Pillow smooths with each of them.
+INTERPOLATIONS = {
+    "bilinear": tv.InterpolationMode.BILINEAR,
+    "bicubic": tv.InterpolationMode.BICUBIC,
+    "lanczos": tv.InterpolationMode.LANCZOS,
+}
+
+
+def resizer(height: int, width: int, interpolation: str = "bilinear") -> tv.Resize:
+    """Return the transform that resizes Pillow's images to a size in pixels.
+
+    Raises:
+        InputError: For an unknown interpolation.
+    """
+    if interpolation not in INTERPOLATIONS:
+        raise unknown_name("value of data.interpolation", interpolation, INTERPOLATIONS)
+    return tv.Resize((height, width), INTERPOLATIONS[interpolation])
 
 
 def read_image(path: str | Path, content: bytes | None = None) -> Image.Image:

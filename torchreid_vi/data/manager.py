@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
+from torchvision import transforms as tv
 
 from torchreid_vi import console, distributed, host
 from torchreid_vi.data.batch import BatchAugment, BatchDataset, BatchLoader
 from torchreid_vi.data.cache import open_cache
 from torchreid_vi.data.datasets import require_split
 from torchreid_vi.data.datasets.base import Item, VIDataset
-from torchreid_vi.data.images import read_image
+from torchreid_vi.data.images import read_image, resizer
 from torchreid_vi.data.loader import Loader
 from torchreid_vi.data.samplers import (
     BALANCED,
@@ -53,6 +54,8 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         cache: folder of decoded images, under ``root`` or absolute; none when empty.
         augment: ``image`` changes training images one by one, with any transform; ``batch`` a batch at a time, with
             those of :data:`torchreid_vi.data.batch_transforms.BATCH_TRANSFORMS`, which is faster.
+        interpolation: How images are resized, a name from :data:`torchreid_vi.data.images.INTERPOLATIONS`.
+        replacement: Whether ``CrossModalitySampler`` draws with replacement.
         norm_mean, norm_std: of the three channels.
         **kwargs: those of torchreid's ``ImageDataManager``.
 
@@ -83,6 +86,8 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         num_instances: int = 4,
         num_cams: int = 1,
         num_datasets: int = 1,
+        replacement: bool = False,
+        interpolation: str = "bilinear",
         cache: str = "",
         augment: str = "image",
         **kwargs: Any,
@@ -98,7 +103,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         require_split([*sources, *targets], kwargs.get("split_id", 0))
         if on_bad_image not in ("error", "skip"):
             raise unknown_name("value of data.on_bad_image", on_bad_image, ("error", "skip"))
-        settings = Settings(height, width, norm_mean, norm_std, maa)
+        settings = Settings(height, width, norm_mean, norm_std, maa, interpolation)
         if augment not in ("image", "batch"):
             raise unknown_name("value of data.augment", augment, ("image", "batch"))
         train_transform = build_train_transform(transforms, settings, second_view)
@@ -141,6 +146,10 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
                 )
             dataset.set_train([(path, 0, camid, dsetid) for path, _, camid, dsetid in dataset.train])
         loaders = [loader for split in self.test_loader.values() for loader in split.values()]
+        normalise = tv.Normalize(norm_mean, norm_std)
+        self.transform_te = tv.Compose([resizer(height, width, interpolation), tv.ToTensor(), normalise])
+        for loader in loaders:
+            loader.dataset.transform = self.transform_te
         if on_bad_image == "skip":
             for each in (dataset, *(loader.dataset for loader in loaders)):
                 _drop_unreadable(each)
@@ -154,7 +163,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
                 training = (
                     [*sources[1:], *["all"] * bool(kwargs.get("combineall"))] if each is dataset else []
                 )
-                _cache(each, folder, height, width, training)
+                _cache(each, folder, settings, training)
         keep = _chosen_modalities(modalities)
         dataset.set_train(_renumbered([item for item in dataset.train if dataset.modality(item) in keep]))
         self.val_loader = self._hold_out(dataset, validation, identities) if validation else None
@@ -166,6 +175,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
             num_instances=num_instances,
             num_cams=num_cams,
             num_datasets=num_datasets,
+            replacement=replacement,
         )
         processes = distributed.size()
         if second_view and processes > 1 and train_sampler not in BALANCED:
@@ -279,11 +289,12 @@ def _renumbered(items: list[Item]) -> list[Item]:
     return [(path, label[pid], camid, dsetid) for path, pid, camid, dsetid in items]
 
 
-def _cache(dataset: Any, folder: Path, height: int, width: int, more: Sequence[str]) -> None:
+def _cache(dataset: Any, folder: Path, settings: Settings, more: Sequence[str]) -> None:
     """Makes one of our datasets take its images from a cache; ``more`` says what it holds beside its own part."""
     if isinstance(dataset, VIDataset) and dataset.data:
         name = "-".join([dataset.root.name, *more, dataset.mode, str(dataset.split_id)])
-        opened = open_cache(folder, name, (item[0] for item in dataset.data), height, width)
+        paths = (item[0] for item in dataset.data)
+        opened = open_cache(folder, name, paths, settings.height, settings.width, settings.interpolation)
         dataset.image = opened or read_image
 
 

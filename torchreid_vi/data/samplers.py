@@ -20,25 +20,35 @@ from torchreid_vi.modality import Modality
 class CrossModalitySampler(Sampler[int]):
     """P identities a batch, K visible and K infrared images of each.
 
-    Identities come round in random order before any comes again, and so do the images of each identity
-    and modality; only identities with fewer than K images show one twice in a batch. An epoch is as many whole
-    batches as show the larger modality once: ⌈max(visible, infrared) / (P·K)⌉.
+    Without replacement, identities come round in random order before any comes again, and so do the images of
+    each identity and modality; only identities with fewer than K images show one twice in a batch. An epoch is as
+    many whole batches as show the larger modality once: ⌈max(visible, infrared) / (P·K)⌉.
+
+    With replacement, as in the public code of AGW, CAJ and DDAG, every batch draws its P identities anew and each
+    of their images independently of the others, so a batch may show an image several times. An epoch has
+    ⌊max(visible, infrared) / (P·K)⌋ + 1 batches.
 
     Args:
         pids: identity of each training image (N,).
         modality: modality of each training image (N,).
         batch_size: B = P·2K.
         num_instances: K.
+        replacement: Whether images and, between batches, identities are drawn with replacement.
 
     Raises:
         InputError: when 2K does not divide the batch or fewer than P identities have both modalities.
     """
 
     def __init__(
-        self, pids: Sequence[int], modality: Sequence[int], batch_size: int, num_instances: int
+        self,
+        pids: Sequence[int],
+        modality: Sequence[int],
+        batch_size: int,
+        num_instances: int,
+        replacement: bool = False,
     ) -> None:
         _require_divides(batch_size, 2 * num_instances, "2 × sampler.num_instances (K of each modality)")
-        self.batch_size, self.num_instances = batch_size, num_instances
+        self.batch_size, self.num_instances, self.replacement = batch_size, num_instances, replacement
         self.num_pids = batch_size // (2 * num_instances)
         images: dict[int, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
         for index, (pid, kind) in enumerate(zip(pids, modality, strict=True)):
@@ -46,9 +56,19 @@ class CrossModalitySampler(Sampler[int]):
         self.images = {pid: both for pid, both in images.items() if all(both)}
         _require_identities(len(self.images), self.num_pids, " with images in both modalities")
         larger = max(sum(len(both[kind]) for both in self.images.values()) for kind in Modality)
-        self.num_batches = math.ceil(larger / (self.num_pids * num_instances))
+        group = self.num_pids * num_instances
+        self.num_batches = larger // group + 1 if replacement else math.ceil(larger / group)
 
     def __iter__(self) -> Iterator[int]:
+        return self._drawn() if self.replacement else self._dealt()
+
+    def _drawn(self) -> Iterator[int]:
+        for _ in range(self.num_batches):
+            for pid in random.sample(list(self.images), self.num_pids):
+                for images in self.images[pid]:
+                    yield from random.choices(images, k=self.num_instances)
+
+    def _dealt(self) -> Iterator[int]:
         everyone = _Deck(list(self.images))
         decks = {pid: [_Deck(both[kind]) for kind in Modality] for pid, both in self.images.items()}
         for _ in range(self.num_batches):
@@ -141,9 +161,11 @@ def _require_identities(found: int, needed: int, which: str = "") -> None:
 SamplerFactory = Callable[..., Sampler[int]]
 
 
-def _cross_modality(dataset: Any, batch_size: int, num_instances: int, **_: Any) -> Sampler[int]:
-    modality = [dataset.modality(item) for item in dataset.train]
-    return CrossModalitySampler([item[1] for item in dataset.train], modality, batch_size, num_instances)
+def _cross_modality(
+    dataset: Any, batch_size: int, num_instances: int, replacement: bool, **_: Any
+) -> Sampler[int]:
+    pids, modality = [item[1] for item in dataset.train], [dataset.modality(item) for item in dataset.train]
+    return CrossModalitySampler(pids, modality, batch_size, num_instances, replacement)
 
 
 def _modality_pair(dataset: Any, batch_size: int, **_: Any) -> Sampler[int]:
@@ -186,7 +208,7 @@ def build_sampler(name: str, dataset: Any, **options: Any) -> Sampler[int]:
     Args:
         name: a key of :data:`SAMPLERS`.
         dataset: a :class:`~torchreid_vi.data.VIDataset`.
-        **options: ``batch_size``, ``num_instances``, ``num_cams``, ``num_datasets``.
+        **options: ``batch_size``, ``num_instances``, ``replacement``, ``num_cams``, ``num_datasets``.
     """
     if name not in SAMPLERS:
         raise unknown_name("sampler in sampler.train_sampler", name, SAMPLERS)

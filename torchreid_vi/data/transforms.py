@@ -18,6 +18,7 @@ from torch import Tensor
 from torchvision import transforms as tv
 
 from torchreid_vi import host
+from torchreid_vi.data.images import resizer
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.modality import Modality
 
@@ -162,6 +163,7 @@ class Settings(NamedTuple):
     norm_mean: Sequence[float]
     norm_std: Sequence[float]
     maa: Sequence[str] = tuple(MAA)
+    interpolation: str = "bilinear"
 
 
 class Step(NamedTuple):
@@ -249,7 +251,7 @@ def build_train_transform(
         chosen = [s for n, s in TRANSFORMS.items() if n in names and modality in s.modalities]
         on_image = [step.build(settings) for step in chosen if not step.on_tensor]
         on_tensor = [step.build(settings) for step in chosen if step.on_tensor]
-        resize = tv.Resize((settings.height, settings.width))
+        resize = resizer(settings.height, settings.width, settings.interpolation)
         normalise = tv.Normalize(settings.norm_mean, settings.norm_std)
         return tv.Compose([resize, *on_image, tv.ToTensor(), normalise, *on_tensor])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +31,7 @@ from torchreid_vi.evaluation import (
     trials,
 )
 from torchreid_vi.modality import Modality
+from torchreid_vi.models import flip_averaged
 
 RANKINGS = "rankings.npz"
 
@@ -168,9 +170,8 @@ class EvaluationMixin:
                 images = self.datamanager.one_channel(images, channel)
             if self.use_gpu:
                 images, modality = images.cuda(), modality.cuda()
-            features = self.embed(images, modality)
-            if self.flip:
-                features = (features + self.embed(images.flip(-1), modality)) / 2
+            embed = partial(self.embed, modality=modality)
+            features = flip_averaged(embed, images) if self.flip else embed(images)
             parts.append(features.float().cpu())
         return distributed.collect(torch.cat(parts), len(chosen))
 

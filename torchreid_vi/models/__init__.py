@@ -4,7 +4,7 @@ from torchreid_vi.models.backbone import Backbone, torchreid_model
 from torchreid_vi.models.blocks import BLOCKS, ModalityDistributionAdapter, NonLocal
 from torchreid_vi.models.ddag import DDAGModel, DDAGOutput, GraphAttention, PartAttention
 from torchreid_vi.models.mmgl import MMGLModel, MMGLOutput
-from torchreid_vi.models.vi import POOLING, VIModel, VIOutput
+from torchreid_vi.models.vi import POOLING, VIModel, VIOutput, flip_averaged
 from torchreid_vi.models.weights import (
     identities,
     load_weights,
@@ -27,6 +27,7 @@ __all__ = [
     "PartAttention",
     "VIModel",
     "VIOutput",
+    "flip_averaged",
     "identities",
     "load_weights",
     "read_checkpoint",

@@ -42,13 +42,14 @@ class PartAttention(nn.Module):
     Args:
         channels: C.
         parts: P, 3 in the paper.
+        neck_std: Standard deviation of the normal start, around 1, of the neck's weight.
     """
 
-    def __init__(self, channels: int, parts: int = 3) -> None:
+    def __init__(self, channels: int, parts: int = 3, neck_std: float = 0.0) -> None:
         super().__init__()
         self.query, self.key, self.value = (nn.Conv1d(channels, channels, 1) for _ in range(3))
         self.gate = nn.Parameter(torch.full((parts,), 1 / parts))
-        self.neck = neck(channels)
+        self.neck = neck(channels, neck_std)
 
     def forward(self, maps: Tensor, embedding: Tensor) -> Tensor:
         """The attended feature (B, C) of maps (B, C, H, W) and the embedding (B, C)."""
@@ -129,7 +130,7 @@ class DDAGModel(VIModel):
 
     def __init__(self, backbone: str, num_classes: int, parts: int = 3, **kwargs: Any) -> None:
         super().__init__(backbone, num_classes, **kwargs)
-        self.parts = PartAttention(self.feature_dim, parts)
+        self.parts = PartAttention(self.feature_dim, parts, kwargs.get("neck_std", 0.0))
         self.graph = GraphAttention(self.feature_dim, num_classes)
 
     def forward(self, images: Tensor, modality: Tensor | None = None, pids: Tensor | None = None) -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from torchreid_vi.errors import unknown_name
 from torchreid_vi.models.backbone import Backbone
@@ -28,6 +30,17 @@ class VIOutput(NamedTuple):
 def full_precision(values: Tensor) -> Tensor:
     """The values, in float32 where they come in half precision."""
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+def flip_averaged(embed: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Return the mean of an image's L2-normalised feature and its mirror image's (B, D), in float32.
+
+    Args:
+        embed: Features (B, D) of images.
+        images: (B, 3, H, W).
+    """
+    views = (images, images.flip(-1))
+    return torch.stack([F.normalize(full_precision(embed(view)), dim=1) for view in views]).mean(0)
 
 
 class GeM(nn.Module):
