@@ -10,6 +10,7 @@ from torchreid_vi.config import defaults
 from torchreid_vi.config.defaults import flat
 from torchreid_vi.data.transforms import TRANSFORMS, Settings, build_train_transform
 
+DATASETS = ("sysu", "regdb", "llcm")
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
 
@@ -52,8 +53,16 @@ def test_published_hyper_parameters():
     ddag = load_config("configs/ddag_sysu.yaml")
     assert (ddag.model.ddag.parts, ddag.loss.name, ddag.model.pooling) == (3, "ddag", "avg")
     assert ddag.train.new_layers == ["neck", "classifier", "parts", "graph"]
-    for method in (agw, caj, ddag):
-        assert (method.train.lr, method.train.max_epoch, method.model.streams) == (0.1, 81, 2)
+    for method, epochs in ((agw, 81), (caj, 100), (ddag, 81)):
+        assert (method.train.lr, method.train.max_epoch, method.model.streams) == (0.1, epochs, 2)
+        assert (method.sampler.replacement, method.data.interpolation) == (True, "lanczos")
+        assert (method.model.neck_std, method.model.classifier_std) == (0.01, 0.001)
+        assert (method.loss.weighted_triplet.stable, method.test.flip) == (False, method is caj)
+    assert (mcja.model.neck_std, mcja.model.classifier_std, mcja.data.interpolation) == (0.0, 0.0, "bilinear")
+    llcm = [load_config(f"configs/{name}_llcm.yaml").data.transforms for name in ("base", "agw", "ddag")]
+    assert ["llcm_erase" in transforms for transforms in llcm] == [True, True, False]
+    for name in ("agw", "caj"):  # which start from random values
+        assert load_config(f"configs/{name}_synthetic.yaml").loss.weighted_triplet.stable
     journal = [load_config(f"configs/mcja_journal_{name}.yaml") for name in ("sysu", "regdb")]
     assert [(c.model.blocks, c.model.mda.contexts) for c in journal] == [("mda", 2), ("mda", 12)]
     mmgl = load_config("configs/mmgl_sysu.yaml")
@@ -73,7 +82,51 @@ def test_fine_tuning_differs_from_its_method_in_the_start_alone(path):
     assert tuned.model.load_weights == f"{pretrained.data.save_dir}/backbone.pth"
     assert tuned.model.name == pretrained.model.name
     differ = {k for k, v in flat(tuned).items() if flat(plain)[k] != v}
-    assert differ <= {"model.load_weights", "model.pretrained", "data.save_dir"}
+    allowed = {"model.load_weights", "model.pretrained", "data.save_dir"}
+    assert differ <= allowed | ({"train.stepsize"} if method == "ddag" and dataset != "synthetic" else set())
+
+
+def learning_rates():
+    """(config, epochs, optimiser, head's rate, the rest's, warm-up, milestones) of docs/reproduce.md's table."""
+    text = (Path(__file__).parents[1] / "docs" / "reproduce.md").read_text(encoding="utf-8")
+    table = text.split("### Learning rates")[1].split("###")[0]
+    for line in table.splitlines():
+        if line.startswith("| `"):
+            names, _, epochs, optimiser, head, rest, warmup, falls = line.strip("|").split("|")
+            milestones = [int(fall) for fall in falls.split(",") if fall.strip()]
+            for name in re.findall("`([a-z_]+)`", names):
+                yield name, int(epochs), optimiser.strip(), float(head), float(rest), int(warmup), milestones
+
+
+def test_the_table_of_learning_rates_has_every_published_recipe():
+    methods = ("base", "agw", "caj", "ddag", "mcja", "mcja_journal", "agw_mmgl", "ddag_mmgl")
+    names = {
+        f"{m.removesuffix('_mmgl')}_{d}{'_mmgl' * m.endswith('_mmgl')}" for m in methods for d in DATASETS
+    }
+    assert {row[0] for row in learning_rates()} == names
+
+
+@pytest.mark.parametrize("row", learning_rates(), ids=lambda row: row[0])
+def test_every_epoch_has_the_learning_rate_of_the_table(row):
+    name, epochs, optimiser, head, rest, warmup, milestones = row
+    cfg = load_config(f"configs/{name}.yaml", {"model.name": "resnet18", "model.pretrained": False})
+    assert (cfg.train.max_epoch, cfg.train.optim) == (epochs, optimiser)
+    model = build.build_model(cfg, num_classes=5)
+    optimizer = build.build_optimizer(cfg, model)
+    scheduler = build.build_scheduler(cfg, optimizer)
+    heads = {p for part in ("neck", "classifier", "parts", "graph") for p in parameters(model, part)}
+    for epoch in range(epochs):
+        factor = 0.1 ** sum(epoch >= fall for fall in milestones) * min(1, (epoch + 1) / (warmup or 1))
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                expected = (head if parameter in heads else rest) * factor
+                assert group["lr"] == pytest.approx(expected), (epoch, expected)
+        optimizer.step()
+        scheduler.step()
+
+
+def parameters(model, part):
+    return getattr(model, part).parameters() if hasattr(model, part) else ()
 
 
 def test_a_file_changes_the_settings_of_its_base(tmp_path):

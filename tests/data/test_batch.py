@@ -132,6 +132,16 @@ def test_every_named_transform_changes_its_own_modalities_alone():
             assert changed.any() == (modality in TRANSFORMS[name].modalities), name
 
 
+def test_published_cc_of_batches_reaches_as_far_down_as_the_width():
+    images = torch.zeros(400, 3, 96, 48, dtype=torch.uint8)
+    images[:, 1], images[:, 2] = 120, 240
+    augment = BatchAugment(["maa"], Settings(96, 48, (0, 0, 0), (1, 1, 1), ("cc_published",)))
+    zero = torch.zeros(len(images), dtype=torch.long)
+    changed = augment.change(images, zero, zero, 1)[:, 0].long()
+    covered = (changed != changed.flatten(1).median(1).values[:, None, None]).any(0)
+    assert covered[:48].float().mean() > 0.9 and not covered[48:].any()
+
+
 # Loaders
 
 NAMES = ["maa", "random_flip", "pad_crop_grey", "random_erase_zero"]

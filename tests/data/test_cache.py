@@ -47,6 +47,35 @@ def test_an_image_is_what_decoding_and_resizing_gives(paths, tmp_path):
     assert len(pickle.dumps(cache)) < 4000
 
 
+@pytest.mark.parametrize("name", ["bicubic", "lanczos"])
+def test_each_interpolation_has_a_cache_of_its_own(name, paths, tmp_path):
+    plain = open_cache(tmp_path / "cache", "some", paths, 24, 12)
+    other = open_cache(tmp_path / "cache", "some", paths, 24, 12, name)
+    resized = read_image(paths[0]).resize((12, 24), getattr(Image.Resampling, name.upper()))
+    np.testing.assert_array_equal(np.asarray(other(paths[0])), np.asarray(resized))
+    assert (np.asarray(plain(paths[0])) != np.asarray(resized)).any()
+    assert len([file for file in files(tmp_path / "cache")]) == 2
+
+
+@pytest.mark.parametrize("cache", ["", "cache"])
+@pytest.mark.parametrize("augment", ["image", "batch"])
+def test_training_and_test_images_are_resized_as_told(cache, augment, roots, tmp_path):
+    options = {"sources": ["sysu_mm01"], "root": str(roots), "height": 24, "width": 12, "workers": 0}
+    options |= {"use_gpu": False, "transforms": [], "augment": augment, "interpolation": "lanczos"}
+    manager = VIDataManager(**options, cache=str(tmp_path / cache) if cache else "", batch_size_train=4)
+    loaders = [manager.train_loader, *manager.test_loader["sysu_mm01"].values()]
+    for batch in (next(iter(loader)) for loader in loaders):
+        for path, image in zip(batch["impath"], batch["img"], strict=True):
+            resized = read_image(path).resize((12, 24), Image.Resampling.LANCZOS)
+            expected = tv.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))(tv.ToTensor()(resized))
+            torch.testing.assert_close(image, expected, atol=1e-5, rtol=0)
+
+
+def test_an_unknown_interpolation_is_answered_with_the_nearest(paths, tmp_path):
+    with pytest.raises(InputError, match=r"data\.interpolation 'lanczo': did you mean 'lanczos'"):
+        open_cache(tmp_path / "cache", "some", paths, 24, 12, "lanczo")
+
+
 def test_it_is_built_once_and_again_when_a_file_or_the_list_changes(paths, tmp_path, capsys):
     folder = tmp_path / "cache"
 
@@ -61,7 +90,7 @@ def test_it_is_built_once_and_again_when_a_file_or_the_list_changes(paths, tmp_p
     os.utime(paths[0], ns=(1, 1))  # the same size at another time
     assert build(paths) and build(paths[1:]) and len(files(folder)) == 1
     assert build(paths[1:], height=25) and len(files(folder)) == 2 and not build(paths[1:])
-    (whole,) = folder.glob("some-24*.u8")
+    (whole,) = folder.glob("some-bilinear-24*.u8")
     whole.write_bytes(whole.read_bytes()[:-1])
     assert build(paths[1:]) and whole.stat().st_size == 11 * 24 * 12 * 3
 

@@ -89,6 +89,14 @@ def test_erasing_comes_before_the_exchange_and_fills_with_cajs_colour():
         assert torch.equal(result[0], result[1])
 
 
+def test_llcms_erasing_fills_with_zero_after_normalisation():
+    image = Image.new("RGB", (24, 48), (255, 255, 255))
+    transform = build_train_transform(["llcm_erase"], RAW)
+    shares = [(transform.infrared(image) == 0).float().mean().item() for _ in range(400)]
+    erased = [share for share in shares if share]
+    assert 0.42 < len(erased) / len(shares) < 0.58 and 0.01 < min(erased) < 0.05 and 0.3 < max(erased) < 0.45
+
+
 def test_a_visible_image_has_two_views_and_an_infrared_one_one():
     transform = build_train_transform(["random_flip"], RAW, ["channel_exchange"])
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 6, 3), dtype=np.uint8))

@@ -197,6 +197,7 @@ BATCH_TRANSFORMS: dict[str, Callable[[Settings], BatchTransform]] = {
     "random_crop": lambda s: _enlarge_crop,
     "random_erase": lambda s: _erase(s.norm_mean, 0.4, _uniform_aspect, 100),
     "channel_erase": lambda s: _erase((0.4914, 0.4822, 0.4465), 0.4, _uniform_aspect, 100),
+    "llcm_erase": lambda s: _erase((0, 0, 0), 0.4, _uniform_aspect, 100),
     "channel_exchange": lambda s: _channel_exchange,
     "channel_grey": lambda s: _channel_grey,
     "random_erase_zero": lambda s: _erase((0, 0, 0), 0.3, _log_uniform_aspect, 10),

@@ -72,7 +72,7 @@ def open_cache(
 
     It is written to a second file, which then takes its place, under a lock: a builder that is killed leaves
     nothing that counts as a cache, and one beside another waits and uses what that one built. Caches of other
-    files under the same name and size are removed.
+    files under the same name, size and interpolation are removed.
 
     Args:
         folder: of the caches, made when it is not there.
@@ -89,8 +89,8 @@ def open_cache(
     """
     paths = sorted(set(paths))
     size = len(paths) * height * width * 3
-    prefix = f"{name}-{height}x{width}-"
-    file = folder / f"{prefix}{_fingerprint(paths, interpolation)}.u8"
+    prefix = f"{name}-{interpolation}-{height}x{width}-"
+    file = folder / f"{prefix}{_fingerprint(paths)}.u8"
 
     def whole() -> bool:
         return file.is_file() and file.stat().st_size == size
@@ -113,9 +113,9 @@ def open_cache(
     return cache
 
 
-def _fingerprint(paths: Sequence[str], interpolation: str) -> str:
-    """Return 16 hex digits that change with the files, their sizes and times, and with how they are read."""
-    digest = hashlib.sha256(f"{PIL.__version__} {interpolation}".encode())
+def _fingerprint(paths: Sequence[str]) -> str:
+    """Return 16 hex digits that change with the files, their sizes and times, and with what decodes them."""
+    digest = hashlib.sha256(PIL.__version__.encode())
     for path in paths:
         try:
             found = os.stat(path)

@@ -193,6 +193,8 @@ TRANSFORMS: dict[str, Step] = {
     "channel_erase": Step(
         lambda s: host.transforms.RandomErasing(mean=[0.4914, 0.4822, 0.4465]), on_tensor=True
     ),
+    # LLCM's erasing: torchreid's, filled with zero after normalisation.
+    "llcm_erase": Step(lambda s: host.transforms.RandomErasing(mean=[0.0, 0.0, 0.0]), on_tensor=True),
     "channel_exchange": Step(lambda s: channel_exchange, on_tensor=True, modalities=(Modality.VISIBLE,)),
     "channel_grey": Step(lambda s: channel_grey, on_tensor=True, modalities=(Modality.INFRARED,)),
     # MCJA's erasing: area 0.02–0.3, aspect 0.3–3.3, filled with zero after normalisation.

@@ -120,9 +120,11 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
     }
     | {"within-visible/1-shot/seeded": _WITHIN_VISIBLE},
     "regdb": {
-        f"{query.name.lower()}-to-{gallery.name.lower()}": Protocol(
-            "all", query, gallery, "everything", unique_ids=False, trials=1
+        f"{query.name.lower()}-to-{gallery.name.lower()}{name}": Protocol(
+            "all", query, gallery, "everything", unique_ids=unique, trials=1
         )
+        # AGW's code counts images in the CMC, MCJA's identities.
+        for name, unique in (("", False), ("/identities", True))
         for query, gallery in (
             (Modality.VISIBLE, Modality.INFRARED),
             (Modality.INFRARED, Modality.VISIBLE),

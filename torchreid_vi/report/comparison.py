@@ -18,7 +18,7 @@ from torchreid_vi.report.collect import Method, labels
 from torchreid_vi.report.page import page as html_page
 from torchreid_vi.report.page import table as html_table
 from torchreid_vi.report.picture import draw
-from torchreid_vi.report.published import Published, published
+from torchreid_vi.report.published import BEST_EPOCH, Published, published
 
 FIGURES = ("R1", "mAP", "mINP")
 HEAD = ["method", "protocol", *FIGURES, "runs", "published R1 / mAP", "M parameters", "min", "images/s"]
@@ -88,6 +88,12 @@ def _published(method: Method, label: str) -> Published | None:
     return None if synthetic else published(_DATASET.sub("", method.name), method.dataset, label)
 
 
+def _sources(methods: Sequence[Method]) -> str:
+    """Say where the published metrics beside the results are from; nothing where there are none."""
+    found = {known.source for m in methods for label in m.labels if (known := _published(m, label))}
+    return f"Published: {'; '.join(sorted(found))}; {BEST_EPOCH}." if found else ""
+
+
 def _spread(values: Sequence[float]) -> str:
     mean = f"{statistics.mean(values):.2f}"
     return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
@@ -143,7 +149,8 @@ def markdown(methods: Sequence[Method], rows: Sequence[Sequence[str]]) -> str:
     first = labels(methods)[0]
     tables = "\n".join(map(_lines, matrices(methods, first)))
     return (
-        f"{_lines(_without_empty([HEAD, *rows]))}\nMean ± sample deviation over runs, in percent.\n\n"
+        f"{_lines(_without_empty([HEAD, *rows]))}\nMean ± sample deviation over runs, in percent.\n"
+        f"{_sources(methods)}\n\n"
         f"## Which differences are larger than noise: {first}\n\n{tables}\n{_MATRIX_NOTE}\n"
     )
 
@@ -154,12 +161,11 @@ def markdown(methods: Sequence[Method], rows: Sequence[Sequence[str]]) -> str:
 def page(methods: Sequence[Method], rows: Sequence[Sequence[str]], picture: str, title: str) -> str:
     """The page: the same tables and the picture, with everything inside."""
     first = labels(methods)[0]
-    sources = {known.source for m in methods for label in m.labels if (known := _published(m, label))}
     parts = [
         html_table(_without_empty([HEAD, *rows]), "results"),
         "<p>Mean ± sample deviation over runs, in percent; min and images/s are of training, on the machine that "
         "ran it.</p>",
-        f"<p>Published figures: {html.escape('; '.join(sorted(sources)))}.</p>" if sources else "",
+        f"<p>{html.escape(note)}</p>" if (note := _sources(methods)) else "",
         f"<h2>Which differences are larger than noise: {html.escape(first)}</h2>",
         *(html_table(rows, "differences") for rows in matrices(methods, first)),
         f"<p>{html.escape(_MATRIX_NOTE)}</p>",
