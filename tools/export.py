@@ -30,7 +30,7 @@ def main() -> int:
             size = path.stat().st_size / 2**20
             console.say(f"Written: {path}, {size:.1f} MiB, within {difference:.1g} of PyTorch's features")
 
-    return commandline.status(work, args.quiet)
+    return commandline.status(work, args)
 
 
 if __name__ == "__main__":

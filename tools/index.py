@@ -34,7 +34,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     search.add_argument("--top", type=int, default=10, help="how many images to show")
     search.add_argument("--json", action="store_true", help="print JSON")
     for command in (build, search):
-        commandline.add_quiet(command)
+        commandline.add_common(command)
     return parser.parse_args(arguments)
 
 
@@ -89,7 +89,10 @@ def search(args: argparse.Namespace) -> None:
             "--weights"
         )
     weights = args.weights or about["weights"]
-    extractor = FeatureExtractor(weights, args.settings or about["settings"])
+    # Who made the index named the weights, so their settings import nothing.
+    extractor = FeatureExtractor(
+        weights, args.settings or about["settings"], imports=bool(args.weights or args.settings)
+    )
     if about["weights_sha256"] and extractor.weights_sha256 != about["weights_sha256"]:
         raise InputError(f"{weights} are not the weights that {args.index} was built with: build it again")
     if about["extractor"] and extractor.identity != about["extractor"]:
@@ -111,7 +114,7 @@ def search(args: argparse.Namespace) -> None:
 def main() -> int:
     """Runs the command line; returns the exit status."""
     args = parse()
-    return commandline.status(lambda: (build if args.command == "build" else search)(args), args.quiet)
+    return commandline.status(lambda: (build if args.command == "build" else search)(args), args)
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ def difference(cfg: CfgNode, folder: Path) -> str:
     file = folder / SETTINGS
     if not file.is_file():
         return f"{folder} holds something else than a run"
-    before, now = config.comparable(config.load_config(str(file))), config.comparable(cfg)
+    before, now = config.comparable(config.read_config(str(file))), config.comparable(cfg)
     for key, value in now.items():
         if before[key] != value:
             return f"{folder} holds a run with {key} {before[key]}, not {value}"
