@@ -17,7 +17,7 @@ PACKAGE = Path(torchreid_vi.__file__).parent
 LAYERS = [
     {"errors", "modality", "host", "stopping"},
     {"console", "folders"},
-    {"distributed", "files", "processes"},
+    {"distributed", "files", "locking", "processes"},
     {"data", "models", "losses", "evaluation", "config"},
     {"engine"},
     {"build"},
