@@ -147,7 +147,7 @@ def test_its_python_runs_as_written(checkout, monkeypatch, capsys, page):
     checkout.run(tools("README.md")[0])  # whose run the pages use
     monkeypatch.chdir(checkout.folder)
     monkeypatch.setenv("XDG_CACHE_HOME", str(checkout.folder / "cache"))
-    names = {"__name__": "page"}
+    names = {"__name__": "__main__"}
     with forgotten():
         for block in blocks("python", page):
             exec(compile(block, page, "exec"), names)
