@@ -394,3 +394,15 @@ def test_what_the_system_refuses_is_one_sentence(finished, tmp_path):
     run = finished[0] / "log" / "mcja_synthetic"
     result = call("report.py", run, "--people", "none", "--out", "/proc/page.html")
     assert result.returncode == 2 and result.stderr.splitlines()[-1].startswith("error: /proc/page.html: ")
+
+
+def test_the_check_of_a_gpu_says_that_there_is_none(tmp_path):
+    environment = os.environ | {
+        "CUDA_VISIBLE_DEVICES": "",
+        "OUT": str(tmp_path / "out"),
+        "PYTHON": sys.executable,
+    }
+    command = [ROOT / "benchmarks" / "gpu_check.sh"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr == "gpu_check.sh needs a GPU, and PyTorch sees none here.\n"
