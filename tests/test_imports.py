@@ -26,7 +26,7 @@ LAYERS = [
     {"sharing"},
     {"runs"},
     {"runner", "extractor", "index"},
-    {"series", "report", "gallery", "export"},
+    {"series", "report", "gallery", "export", "threshold"},
     {"demo"},
     {"__init__"},
 ]
