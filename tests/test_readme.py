@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from unittest.mock import MagicMock
 from urllib.request import urlopen
 
 import pytest
@@ -147,10 +148,21 @@ def test_its_python_runs_as_written(checkout, monkeypatch, capsys, page):
     checkout.run(tools("README.md")[0])  # whose run the pages use
     monkeypatch.chdir(checkout.folder)
     monkeypatch.setenv("XDG_CACHE_HOME", str(checkout.folder / "cache"))
+    trackers = {name: MagicMock() for name in ("wandb", "mlflow")}  # nothing is sent
+    for name, tracker in trackers.items():
+        monkeypatch.setitem(sys.modules, name, tracker)
     names = {"__name__": "__main__"}
     with forgotten():
         for block in blocks("python", page):
             exec(compile(block, page, "exec"), names)
+    if page == "docs/faq.md":
+        logged = [call.args for call in trackers["mlflow"].log_metric.call_args_list]
+        tracked = trackers["wandb"].init.return_value.__enter__.return_value
+        sent = [call.args[0] for call in tracked.log.call_args_list]
+        for name in ("Train/loss", "all/1-shot/official/mAP"):
+            assert any(name == each for each, _ in logged)
+        assert any("Train/loss" in each for each in sent)
+        assert "all/1-shot/official/mAP" in tracked.summary.update.call_args.args[0]
     if page == "README.md":
         assert capsys.readouterr().out.strip().endswith("infrared → visible")
 
