@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -360,7 +361,7 @@ class Interrupted:
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.meta_path.insert(0, Interrupted())
-commandline.status(lambda: print("never"), False)
+commandline.status(lambda: print("never"), None)
 """
 
 
@@ -385,7 +386,7 @@ def test_a_name_that_is_no_text_is_one_sentence(monkeypatch, capsys):
     monkeypatch.syspath_prepend(ROOT / "tools")
     import commandline
 
-    assert commandline.status(lambda: "M\udcfcller".encode(), quiet=False) == 2
+    assert commandline.status(lambda: "M\udcfcller".encode(), Namespace(quiet=False, imports=[])) == 2
     said = "error: 'M\\udcfcller' is no text in UTF-8: rename the file or folder of that name\n"
     assert capsys.readouterr().err == said
 
