@@ -25,16 +25,14 @@ def main() -> int:
     args = parser.parse_args()
 
     def work() -> int:
-        from torchreid_vi.data import DATASETS
         from torchreid_vi.data.checking import examine, overview
         from torchreid_vi.data.contact_sheet import contact_sheet
         from torchreid_vi.data.datasets import require_split
-        from torchreid_vi.errors import unknown_name
+        from torchreid_vi.data.named import dataset_named
 
-        if args.dataset not in DATASETS:
-            raise unknown_name("dataset", args.dataset, DATASETS)
+        cls = dataset_named(args.dataset)
         require_split([args.dataset], args.split - 1)
-        dataset, findings = examine(DATASETS[args.dataset], args.root, args.split - 1)
+        dataset, findings = examine(cls, args.root, args.split - 1)
         print(f"{dataset.root}\n{'part':<10}{'identities':>12}{'visible':>10}{'infrared':>10}")
         for part in overview(dataset):
             print(f"{part.name:<10}{part.identities or '–':>12}{part.visible:>10,}{part.infrared:>10,}")
@@ -52,7 +50,7 @@ def main() -> int:
             commandline.save(sheet, args.sheet, quality=85)
         return 1 if findings else 0
 
-    return commandline.status(work, args.quiet)
+    return commandline.status(work, args)
 
 
 if __name__ == "__main__":

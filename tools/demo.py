@@ -46,7 +46,7 @@ def main() -> int:
             with contextlib.suppress(KeyboardInterrupt):
                 threading.Event().wait()
 
-    return commandline.status(work, args.quiet)
+    return commandline.status(work, args)
 
 
 if __name__ == "__main__":

@@ -55,6 +55,7 @@ def run(cfg: CfgNode, exactly: bool = False) -> list[Result] | list[PretextResul
             process is killed.
         Stopped: after a signal.
     """
+    config.import_named(cfg.imports)  # in a process of its own, where nobody loaded the settings
     # Where processes work together, torchrun sends the signals, and a single one cannot finish a step.
     with stopping.handled() if distributed.size() == 1 else nullcontext(), loading():
         return _run(cfg, exactly)
@@ -137,7 +138,7 @@ def _open(folder: RunFolder, cfg: CfgNode) -> None:
     settings.model.resume, settings.train.start_epoch = "", 0  # the file starts the whole run again
     file = folder.path / SETTINGS
     if folder.checkpoints and file.is_file():
-        settings.model.load_weights = config.load_config(str(file)).model.load_weights
+        settings.model.load_weights = config.read_config(str(file)).model.load_weights
     environment = _environment()
     try:
         if not folder.hold():
