@@ -47,12 +47,7 @@ def default_config() -> CN:
     cfg.data.transforms = ["random_flip"]  # names of torchreid_vi.data.transforms.TRANSFORMS
     cfg.data.augment = "image"  # image: one by one, with any transform; batch: faster, the same distributions
     cfg.data.second_view = []  # transforms of a second view of each visible image; no such view when empty
-    cfg.data.maa = [
-        "hue",
-        "wg",
-        "cc",
-        "sj",
-    ]  # branches of MAA that are on; cc_published: CC as in MCJA's code
+    cfg.data.maa = ["hue", "wg", "cc", "sj"]  # branches of MAA that are on; or cc_published, as in its code
     cfg.data.modalities = ["visible", "infrared"]  # modalities to train on
     cfg.data.k_tfm = 1  # independent views of each training image
     cfg.data.norm_mean = [0.485, 0.456, 0.406]  # of the channels, ImageNet's
