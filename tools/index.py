@@ -28,7 +28,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     build.add_argument("--modality", default="visible", help="of the gallery: visible or infrared")
     search = commands.add_parser("search", help="find the images most like some others")
     search.add_argument("--index", required=True, type=Path, help="folder that build wrote")
-    search.add_argument("--query", required=True, nargs="+", type=Path, help="images of a person each")
+    search.add_argument(
+        "--query", required=True, nargs="+", type=Path, help="images of people, or folders of them"
+    )
     search.add_argument("--modality", default="infrared", help="of the queries: visible or infrared")
     commandline.add_weights(search, required=False, what="those of the index, if they moved or are remote")
     search.add_argument("--top", type=int, default=10, help="how many images to show")
@@ -41,7 +43,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def build(args: argparse.Namespace) -> None:
     """Embeds a gallery and writes its index."""
     from torchreid_vi import FeatureExtractor, console
-    from torchreid_vi.gallery import Gallery, images_under
+    from torchreid_vi.data.listing import images_under
+    from torchreid_vi.gallery import Gallery
     from torchreid_vi.index import EmbeddingIndex, check
     from torchreid_vi.sharing import is_remote
 
@@ -72,6 +75,7 @@ def build(args: argparse.Namespace) -> None:
 def search(args: argparse.Namespace) -> None:
     """Prints the most similar images of an index."""
     from torchreid_vi import FeatureExtractor, InputError
+    from torchreid_vi.data.listing import images_of
     from torchreid_vi.index import EmbeddingIndex
     from torchreid_vi.sharing import is_remote
 
@@ -96,13 +100,14 @@ def search(args: argparse.Namespace) -> None:
         raise InputError(
             f"{args.index} was built with other settings of the model or its images: build it again"
         )
-    found = index.search(extractor(args.query, args.modality), args.top)
+    queries = images_of(args.query)
+    found = index.search(extractor(queries, args.modality), args.top)
     if args.json:
         answers = [[{"similarity": score} | item for score, item in each] for each in found]
-        queries = zip(args.query, answers, strict=True)
-        print(json.dumps([{"query": str(query), "found": each} for query, each in queries], indent=1))
+        pairs = zip(queries, answers, strict=True)
+        print(json.dumps([{"query": str(query), "found": each} for query, each in pairs], indent=1))
         return
-    for query, each in zip(args.query, found, strict=True):
+    for query, each in zip(queries, found, strict=True):
         print(query)
         for rank, (score, item) in enumerate(each, 1):
             print(f"{rank:4}  {score:6.3f}  {item['path']}")

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from torchreid_vi.data.images import read_image
+from torchreid_vi.data.listing import images_under
 from torchreid_vi.errors import InputError
-from torchreid_vi.gallery import Found, Gallery, images_under
+from torchreid_vi.gallery import Found, Gallery
 from torchreid_vi.report.page import data_uri
 
 LARGEST_UPLOAD = "20mb"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torchvision import transforms as tv
 
 from torchreid_vi import build, config, console
-from torchreid_vi.data.images import in_rgb, read_image, resizer
+from torchreid_vi.data.images import read_image, resizer
+from torchreid_vi.data.memory import ImageLike, each_image, one_image
 from torchreid_vi.engine import CHECKPOINTS
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.files import sha256_of
@@ -23,8 +24,6 @@ from torchreid_vi.folders import expanded
 from torchreid_vi.modality import Modality
 from torchreid_vi.models import MMGLModel, VIModel, flip_averaged, identities, load_weights, read_checkpoint
 from torchreid_vi.sharing import locate
-
-ImageLike = str | Path | Image.Image | np.ndarray
 
 
 class FeatureExtractor:
@@ -88,19 +87,28 @@ class FeatureExtractor:
         return hashlib.sha256(what.encode(errors="surrogateescape")).hexdigest()
 
     def __call__(
-        self, images: Sequence[ImageLike], modality: str | Modality = Modality.VISIBLE, progress: bool = False
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        modality: str | Modality = Modality.VISIBLE,
+        progress: bool = False,
+        bgr: bool = False,
     ) -> np.ndarray:
-        """Features (N, D) of images.
+        """Return the features (N, D) of images; of a single image (1, D).
 
         Args:
-            images: paths, Pillow's images, or arrays (H, W, 3) or (H, W) of 8 bits.
+            images: One image, or a list, tuple or generator of images. An image is a path, one of Pillow's images,
+                an array (H, W, 3) or (H, W) of uint8, or a tensor (3, H, W) or (H, W) of torch.uint8; a tensor
+                (H, W, 3) is taken, too, where H is not 3. An array (N, H, W, 3) or a tensor (N, 3, H, W) is N
+                images. Arrays and tensors are RGB.
             modality: ``visible`` or ``infrared``: what light they were taken in.
-            progress: show a bar.
+            progress: Show a bar.
+            bgr: Take arrays and tensors as BGR, as OpenCV has them.
 
         Raises:
-            InputError: naming an image that cannot be used.
+            InputError: Naming an image that cannot be used.
         """
-        return self._all(map(_opened, images), len(images), _modality(modality), progress)
+        single, number = each_image(images)
+        return self._all((one_image(image, bgr) for image in single), number, _modality(modality), progress)
 
     def files(
         self, paths: Sequence[str | Path], modality: str | Modality = Modality.VISIBLE, progress: bool = False
@@ -124,10 +132,14 @@ class FeatureExtractor:
 
         return self._all(opened(), len(paths), _modality(modality), progress), readable
 
-    def _all(self, images: Iterator[Image.Image], number: int, side: Modality, progress: bool) -> np.ndarray:
-        """Features of images as they come, at most so many."""
+    def _all(
+        self, images: Iterator[Image.Image], number: int | None, side: Modality, progress: bool
+    ) -> np.ndarray:
+        """Return the features of images as they come, at most so many where that is known."""
         parts = []
-        with console.progress(what="extracting features", total=number, shown=progress and number > 0) as bar:
+        with console.progress(
+            what="extracting features", total=number, shown=progress and number != 0
+        ) as bar:
             while batch := [self.transform(image) for image in islice(images, self.batch_size)]:
                 parts.append(self._features(torch.stack(batch), side))
                 bar.update(len(batch))
@@ -158,16 +170,3 @@ def _modality(name: str | Modality) -> Modality:
     if name not in known:
         raise unknown_name("modality", name, known)
     return known[name]
-
-
-def _opened(image: ImageLike) -> Image.Image:
-    if isinstance(image, (str, Path)):
-        return read_image(str(image))
-    if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
-            raise InputError(
-                f"an array of {image.dtype} and shape {image.shape} is no image: (H, W, 3) or (H, W) of uint8 "
-                "is expected"
-            )
-        image = Image.fromarray(image)
-    return in_rgb(image, f"of {image.width} × {image.height} pixels and mode {image.mode}")

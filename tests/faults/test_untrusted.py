@@ -19,11 +19,11 @@ from PIL import EpsImagePlugin, Image
 from torchreid_vi import InputError
 from torchreid_vi.data import DATASETS, VIDataset
 from torchreid_vi.data.checking import examine
-from torchreid_vi.data.datasets.base import Splits, images_in, read_ids, read_index, require_inside
+from torchreid_vi.data.datasets.base import Splits, read_ids, read_index, require_inside
 from torchreid_vi.data.datasets.sysu_mm01 import SYSUMM01
 from torchreid_vi.data.images import LARGEST_IMAGE, read_image
-from torchreid_vi.extractor import _opened
-from torchreid_vi.gallery import images_under
+from torchreid_vi.data.listing import images_in, images_under
+from torchreid_vi.data.memory import one_image
 from torchreid_vi.modality import Camera, Modality
 from torchreid_vi.report.page import data_uri
 
@@ -85,9 +85,9 @@ def test_pillows_own_images_are_read_as_their_files_are(tmp_path):
     ]
     for path in paths:
         with Image.open(path) as image:
-            assert np.array_equal(np.asarray(_opened(image)), np.asarray(read_image(path)))
+            assert np.array_equal(np.asarray(one_image(image)), np.asarray(read_image(path)))
     with pytest.raises(InputError, match="holds no pixels"):
-        _opened(np.zeros((0, 5, 3), np.uint8))
+        one_image(np.zeros((0, 5, 3), np.uint8))
 
 
 def test_what_is_transparent_is_white(tmp_path):
@@ -134,7 +134,7 @@ def test_notes_of_a_picture_are_not_in_what_is_made_of_it(ending, options, tmp_p
     path = saved(NOISE, tmp_path / f"a.{ending}", **options)
     with Image.open(path) as image:
         assert image.info
-        found = [_opened(image), read_image(path)]
+        found = [one_image(image), read_image(path)]
     for picture in (*found, found[0].resize((5, 10))):
         assert not picture.info
         assert b"Jane Doe" not in base64.b64decode(data_uri(picture).partition(",")[2])
@@ -162,7 +162,7 @@ def test_a_picture_as_large_as_memory_is_refused_before_it_is_decoded(size, tmp_
 )
 def test_what_is_no_picture_is_refused_by_name(content, tmp_path):
     (tmp_path / "a.jpg").write_bytes(content)
-    with pytest.raises(InputError, match=r"^image .*a\.jpg is corrupt or truncated: restore or remove it"):
+    with pytest.raises(InputError, match=r"^image .*a\.jpg is corrupt or truncated: name another image$"):
         read_image(tmp_path / "a.jpg")
 
 
@@ -187,7 +187,7 @@ def test_pipes_and_devices_are_not_waited_for(tmp_path):
     for name in ("a.jpg", "zero.jpg"):
         with pytest.raises(InputError, match=r"cannot be read \(it is no regular file\)"):
             read_image(tmp_path / name)
-    with pytest.raises(InputError, match=r"cannot be read \(Is a directory\)"):
+    with pytest.raises(InputError, match="is a folder: name the images in it"):
         read_image(tmp_path / "folder.jpg")
     with pytest.raises(InputError, match="is missing"):
         read_image("a\0.jpg")
@@ -212,6 +212,9 @@ def test_a_dataset_is_checked_with_the_same_reader(copy_of):
     Path(paths[0]).write_bytes(large_png(30_000, 30_000))
     _, findings = examine(DATASETS["sysu_mm01"], str(root))
     assert [finding.where for finding in findings if "cannot be read" in finding.what] == [[paths[0]]]
+    dataset = load("sysu_mm01", root)
+    with pytest.raises(InputError, match=r"restore or remove it \(data\.on_bad_image skip"):
+        dataset.image(paths[0])
 
 
 # Lists

@@ -22,7 +22,7 @@ from PIL import Image
 from torchvision import transforms as tv
 
 from torchreid_vi import console, files
-from torchreid_vi.data.images import read_image, resizer
+from torchreid_vi.data.images import dataset_image, resizer
 from torchreid_vi.errors import InputError
 
 
@@ -120,7 +120,7 @@ def _fingerprint(paths: Sequence[str]) -> str:
         try:
             found = os.stat(path)
         except OSError:
-            read_image(path)  # says what is wrong
+            dataset_image(path)  # says what is wrong
             raise
         line = f"{os.path.abspath(path)}\0{found.st_size}\0{found.st_mtime_ns}\n"
         digest.update(line.encode(errors="surrogateescape"))
@@ -129,7 +129,7 @@ def _fingerprint(paths: Sequence[str]) -> str:
 
 def _build(file: Path, paths: Sequence[str], resize: tv.Resize) -> None:
     def decode(path: str) -> bytes:
-        return resize(read_image(path)).tobytes()
+        return resize(dataset_image(path)).tobytes()
 
     cores = os.cpu_count() or 1
     ahead = 4 * cores  # images that wait in memory, however slow the disk is

@@ -17,7 +17,7 @@ from torchreid_vi.data.batch import BatchAugment, BatchDataset, BatchLoader
 from torchreid_vi.data.cache import open_cache
 from torchreid_vi.data.datasets import require_split
 from torchreid_vi.data.datasets.base import Item, VIDataset
-from torchreid_vi.data.images import read_image, resizer
+from torchreid_vi.data.images import dataset_image, resizer
 from torchreid_vi.data.loader import Loader
 from torchreid_vi.data.samplers import (
     BALANCED,
@@ -295,7 +295,7 @@ def _cache(dataset: Any, folder: Path, settings: Settings, more: Sequence[str]) 
         name = "-".join([dataset.root.name, *more, dataset.mode, str(dataset.split_id)])
         paths = (item[0] for item in dataset.data)
         opened = open_cache(folder, name, paths, settings.height, settings.width, settings.interpolation)
-        dataset.image = opened or read_image
+        dataset.image = opened or dataset_image
 
 
 def _drop_unreadable(dataset: Any) -> None:
@@ -303,7 +303,7 @@ def _drop_unreadable(dataset: Any) -> None:
     bad = set()
     for item in console.progress(dataset.data, f"checking {dataset.mode} images"):
         try:
-            read_image(item[0])
+            dataset_image(item[0])
         except InputError:
             bad.add(item[0])
     if not bad:

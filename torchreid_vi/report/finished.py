@@ -15,7 +15,7 @@ from yacs.config import CfgNode
 from torchreid_vi import build, config, console
 from torchreid_vi.data.datasets import VIDataset
 from torchreid_vi.data.datasets.base import Item
-from torchreid_vi.data.images import read_image
+from torchreid_vi.data.images import dataset_image
 from torchreid_vi.engine import CHECKPOINTS, PretrainingEngine, seed_everything
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import PROTOCOLS, Protocol, Ranking, TestSet, rank, trials
@@ -150,7 +150,7 @@ class FinishedRun:
 
     def image(self, number: int) -> Any:
         """A test image, as it is on disk."""
-        return read_image(self.items[number][0])
+        return dataset_image(self.items[number][0])
 
     @torch.inference_mode()
     def activations(self, numbers: list[int]) -> Tensor:

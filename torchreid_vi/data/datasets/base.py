@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from torchreid_vi import console, host
-from torchreid_vi.data.images import SUFFIXES, read_image
+from torchreid_vi.data.images import dataset_image
 from torchreid_vi.data.transforms import ModalityTransform
 from torchreid_vi.errors import InputError
 from torchreid_vi.files import LARGEST_TEXT, read_bytes
@@ -60,7 +60,7 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
     splits: int = 1  # of people into training and test
 
     def __init__(self, root: str = "", split_id: int = 0, **kwargs: Any) -> None:
-        self.image: Callable[[str], Image.Image] = read_image  # of a path, or what a cache has of it
+        self.image: Callable[[str], Image.Image] = dataset_image  # of a path, or what a cache has of it
         self.root = self.find(root)
         self.split_id = split_id
         splits = self.read(self.root, split_id)
@@ -271,14 +271,6 @@ def _text(path: Path, root: Path) -> str:
         raise InputError(
             f"{path} cannot be read ({error.strerror}): the dataset's layout needs this list"
         ) from error
-
-
-def images_in(folder: Path) -> list[str]:
-    """Paths of the images directly in ``folder``, by name, hidden ones left out; none when it is not there."""
-    if not folder.is_dir():
-        return []
-    names = (name for name in os.listdir(folder) if not name.startswith("."))
-    return sorted(str(folder / name) for name in names if os.path.splitext(name)[1].lower() in SUFFIXES)
 
 
 def require(paths: Iterable[Path], layout: str) -> None:

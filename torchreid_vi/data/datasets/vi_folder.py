@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torchreid_vi.data.datasets.base import Record, Splits, VIDataset, images_in
+from torchreid_vi.data.datasets.base import Record, Splits, VIDataset
+from torchreid_vi.data.listing import images_in
 from torchreid_vi.errors import InputError
 from torchreid_vi.folders import expanded
 from torchreid_vi.modality import Camera, Modality
