@@ -27,6 +27,7 @@ from torchreid_vi.engine import (
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import Result
 from torchreid_vi.models import load_weights
+from torchreid_vi.models.layouts import grouped
 from torchreid_vi.processes import loading
 from torchreid_vi.runs import RESULTS, SETTINGS, RunFolder, find
 from torchreid_vi.sharing import locate
@@ -84,7 +85,7 @@ def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
             )
             for what, names in (("Not in the file", loaded.fresh), ("Not for this model", loaded.unused)):
                 if names:
-                    console.say(f"{what}: {', '.join(names)}")
+                    console.say(f"{what}: {grouped(names)}")
         if use_gpu:
             model = model.cuda()
         engine = build.build_engine(cfg, datamanager, model, use_gpu)
