@@ -35,7 +35,6 @@ def main() -> int:
 
     def work() -> None:
         from torchreid_vi import FeatureExtractor, InputError
-        from torchreid_vi.data.images import read_image
         from torchreid_vi.data.listing import images_of
         from torchreid_vi.gallery import Gallery
         from torchreid_vi.report.ranked import Shown, ranked_picture
@@ -43,9 +42,9 @@ def main() -> int:
         if args.top < 1:
             raise InputError(f"--top is {args.top}: it must be at least 1")
         queries = images_of(args.query)
-        for path in queries:
-            read_image(path)  # a mistake is told before the gallery is embedded
         extractor = FeatureExtractor(args.weights, args.settings)
+        for path in queries:
+            extractor.image(path)  # a mistake is told before the gallery is embedded
         gallery = Gallery(args.gallery, extractor, args.gallery_modality, args.cache, progress=True)
         answers = gallery.search(queries, args.query_modality, args.top)
         if args.json:
@@ -60,8 +59,8 @@ def main() -> int:
         if args.picture:
             rows = [
                 (
-                    Shown(read_image(query), "query"),
-                    [Shown(read_image(path), f"{s:.2f}") for path, s in each],
+                    Shown(extractor.image(query), "query"),
+                    [Shown(extractor.image(path), f"{s:.2f}") for path, s in each],
                 )
                 for query, each in zip(queries, answers, strict=True)
             ]

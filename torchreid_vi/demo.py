@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from torchreid_vi.data.images import read_image
+from torchreid_vi.data.images import Range, read_image
 from torchreid_vi.data.listing import images_under
 from torchreid_vi.errors import InputError
 from torchreid_vi.gallery import Found, Gallery
@@ -116,7 +116,7 @@ def _page(gallery: Gallery, examples: Sequence[Path], top: int, uploads: Path) -
         if not path:
             return [], ""
         try:
-            picture = read_image(path)
+            picture = gallery.extractor.image(path)
         except InputError as error:
             raise gr.Error("This picture cannot be read: try another one.", print_exception=False) from error
         found = gallery.search([picture], "infrared", top)[0]
@@ -153,10 +153,11 @@ def answers(gallery: Gallery, found: Sequence[Found], least: float) -> str:
     number = sum(answer.similarity >= least for answer in found)
     items = []
     for rank, (path, similarity) in enumerate(found, 1):
+        thumbnail = _thumbnail(path, gallery.extractor.thermal)
         name = html.escape(_text(path.relative_to(gallery.folder)))
         alt = f"rank {rank}, {name}"
         items.append(
-            f'<li{"" if similarity >= least else " class=below"}><img src="{_thumbnail(path)}" alt="{alt}">'
+            f'<li{"" if similarity >= least else " class=below"}><img src="{thumbnail}" alt="{alt}">'
             f"<b>{similarity:.2f}</b>{name}</li>"
         )
     nearest = f"{len(found)} nearest of {len(gallery.paths):,} pictures"
@@ -170,9 +171,9 @@ def _text(path: Path) -> str:
 
 
 @lru_cache(512)
-def _thumbnail(path: Path) -> str:
+def _thumbnail(path: Path, thermal: Range | None = None) -> str:
     try:
-        image = read_image(str(path))
+        image = read_image(path, thermal=thermal)
     except InputError:  # it was there when the page was started
         return ""
     image.thumbnail((2 * _HEIGHT, 2 * _HEIGHT))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchvision import transforms as tv
 
 from torchreid_vi import build, config, console
-from torchreid_vi.data.images import read_image, resizer
+from torchreid_vi.data.images import Range, read_image, resizer
 from torchreid_vi.data.memory import ImageLike, each_image, one_image
 from torchreid_vi.engine import CHECKPOINTS
 from torchreid_vi.errors import InputError, unknown_name
@@ -70,6 +70,7 @@ class FeatureExtractor:
         self.batch_size, self.flip = batch_size, cfg.test.flip
         self.size = cfg.data.height, cfg.data.width
         self.interpolation = cfg.data.interpolation
+        self.thermal = Range(*cfg.data.thermal_range) if cfg.data.thermal_range else None
         where = ("pretrained", "load_weights", "resume")
         self._model = [cfg.loss.name, *sorted(each for each in cfg.model.items() if each[0] not in where)]
         normalise = tv.Normalize(cfg.data.norm_mean, cfg.data.norm_std)
@@ -84,6 +85,8 @@ class FeatureExtractor:
     def identity(self) -> str:
         """64 hexadecimal digits that tell extractors apart whose features differ."""
         what = f"{self.weights_sha256} {self.transform} {self.flip} {self._model}"
+        if self.thermal:
+            what += f" {self.thermal}"
         return hashlib.sha256(what.encode(errors="surrogateescape")).hexdigest()
 
     def __call__(
@@ -108,7 +111,17 @@ class FeatureExtractor:
             InputError: Naming an image that cannot be used.
         """
         single, number = each_image(images)
-        return self._all((one_image(image, bgr) for image in single), number, _modality(modality), progress)
+        return self._all(
+            (one_image(image, bgr, self.thermal) for image in single), number, _modality(modality), progress
+        )
+
+    def image(self, path: str | Path) -> Image.Image:
+        """Return the image of a file in RGB, as it is embedded but for its size.
+
+        Raises:
+            InputError: Naming an image that cannot be used.
+        """
+        return read_image(path, thermal=self.thermal)
 
     def files(
         self, paths: Sequence[str | Path], modality: str | Modality = Modality.VISIBLE, progress: bool = False
@@ -124,7 +137,7 @@ class FeatureExtractor:
         def opened() -> Iterator[Image.Image]:
             for number, path in enumerate(paths):
                 try:
-                    image = read_image(str(path))
+                    image = self.image(path)
                 except InputError:
                     continue
                 readable.append(number)

@@ -68,11 +68,15 @@ def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
         folder = distributed.from_first(lambda: held.enter_context(find(cfg, exactly)))
         if folder.checkpoints:
             cfg.model.resume, cfg.model.load_weights = str(folder.checkpoints[0]), ""
+            if (file := folder.path / SETTINGS).is_file() and not cfg.data.thermal_range:
+                cfg.data.thermal_range = config.load_config(str(file)).data.thermal_range
         console.say(_plan(cfg, folder))
         seed_everything(cfg.train.seed, 0)
         with distributed.first_here_first():  # caches and weights are made once
             datamanager = build.build_datamanager(cfg, use_gpu)
             model = build.build_model(cfg, datamanager.num_train_pids)
+        for each in (cfg, settings):  # who uses the weights scales images alike
+            each.data.thermal_range = list(datamanager.thermal_range or ())
         source: dict[str, Any] = {"seed": cfg.train.seed, "versions": _versions()}
         if cfg.model.load_weights:
             start = locate(cfg.model.load_weights)

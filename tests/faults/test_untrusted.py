@@ -27,6 +27,7 @@ from torchreid_vi.data.memory import one_image
 from torchreid_vi.modality import Camera, Modality
 from torchreid_vi.report.page import data_uri
 
+HALVES = ("visible", "infrared")
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 10, 3), dtype=np.uint8))
 
 
@@ -325,14 +326,49 @@ def test_links_out_of_a_dataset_are_refused(name, damage, secret, copy_of):
 
 
 @pytest.mark.parametrize("link", ["image", "folder"])
-def test_links_out_of_a_folder_of_footage_are_refused(link, secret, tmp_path):
+def test_links_out_of_a_folder_of_ones_own_are_followed(link, secret, tmp_path):
     for half in ("visible", "infrared"):
         (tmp_path / "vi_folder" / half).mkdir(parents=True)
         saved(NOISE, tmp_path / "vi_folder" / half / "a.jpg")
     target = secret / "a.jpg" if link == "image" else secret
-    (tmp_path / "vi_folder" / "visible" / "b.jpg").symlink_to(target)
-    with pytest.raises(InputError, match=r"leads out of|is no regular file"):
-        load("vi_folder", tmp_path)
+    visible = tmp_path / "vi_folder" / "visible"
+    (visible / "b.jpg").symlink_to(target)
+    found = {Path(item[0]).relative_to(visible.parent) for item in load("vi_folder", tmp_path).train}
+    linked = ["visible/b.jpg"] if link == "image" else ["visible/b.jpg/a.jpg", "visible/b.jpg/a.bmp"]
+    assert found == {Path("visible/a.jpg"), Path("infrared/a.jpg"), *map(Path, linked)}
+    assert set(images_under(visible)) == {
+        visible.parent / path for path in found if path.parts[0] == "visible"
+    }
+    (visible / "deep").mkdir()
+    (visible / "deep" / "back").symlink_to("..")
+    for listed in (lambda: images_under(visible), lambda: load("vi_folder", tmp_path)):
+        with pytest.raises(InputError, match=r"the link .*deep/back leads back to .*: remove the link"):
+            listed()
+
+
+def test_what_is_hidden_trains_nowhere(tmp_path, copy_of):
+    root = copy_of("sysu_mm01")
+    number = len(load("sysu_mm01", root).train)
+    folders = [root / "sysu_mm01" / "cam1" / "0001", *(tmp_path / "vi_folder" / s for s in HALVES)]
+    for folder in folders:
+        for hidden in ("._b.jpg", ".DS_Store", ".ipynb_checkpoints/b.jpg"):
+            (folder / hidden).parent.mkdir(parents=True, exist_ok=True)
+            saved(NOISE, folder / hidden, format="JPEG")
+    assert len(load("sysu_mm01", root).train) == number
+    for folder in folders[1:]:
+        with pytest.raises(InputError, match="holds no images"):
+            images_under(folder)
+        saved(NOISE, folder / "b.jpg")
+    assert len(load("vi_folder", tmp_path).train) == 2
+
+
+def test_every_ending_that_is_read_is_listed(tmp_path):
+    for ending in ("jpg", "jpeg", "PNG", "bmp", "tif", "tiff", "webp"):
+        for half in HALVES:
+            (tmp_path / "vi_folder" / half).mkdir(parents=True, exist_ok=True)
+            saved(NOISE, tmp_path / "vi_folder" / half / f"a.{ending}")
+    assert len(images_in(tmp_path / "vi_folder" / "visible")) == 7
+    assert len(images_under(tmp_path)) == len(load("vi_folder", tmp_path).train) == 14
 
 
 def test_links_within_a_dataset_and_to_it_are_followed(copy_of, tmp_path):

@@ -27,6 +27,7 @@ from torchreid_vi.data.samplers import (
     build_sampler,
     shares,
 )
+from torchreid_vi.data.thermal import thermal_range as find_thermal_range
 from torchreid_vi.data.transforms import MAA, Settings, build_train_transform
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.folders import expanded
@@ -57,6 +58,8 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         interpolation: How images are resized, a name from :data:`torchreid_vi.data.images.INTERPOLATIONS`.
         replacement: Whether ``CrossModalitySampler`` draws with replacement.
         norm_mean, norm_std: of the three channels.
+        thermal_range: What is black and white in images of more than 8 bits; percentiles of the infrared training
+            images when empty.
         **kwargs: those of torchreid's ``ImageDataManager``.
 
     Raises:
@@ -90,6 +93,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         interpolation: str = "bilinear",
         cache: str = "",
         augment: str = "image",
+        thermal_range: Sequence[float] = (),
         **kwargs: Any,
     ) -> None:
         sources, targets, transforms = (
@@ -150,6 +154,10 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         self.transform_te = tv.Compose([resizer(height, width, interpolation), tv.ToTensor(), normalise])
         for loader in loaders:
             loader.dataset.transform = self.transform_te
+        self.thermal_range = find_thermal_range(dataset, thermal_range)
+        for each in (dataset, *(loader.dataset for loader in loaders)):
+            if isinstance(each, VIDataset):
+                each.scale_by(self.thermal_range)
         if on_bad_image == "skip":
             for each in (dataset, *(loader.dataset for loader in loaders)):
                 _drop_unreadable(each)
@@ -294,8 +302,9 @@ def _cache(dataset: Any, folder: Path, settings: Settings, more: Sequence[str]) 
     if isinstance(dataset, VIDataset) and dataset.data:
         name = "-".join([dataset.root.name, *more, dataset.mode, str(dataset.split_id)])
         paths = (item[0] for item in dataset.data)
-        opened = open_cache(folder, name, paths, settings.height, settings.width, settings.interpolation)
-        dataset.image = opened or dataset_image
+        size = settings.height, settings.width
+        opened = open_cache(folder, name, paths, *size, settings.interpolation, dataset.thermal)
+        dataset.image = opened or dataset.image
 
 
 def _drop_unreadable(dataset: Any) -> None:
@@ -303,7 +312,7 @@ def _drop_unreadable(dataset: Any) -> None:
     bad = set()
     for item in console.progress(dataset.data, f"checking {dataset.mode} images"):
         try:
-            dataset_image(item[0])
+            dataset_image(item[0], getattr(dataset, "thermal", None))
         except InputError:
             bad.add(item[0])
     if not bad:

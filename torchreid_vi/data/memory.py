@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from torchreid_vi.data.images import in_rgb, read_image
+from torchreid_vi.data.images import Range, in_rgb, read_image
 from torchreid_vi.errors import InputError
 from torchreid_vi.folders import expanded
 
@@ -42,18 +42,19 @@ def each_image(images: ImageLike | Iterable[ImageLike]) -> tuple[Iterator[ImageL
     return iter(images), len(images) if isinstance(images, Sized) else None
 
 
-def one_image(image: ImageLike, bgr: bool = False) -> Image.Image:
+def one_image(image: ImageLike, bgr: bool = False, thermal: Range | None = None) -> Image.Image:
     """Return one image in RGB.
 
     Args:
         image: A path, one of Pillow's, an array or a tensor.
         bgr: Whether arrays and tensors have OpenCV's order of channels.
+        thermal: What is black and white in images of more than 8 bits.
 
     Raises:
         InputError: For what is no image, or no single one.
     """
     if isinstance(image, (str, os.PathLike)):
-        return read_image(expanded(image))
+        return read_image(expanded(image), thermal=thermal)
     if isinstance(image, (np.ndarray, Tensor)):
         pixels = _pixels(image)
         if pixels.ndim == 4:
@@ -63,7 +64,7 @@ def one_image(image: ImageLike, bgr: bool = False) -> Image.Image:
         )
     if not isinstance(image, Image.Image):
         raise _no_image(image)
-    return in_rgb(image, f"of {image.width} × {image.height} pixels and mode {image.mode}")
+    return in_rgb(image, f"of {image.width} × {image.height} pixels and mode {image.mode}", thermal=thermal)
 
 
 def _pixels(array: np.ndarray | Tensor) -> np.ndarray:

@@ -150,7 +150,7 @@ class FinishedRun:
 
     def image(self, number: int) -> Any:
         """A test image, as it is on disk."""
-        return dataset_image(self.items[number][0])
+        return dataset_image(self.items[number][0], self.target[0].dataset.thermal)
 
     @torch.inference_mode()
     def activations(self, numbers: list[int]) -> Tensor:

@@ -118,7 +118,8 @@ def augmentations(run: FinishedRun, times: int = 8, blurred: bool = False) -> Im
     for side in Modality:
         item = next((item for item in dataset.train if dataset.modality(item) is side), None)
         if item:
-            image = hide_head(dataset_image(item[0])) if blurred else dataset_image(item[0])
+            image = dataset_image(item[0], dataset.thermal)
+            image = hide_head(image) if blurred else image
             made = [manager.transform_tr[side](image) for _ in range(times)]
             views = [view[0] if isinstance(view, list) else view for view in made]
             rows.append((Shown(image, side.name.lower()), [Shown(_picture(manager, view)) for view in views]))
