@@ -26,15 +26,21 @@ def main() -> int:
 
     def work() -> int:
         from torchreid_vi.data import DATASETS
-        from torchreid_vi.data.checking import examine, overview
+        from torchreid_vi.data.checking import Finding, examine, overview
         from torchreid_vi.data.contact_sheet import contact_sheet
         from torchreid_vi.data.datasets import require_split
-        from torchreid_vi.errors import unknown_name
+        from torchreid_vi.engine.evaluating import check_default_protocols
+        from torchreid_vi.errors import InputError, unknown_name
 
         if args.dataset not in DATASETS:
             raise unknown_name("dataset", args.dataset, DATASETS)
         require_split([args.dataset], args.split - 1)
         dataset, findings = examine(DATASETS[args.dataset], args.root, args.split - 1)
+        try:
+            check_default_protocols(dataset)
+        except InputError as error:
+            if str(error) not in {finding.what for finding in findings}:
+                findings.append(Finding(str(error), []))
         print(f"{dataset.root}\n{'part':<10}{'identities':>12}{'visible':>10}{'infrared':>10}")
         for part in overview(dataset):
             print(f"{part.name:<10}{part.identities or '–':>12}{part.visible:>10,}{part.infrared:>10,}")

@@ -78,11 +78,32 @@ def examine(dataset_class: type[VIDataset], root: str, split_id: int = 0) -> tup
     for side in set(Modality) - {dataset.modality(item) for item in dataset.train}:
         what = f"no training image is {side.name.lower()}: check the folders of its cameras"
         findings.append(Finding(what, []))
+    findings += _one_modality(dataset)
     items = {item[0]: item for part in _parts(dataset).values() for item in part}
     dataset.scale_by(thermal_range(dataset))
     looks = dict(zip(items, _look_at_all(items, dataset.thermal), strict=True))
     findings += _unreadable(looks) + _duplicates(dataset, looks) + _contradictions(dataset, items, looks)
     return dataset, findings
+
+
+def _one_modality(dataset: VIDataset) -> list[Finding]:
+    """Training identities of one modality only, each by its first image; none where one modality has no images."""
+    first: dict[Modality, dict[int, str]] = {side: {} for side in Modality}
+    for item in dataset.train:
+        first[dataset.modality(item)].setdefault(item[1], item[0])
+    if not dataset.labelled or not all(first.values()):
+        return []
+    findings = []
+    for side, other in zip(Modality, reversed(Modality), strict=True):
+        alone = [path for pid, path in first[side].items() if pid not in first[other]]
+        if alone:
+            one = "identity has" if len(alone) == 1 else "identities have"
+            what = (
+                f"{len(alone):,} training {one} {side.name.lower()} images alone: add the others, "
+                "or leave them out"
+            )
+            findings.append(Finding(what, alone))
+    return findings
 
 
 def overview(dataset: VIDataset) -> list[Part]:
