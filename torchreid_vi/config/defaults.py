@@ -70,6 +70,10 @@ def default_config() -> CN:
     cfg.cuhk03.classic_split = False  # torchreid's
     cfg.cuhk03.use_metric_cuhk03 = False  # torchreid's
 
+    cfg.vi_labelled = CN()
+    cfg.vi_labelled.test_share = 0.5  # of the identities, drawn by data.split_id
+    cfg.vi_labelled.test_list = ""  # file that names them instead; test.txt in the folder if it is there
+
     cfg.sampler = CN()
     cfg.sampler.train_sampler = "RandomSampler"  # torchreid's, CrossModalitySampler, ModalityPairSampler
     cfg.sampler.train_sampler_t = "RandomSampler"  # torchreid's, with load_train_targets

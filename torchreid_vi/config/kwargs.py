@@ -25,6 +25,7 @@ def data_kwargs(cfg: CN, use_gpu: bool) -> dict[str, Any]:
             "batch_size_test": cfg.test.batch_size,
             "cuhk03_labeled": cfg.cuhk03.labeled_images,
             "cuhk03_classic_split": cfg.cuhk03.classic_split,
+            "vi_labelled": dict(cfg.vi_labelled),
             "market1501_500k": cfg.market1501.use_500k_distractors,
         }
     )

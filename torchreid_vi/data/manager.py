@@ -17,6 +17,7 @@ from torchreid_vi.data.batch import BatchAugment, BatchDataset, BatchLoader
 from torchreid_vi.data.cache import open_cache
 from torchreid_vi.data.datasets import require_split
 from torchreid_vi.data.datasets.base import Item, VIDataset
+from torchreid_vi.data.datasets.vi_labelled import split_by
 from torchreid_vi.data.images import dataset_image, resizer
 from torchreid_vi.data.loader import Loader
 from torchreid_vi.data.samplers import (
@@ -60,6 +61,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         norm_mean, norm_std: of the three channels.
         thermal_range: What is black and white in images of more than 8 bits; percentiles of the infrared training
             images when empty.
+        vi_labelled: Settings of :class:`~torchreid_vi.data.datasets.VILabelled`, ``test_share`` and ``test_list``.
         **kwargs: those of torchreid's ``ImageDataManager``.
 
     Raises:
@@ -94,6 +96,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         cache: str = "",
         augment: str = "image",
         thermal_range: Sequence[float] = (),
+        vi_labelled: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         sources, targets, transforms = (
@@ -118,18 +121,19 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
                 f"data.k_tfm is {views} with a data.second_view: set it to 1, or leave the view out"
             )
         try:
-            super().__init__(
-                sources=sources,
-                targets=targets or None,
-                transforms=[],
-                height=height,
-                width=width,
-                norm_mean=list(norm_mean),
-                norm_std=list(norm_std),
-                batch_size_train=1,  # the training loader is rebuilt below
-                batch_size_test=batch_size_test,
-                **kwargs,
-            )
+            with split_by(vi_labelled or {}):
+                super().__init__(
+                    sources=sources,
+                    targets=targets or None,
+                    transforms=[],
+                    height=height,
+                    width=width,
+                    norm_mean=list(norm_mean),
+                    norm_std=list(norm_std),
+                    batch_size_train=1,  # the training loader is rebuilt below
+                    batch_size_test=batch_size_test,
+                    **kwargs,
+                )
         except (RuntimeError, OSError) as error:  # from one of torchreid's own datasets
             raise InputError(
                 f"a dataset cannot be loaded ({error}): check --root, or prepare it by hand"

@@ -18,8 +18,8 @@ class VIFolder(VIDataset):
     ``root`` is the folder that holds the two, or one above it in which it is called ``vi_folder``.
     """
 
-    cameras = (Camera(1, 1, Modality.VISIBLE), Camera(2, 2, Modality.INFRARED))
-    folders = ("vi_folder",)
+    cameras: tuple[Camera, ...] = (Camera(1, 1, Modality.VISIBLE), Camera(2, 2, Modality.INFRARED))
+    folders: tuple[str, ...] = ("vi_folder",)
     labelled = False
     follows_links = True
 
