@@ -42,6 +42,7 @@ def main() -> int:
 
     def work() -> None:
         from torchreid_vi import InputError, console, series
+        from torchreid_vi.extras import require
         from torchreid_vi.report import collect, write_comparison
 
         asked = args.vary or args.seeds != 1 or args.jobs != 1 or args.root or args.options
@@ -50,6 +51,7 @@ def main() -> int:
                 "name either --configs to run, with --seeds and --jobs at least 1, or --runs that are finished, "
                 "with --out alone"
             )
+        require("report", "a comparison")
         folders = args.runs
         if args.configs:
             runs = plan(args)

@@ -44,10 +44,12 @@ def build(args: argparse.Namespace) -> None:
     """Embeds a gallery and writes its index."""
     from torchreid_vi import FeatureExtractor, console
     from torchreid_vi.data.listing import images_under
+    from torchreid_vi.extras import require
     from torchreid_vi.gallery import Gallery
     from torchreid_vi.index import EmbeddingIndex, check
     from torchreid_vi.sharing import is_remote
 
+    require("search", "an index")
     check(args.kind, len(images_under(args.gallery)), args.out)
     extractor = FeatureExtractor(args.weights, args.settings)
     gallery = Gallery(args.gallery, extractor, args.modality, cache="", progress=True)
@@ -76,9 +78,11 @@ def search(args: argparse.Namespace) -> None:
     """Prints the most similar images of an index."""
     from torchreid_vi import FeatureExtractor, InputError
     from torchreid_vi.data.listing import images_of
+    from torchreid_vi.extras import require
     from torchreid_vi.index import EmbeddingIndex
     from torchreid_vi.sharing import is_remote
 
+    require("search", "an index")
     if args.top < 1:
         raise InputError(f"--top is {args.top}: it must be at least 1")
     index = EmbeddingIndex.load(args.index)

@@ -14,6 +14,7 @@ from typing import Any
 from torchreid_vi.data.images import Range, read_image
 from torchreid_vi.data.listing import images_under
 from torchreid_vi.errors import InputError
+from torchreid_vi.extras import require
 from torchreid_vi.gallery import Found, Gallery
 from torchreid_vi.report.page import data_uri
 
@@ -57,12 +58,10 @@ def served(
         tempfile.TemporaryDirectory(prefix="torchreid_vi-demo-") as folder,
         _environment(GRADIO_TEMP_DIR=folder, GRADIO_ANALYTICS_ENABLED="False"),
     ):
-        try:
-            import gradio as gr
-            from starlette.middleware import Middleware
-            from starlette.middleware.trustedhost import TrustedHostMiddleware
-        except ImportError as error:
-            raise InputError('the page needs Gradio: pip install "torchreid_vi[demo]"') from error
+        (gr,) = require("demo", "the page")
+        from starlette.middleware import Middleware
+        from starlette.middleware.trustedhost import TrustedHostMiddleware
+
         page = _page(gallery, examples, top, Path(folder).resolve())
         # A page of somebody else that has its name lead here is not answered.
         here = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])

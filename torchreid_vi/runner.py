@@ -70,6 +70,7 @@ def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
             cfg.model.resume, cfg.model.load_weights = str(folder.checkpoints[0]), ""
             if (file := folder.path / SETTINGS).is_file() and not cfg.data.thermal_range:
                 cfg.data.thermal_range = config.load_config(str(file)).data.thermal_range
+        start = locate(cfg.model.load_weights) if cfg.model.load_weights else None
         console.say(_plan(cfg, folder))
         seed_everything(cfg.train.seed, 0)
         with distributed.first_here_first():  # caches and weights are made once
@@ -78,8 +79,7 @@ def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
         for each in (cfg, settings):  # who uses the weights scales images alike
             each.data.thermal_range = list(datamanager.thermal_range or ())
         source: dict[str, Any] = {"seed": cfg.train.seed, "versions": _versions()}
-        if cfg.model.load_weights:
-            start = locate(cfg.model.load_weights)
+        if start:
             loaded = load_weights(model, start.weights, cfg.model.load_stem)
             source |= {"weights": cfg.model.load_weights, "weights_epoch": loaded.epoch}
             console.say(

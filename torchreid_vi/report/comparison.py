@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from torchreid_vi import files
+from torchreid_vi.extras import require
 from torchreid_vi.report.bootstrap import Difference, paired_bootstrap
 from torchreid_vi.report.collect import Method, labels
 from torchreid_vi.report.page import page as html_page
@@ -33,6 +34,7 @@ def write_comparison(methods: Sequence[Method], out: Path, title: str = "Methods
         out: folder, made when it is not there.
         title: of the page.
     """
+    require("report", "a comparison")
     out.mkdir(parents=True, exist_ok=True)
     rows = table(methods)
     picture = draw(methods)
