@@ -18,6 +18,7 @@ torch.set_num_threads(1)  # threads of several processes that wait for each othe
 def ends_its_processes():
     """The death of one that a test leaves behind would be raised in another test."""
     yield
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a tool has given up
     assert not active_children()
 
 

@@ -43,7 +43,7 @@ def main() -> int:
     def work() -> None:
         from torchreid_vi import InputError, console, series
         from torchreid_vi.extras import require
-        from torchreid_vi.report import collect, write_comparison
+        from torchreid_vi.report import collect, plain_table, write_comparison
 
         asked = args.vary or args.seeds != 1 or args.jobs != 1 or args.root or args.options
         if bool(args.configs) == bool(args.runs) or args.seeds < 1 or args.jobs < 1 or (args.runs and asked):
@@ -58,7 +58,10 @@ def main() -> int:
             console.say(f"{len(runs)} runs, of which finished ones are not run again; all goes to {args.out}")
             series.complete_all(runs, args.jobs)
             folders = [Path(cfg.data.save_dir) for cfg in runs]
-        for path in write_comparison(collect(folders), args.out):
+        methods = collect(folders)
+        paths = write_comparison(methods, args.out)
+        console.result(plain_table(methods))
+        for path in paths:
             console.say(f"Written: {path}")
 
     return commandline.status(work, args.quiet, interrupted="the same command goes on from here")

@@ -192,7 +192,7 @@ def test_the_tool_tells_by_its_status(copy_of, tmp_path):
     assert "=> Nothing is wrong" in good.stdout and Image.open(sheet).width > 100
     assert hidden_heads(sheet) == 0
     check("regdb", "--root", root, "--split", 2, "--sheet", sheet, "--people", "blurred")
-    call(
+    drawn = call(
         "contact_sheet.py",
         "regdb",
         "--root",
@@ -202,6 +202,7 @@ def test_the_tool_tells_by_its_status(copy_of, tmp_path):
         "--people",
         "blurred",
     )
+    assert drawn.returncode == 0 and drawn.stdout == ""
     assert hidden_heads(sheet) > 6 and hidden_heads(tmp_path / "new" / "other.png") > 6
     bad = sorted((root / "regdb" / "Thermal").rglob("*.*"))
     for path in bad:

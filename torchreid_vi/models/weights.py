@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from torchreid_vi import files
@@ -146,7 +146,9 @@ def save_safetensors(state: dict[str, Tensor], path: Path, about: dict[str, Any]
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, value in state.items()
     }
-    save_file(tensors, path, {"about": json.dumps(about, sort_keys=True)})
+    path.write_bytes(
+        save(tensors, {"about": json.dumps(about, sort_keys=True)})
+    )  # save_file hides it from others
 
 
 def identities(content: dict[str, Any]) -> int:

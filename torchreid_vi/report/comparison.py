@@ -101,6 +101,21 @@ def _spread(values: Sequence[float]) -> str:
     return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
 
 
+def plain_table(methods: Sequence[Method]) -> str:
+    """Return the table as text in columns."""
+    rows = _without_empty([HEAD, *table(methods)])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    left = rows[0].index("protocol")  # names stand on the left, numbers on the right
+    lines = (
+        "  ".join(
+            cell.ljust(width) if i <= left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+    return "\n".join(map(str.rstrip, lines))
+
+
 def _without_empty(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     """The table without columns that have a head alone."""
     kept = [i for i in range(len(rows[0])) if any(row[i] for row in rows[1:])]

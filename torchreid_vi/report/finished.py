@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -86,7 +88,7 @@ class FinishedRun:
         """With the trained model in evaluation mode."""
         use_gpu = torch.cuda.is_available()
         seed_everything(self.cfg.train.seed, 0)
-        with console.logged():  # torchreid prints what it reads
+        with redirect_stdout(io.StringIO()), console.logged():  # torchreid prints what it reads
             manager = build.build_datamanager(self.cfg, use_gpu)
         model = build.build_model(self.cfg, manager.num_train_pids)
         try:
