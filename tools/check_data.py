@@ -16,7 +16,9 @@ import commandline
 def main() -> int:
     """Runs the command line; returns the exit status."""
     parser = commandline.parser(__doc__)
-    parser.add_argument("dataset", help="sysu_mm01, regdb, llcm, vi_folder, or another that is registered")
+    parser.add_argument(
+        "dataset", help="sysu_mm01, regdb, llcm, vi_labelled, vi_folder, or another registered one"
+    )
     parser.add_argument("--root", default="reid-data", help="folder that holds the datasets' folders")
     parser.add_argument("--split", type=int, default=1, help="which split, from 1, where there are several")
     parser.add_argument("--sheet", type=commandline.picture_file, help="also draw some people there")

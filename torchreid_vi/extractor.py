@@ -65,6 +65,10 @@ class FeatureExtractor:
         loaded = load_weights(model, self.weights, cfg.model.load_stem)
         if any(not name.startswith("classifier.") for name in loaded.fresh):
             raise InputError(f"{weights} is a backbone without the rest of a model: fine-tune from it first")
+        if any(name.startswith("neck.") for name in loaded.unused):
+            raise InputError(
+                f"{weights} has a neck with a shift, which no model here has: start a training from it"
+            )
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model: nn.Module = model.to(self.device).eval()
         self.batch_size, self.flip = batch_size, cfg.test.flip
@@ -101,7 +105,8 @@ class FeatureExtractor:
         Args:
             images: One image, or a list, tuple or generator of images. An image is a path, one of Pillow's images,
                 an array (H, W, 3) or (H, W) of uint8, or a tensor (3, H, W) or (H, W) of torch.uint8; a tensor
-                (H, W, 3) is taken, too, where H is not 3. An array (N, H, W, 3) or a tensor (N, 3, H, W) is N
+                (H, W, 3) is taken, too, where H is not 3. An array (H, W) of uint16 or float32 is scaled as the
+                thermal images of the training were. An array (N, H, W, 3) or a tensor (N, 3, H, W) is N
                 images. Arrays and tensors are RGB.
             modality: ``visible`` or ``infrared``: what light they were taken in.
             progress: Show a bar.

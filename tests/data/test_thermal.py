@@ -101,6 +101,7 @@ def test_who_uses_the_weights_scales_as_the_training_did(regdb, tmp_path, capsys
     scaled = extractor([extractor.image(path)], "infrared")
     np.testing.assert_allclose(extractor(path, "infrared"), scaled, atol=1e-6)
     np.testing.assert_allclose(extractor(Image.open(path), "infrared"), scaled, atol=1e-6)
+    np.testing.assert_allclose(extractor(np.asarray(Image.open(path)), "infrared"), scaled, atol=1e-6)
     np.testing.assert_allclose(extractor.files([path], "infrared")[0], scaled, atol=1e-6)
     shutil.copytree(tmp_path / "run", tmp_path / "other")
     config = tmp_path / "other" / "config.yaml"

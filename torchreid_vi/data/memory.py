@@ -17,7 +17,7 @@ from torchreid_vi.folders import expanded
 
 ImageLike = str | Path | Image.Image | np.ndarray | Tensor
 
-_ARRAYS = "(H, W, 3), (H, W) or (N, H, W, 3) of uint8"
+_ARRAYS = "(H, W, 3), (H, W) or (N, H, W, 3) of uint8, or (H, W) of uint16 or float32"
 _TENSORS = "(3, H, W), (H, W) or (N, 3, H, W) of torch.uint8"
 
 
@@ -68,7 +68,7 @@ def one_image(image: ImageLike, bgr: bool = False, thermal: Range | None = None)
 
 
 def _pixels(array: np.ndarray | Tensor) -> np.ndarray:
-    """Return an array (H, W), (H, W, 3) or (N, H, W, 3) of uint8."""
+    """Return an array (H, W), (H, W, 3) or (N, H, W, 3) of uint8, or one (H, W) of thermal counts."""
     pixels, expected = array, _ARRAYS
     if isinstance(array, Tensor):
         expected = _TENSORS
@@ -77,6 +77,8 @@ def _pixels(array: np.ndarray | Tensor) -> np.ndarray:
             if array.ndim in (3, 4) and array.shape[-3] == 3:
                 pixels = pixels.movedim(-3, -1)
             pixels = pixels.numpy()
+    if pixels.ndim == 2 and pixels.dtype in (np.uint16, np.float32) and isinstance(array, np.ndarray):
+        return pixels
     if pixels.dtype != np.uint8 or not (
         pixels.ndim == 2 or (pixels.ndim in (3, 4) and pixels.shape[-1] == 3)
     ):

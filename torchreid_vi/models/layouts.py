@@ -99,7 +99,7 @@ def _translated(state: dict[str, Any]) -> dict[str, Tensor]:
             layer = depth[int(stage)] - 1 - last[stage] + int(match["number"])
             name = f"backbone.trunk.layer{stage}.{layer}{INSERTED}.{inner}"
             if inner == "mix.weight":  # which has no bias in MCJA's code
-                found[name.removesuffix("weight") + "bias"] = torch.zeros(len(value), dtype=value.dtype)
+                found[name.removesuffix("weight") + "bias"] = torch.zeros(value.shape[:1], dtype=value.dtype)
         found[name] = value
     shift = found.get("neck.bias")
     if shift is not None and not shift.any():  # frozen at zero, it is no shift
