@@ -178,7 +178,7 @@ def load_weights(model: nn.Module, path: str | Path, stem: str = "average") -> L
     Args:
         model: receives the weights.
         path: a checkpoint, a ``backbone.pth``, a dictionary of tensors or a ``.safetensors`` file, of this package,
-            torchreid or a code that :mod:`~torchreid_vi.models.layouts` knows, with or without ``module.`` in its
+            torchreid or a code that ``torchreid_vi.models.layouts`` knows, with or without ``module.`` in its
             names.
         stem: ``average``, ``visible`` or ``infrared``.
 

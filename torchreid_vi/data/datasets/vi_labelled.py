@@ -43,12 +43,12 @@ class VILabelled(VIFolder):
     two halves, or one above it in which it is called ``vi_labelled``.
 
     Args:
-        root: As for :class:`~torchreid_vi.data.datasets.VIDataset`.
+        root: As for :class:`~torchreid_vi.data.VIDataset`.
         split_id: Which random split, from 0 to 9; 0 where a list says who is tested.
         test_share: Share of the identities with images of both modalities that are drawn for testing.
         test_list: File with the names of the identities to test, one a line, under the dataset's folder or
             anywhere; ``test.txt`` in that folder when empty and there.
-        **kwargs: Those of :class:`~torchreid_vi.data.datasets.VIDataset`.
+        **kwargs: Those of :class:`~torchreid_vi.data.VIDataset`.
 
     Raises:
         InputError: For a folder or a list that cannot be used.
