@@ -13,6 +13,9 @@ setup(
     license="MIT",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["torchreid_vi", "torchreid_vi.*"]),
+    # An editable install then writes a path, not an import hook, which comes too late beside a clone named
+    # torchreid_vi: Python takes that folder for a namespace package first.
+    package_dir={"": "."},
     package_data={"torchreid_vi": ["data/*.csv", "report/*.css", "py.typed"]},
     install_requires=[
         "torch>=2.6",

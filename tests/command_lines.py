@@ -9,7 +9,31 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from unittest.mock import patch
 
+from torchreid_vi import ENGINES, LOSSES, host
+from torchreid_vi.evaluation import PROTOCOLS
+
 TOOLS = Path(__file__).parents[1] / "tools"
+
+
+#: What a user's file adds names to.
+TABLES = (ENGINES, LOSSES, PROTOCOLS, host.MODELS, host.IMAGE_DATASETS)
+
+
+@contextlib.contextmanager
+def forgotten():
+    """What is imported by name and registered within it is not known afterwards, as in a process that has ended."""
+    tables, paths, modules = [dict(table) for table in TABLES], list(sys.path), set(sys.modules)
+    try:
+        yield
+    finally:
+        for table, before in zip(TABLES, tables, strict=True):
+            table.clear()
+            table.update(before)
+        added = {path for path in sys.path if path not in paths and Path(path) != TOOLS}
+        for name in set(sys.modules) - modules:
+            if str(Path(getattr(sys.modules[name], "__file__", None) or "/").parent) in added:
+                del sys.modules[name]
+        sys.path[:] = paths
 
 
 def call(tool, *arguments, cwd=".", **environment):
@@ -21,6 +45,7 @@ def call(tool, *arguments, cwd=".", **environment):
         patch.object(sys, "argv", words),
         patch.object(sys, "path", [str(TOOLS), *sys.path]),
         patch.dict(os.environ, {name: str(value) for name, value in environment.items()}),
+        forgotten(),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(error),
     ):

@@ -283,3 +283,14 @@ def test_a_signal_removes_what_was_uploaded_unless_it_is_ignored(number, weights
 def test_the_tool_answers_bad_input_with_a_sentence(weights, tmp_path):
     done = call("demo.py", "--weights", weights, "--gallery", tmp_path)
     assert done.returncode == 2 and "holds no images" in done.stderr
+
+
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "socks5://127.0.0.1:9"])
+def test_the_page_is_asked_for_past_every_proxy(gallery, monkeypatch, proxy):
+    """One of those there are in an office, which leads nowhere here."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, proxy)
+    before = dict(os.environ)
+    with served(gallery) as address:
+        assert urllib.request.urlopen(address).status == 200
+    assert before.items() <= os.environ.items()

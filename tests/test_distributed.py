@@ -233,6 +233,17 @@ def test_the_first_process_decides_and_goes_first(two):
     assert two[0]["ended"] < two[1]["began"]
 
 
+def test_more_processes_than_gpus_are_one_sentence(monkeypatch):
+    for name, value in {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "LOCAL_RANK": 0, "RANK": 0}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    few = pytest.raises(
+        InputError, match=r"2 processes of this machine have 1 GPU: start torchrun with --nproc-per-node 1$"
+    )
+    with few, distributed.connected():
+        pass
+
+
 def launch(*arguments, cwd, processes=2):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
     command += [str(ROOT / "tools" / "train.py"), "--config-file", str(ROOT / "configs/mcja_synthetic.yaml")]

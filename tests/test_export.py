@@ -4,6 +4,7 @@ import json
 import os
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -121,3 +122,22 @@ def test_the_tool_says_what_it_wrote_and_what_is_wrong(trained, tmp_path):
     again = written("--out", "out", "--format", "torch")
     assert again.returncode == 2 and again.stderr.startswith("error: out/model.pt2 is there")
     assert "did you mean 'onnx'" in written("--out", "out", "--format", "onxx").stderr
+
+
+@pytest.mark.skipif(
+    Version(torch.__version__) < Version("2.8"), reason="its exporter cannot write these models"
+)
+@pytest.mark.parametrize("opset", [18, 20])
+def test_onnx_is_of_the_opset_that_was_asked_for(trained, tmp_path, opset):
+    (written,) = export(trained(), tmp_path, "onnx", opset)
+    (found,) = [each.version for each in onnx.load(written.path).opset_import if not each.domain]
+    assert found == opset
+
+
+@pytest.mark.skipif(
+    Version(torch.__version__) < Version("2.8"), reason="its exporter cannot write these models"
+)
+def test_an_opset_that_cannot_be_is_one_sentence(trained, tmp_path):
+    with pytest.raises(InputError, match="with ONNX opset 99"):
+        export(trained(), tmp_path, "onnx", 99)
+    assert not list(tmp_path.iterdir())

@@ -128,6 +128,26 @@ def test_an_index_is_searched_with_what_it_was_built_with(weights, photos, tmp_p
     assert refused.returncode == 2 and "are not the weights that" in refused.stderr
 
 
+def test_an_index_takes_in_another_folder_without_what_it_has(weights, photos, tmp_path):
+    def index(command, *options):
+        result = call("index.py", command, *options, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    more = tmp_path / "more"
+    shutil.copytree(photos, more / "new")
+    (more / "empty.jpg").write_bytes(b"")
+    index("build", "--weights", weights, "--gallery", photos, "--out", "one")
+    number = len(list(photos.rglob("*.jpg")))
+    said = f"{number} images more, {2 * number} altogether\n"
+    assert index("add", "--index", "one", "--gallery", "more", "--out", "two") == said
+    said = f"0 images more, {2 * number} altogether\n"
+    assert index("add", "--index", "two", "--gallery", photos, "--out", "three") == said
+    query = next(more.rglob("0*.jpg"))
+    found = index("search", "--index", "three", "--query", query, "--modality", "visible", "--top", "2")
+    assert str(query) in found and str(photos) in found
+
+
 def test_features_that_cannot_be_kept_are_there_all_the_same(weights, photos, tmp_path, capsys):
     (tmp_path / "taken").write_text("")
     assert len(Gallery(photos, FeatureExtractor(weights), cache=tmp_path / "taken").paths) > 3

@@ -2,10 +2,12 @@
 
 import ast
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torchreid
 
 import torchreid_vi
@@ -17,14 +19,14 @@ PACKAGE = Path(torchreid_vi.__file__).parent
 LAYERS = [
     {"errors", "modality", "host", "stopping"},
     {"console", "extras", "folders"},
-    {"distributed", "files", "processes"},
+    {"distributed", "files", "locking", "processes"},
     {"data", "models", "losses", "evaluation", "config"},
     {"engine"},
     {"build"},
     {"sharing"},
     {"runs"},
     {"runner", "extractor", "index"},
-    {"series", "report", "gallery", "export"},
+    {"series", "report", "gallery", "export", "threshold"},
     {"demo"},
     {"__init__"},
 ]
@@ -91,3 +93,12 @@ def test_importing_loads_no_large_library_that_torchreid_does_not_nor_repeats_it
     assert "torchreid_vi.build" in extra
     assert not extra & heavy
     assert "Cython" not in ours.stderr
+
+
+@pytest.mark.parametrize(("before", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_threads_that_wait_leave_the_cores_to_others_unless_told_otherwise(before, policy):
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_DISPLAY_ENV": "TRUE"} | before
+    command = [sys.executable, "-c", "import torchreid_vi"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert f"OMP_WAIT_POLICY = '{policy}'" in done.stderr

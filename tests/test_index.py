@@ -55,6 +55,25 @@ def test_every_kind_comes_back_from_its_folder_and_states_its_recall(kind, tmp_p
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["index"]
 
 
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_what_is_added_is_found_like_the_rest(kind, tmp_path):
+    whole, queries = features(10_200), features(20, seed=3)
+    index = EmbeddingIndex.build(whole[:10_000], items(10_000), kind)
+    index.add(whole[10_000:], [{"path": f"new {i}.jpg"} for i in range(200)])
+    index.save(tmp_path / "index")
+    again = EmbeddingIndex.load(tmp_path / "index")
+    assert again.about["vectors"] == len(again.items) == 10_200 and "recall_at_10" not in again.about
+    assert again.search(whole[10_100:10_101], 1)[0][0][1] == {"path": "new 100.jpg"}
+    if kind == "flat":
+        similarity = queries @ whole.T
+        for row, each in zip(similarity, again.search(queries, 5), strict=True):
+            expected = np.argsort(-row, kind="stable")[:5]
+            names = [f"{i}.jpg" if i < 10_000 else f"new {i - 10_000}.jpg" for i in expected]
+            assert [item["path"] for _, item in each] == names
+    with pytest.raises(InputError, match="for an index of 32 dimensions"):
+        again.add(features(1, 31), items(1))
+
+
 def test_mistakes_are_one_sentence(tmp_path):
     gallery = features(50)
     with pytest.raises(InputError, match="did you mean 'ivf-pq'"):

@@ -158,8 +158,83 @@ def test_a_loaders_processes_end_with_it_and_not_for_a_signal_from_elsewhere(roo
     worker.terminate()  # as Python does with what is left when it ends
     worker.join(10)
     assert worker.exitcode == 0
-    with pytest.raises(InputError, match="a process that loads images was killed"), loading():
+    with pytest.raises(InputError, match="a process that loads images ended unexpectedly"), loading():
         list(batches)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (signal.SIGKILL, "was killed, most often for want of memory: lower data.workers"),
+        (signal.SIGSEGV, "ended by SIGSEGV, which is an error of a library"),
+        (signal.SIGBUS, "ended by SIGBUS, for want of shared memory"),
+        (None, "ended with status 3, and said why above"),
+    ],
+)
+def test_how_a_loading_process_died_is_told(roots, number, said, monkeypatch):
+    def die(*_):
+        if number:
+            signal.signal(number, signal.SIG_DFL) if number != signal.SIGKILL else None
+            os.kill(os.getpid(), number)
+            time.sleep(20)
+        os._exit(3)
+
+    small = {"height": 32, "width": 16, "batch_size_train": 8, "use_gpu": False}
+    loader = VIDataManager("vi_synthetic", root=str(roots), workers=1, **small).train_loader
+    monkeypatch.setattr(type(loader.dataset), "__getitem__", die)
+    with pytest.raises(InputError, match=said), loading():
+        list(loader)
+
+
+@pytest.mark.parametrize(
+    ("work", "argument", "said"),
+    [
+        (os._exit, 3, "a process that worked for this one ended with status 3"),
+        (signal.raise_signal, signal.SIGUSR2, "ended by SIGUSR2"),
+        (signal.raise_signal, signal.SIGKILL, "killed, most often for want of memory: start fewer at a time"),
+    ],
+)
+def test_how_a_worker_died_is_told(work, argument, said):
+    with pytest.raises(InputError, match=said), worker_pool(2, "fork") as pool:
+        pool.submit(work, argument).result()
+
+
+PROGRAM = """
+import multiprocessing, os, sys
+from torchreid_vi.data import VIDataManager
+from torchreid_vi.processes import loading, worker_pool
+
+def load():
+    with loading():
+        loader = VIDataManager(
+            "vi_synthetic", root=sys.argv[1], workers=1, augment=sys.argv[2], height=32, width=16,
+            batch_size_train=8, use_gpu=False,
+        ).train_loader
+        number = len(list(loader))
+    with worker_pool(1) as pool:
+        print("loaded", number == len(loader) > 1, pool.submit(os.getpid).result() != os.getpid())
+"""
+GUARD = "if __name__ == '__main__':\n    "
+
+
+def started(start, augment, roots, tmp_path, guard):
+    file = tmp_path / "program.py"
+    file.write_text(f"{PROGRAM}\n{guard}multiprocessing.set_start_method({start!r}, force=True); load()\n")
+    command = [sys.executable, file, roots, augment]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240)
+
+
+@pytest.mark.parametrize(("start", "augment"), [("spawn", "batch"), ("forkserver", "image")])
+def test_processes_load_however_they_are_started(start, augment, roots, tmp_path):
+    done = started(start, augment, roots, tmp_path, GUARD)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    assert done.stdout.splitlines()[-1] == "loaded True True"
+
+
+def test_a_program_without_its_guard_is_told_of_it(roots, tmp_path):
+    done = started("spawn", "batch", roots, tmp_path, "")
+    assert "a process that loads images ended with status 1, and said why above" in done.stderr
+    assert "needs 'if __name__ ==" in done.stderr
 
 
 @pytest.mark.parametrize(("jobs", "start"), [(1, "fork"), (2, "spawn")])
@@ -184,7 +259,7 @@ def test_who_works_for_a_process_leaves_ctrl_c_to_it_and_ends_when_told_to(jobs,
 
 
 def test_one_that_is_killed_while_it_works_is_one_sentence():
-    killed = pytest.raises(InputError, match="was killed, most often for want of memory: start the same")
+    killed = pytest.raises(InputError, match="was killed, most often for want of memory: start fewer")
     with killed, worker_pool(1, "fork") as pool:
         os.kill(pool.submit(os.getpid).result(), signal.SIGKILL)
         pool.submit(os.getpid).result()
@@ -195,7 +270,7 @@ def test_none_waits_for_what_one_that_was_killed_had_taken():
     said = []
 
     def use():
-        killed = pytest.raises(InputError, match="was killed, most often for want of memory: start the same")
+        killed = pytest.raises(InputError, match="was killed, most often for want of memory: start fewer")
         with killed, worker_pool(6, "fork") as pool:
             pool.submit(os.getpid).result()
             for child in active_children()[1:]:
@@ -213,7 +288,7 @@ def test_none_waits_for_what_one_that_was_killed_had_taken():
 
 
 def test_what_is_under_way_is_finished_though_another_process_is_killed(tmp_path):
-    killed = pytest.raises(InputError, match="was killed, most often for want of memory: start the same")
+    killed = pytest.raises(InputError, match="was killed, most often for want of memory: start fewer")
     with killed, worker_pool(2, "fork") as pool:
         at_work = pool.submit(_finish_late, tmp_path / "begun", tmp_path / "done")
         while not (tmp_path / "begun").exists():
@@ -308,7 +383,9 @@ def test_what_else_fails_while_an_object_is_removed_is_said(capsys):
 def test_a_process_whose_parent_ended_before_it_could_look_ends_too(monkeypatch):
     child = os.fork()
     if not child:
-        monkeypatch.setattr(stopping, "parent_process", lambda: SimpleNamespace(pid=2**22 + 1))
+        monkeypatch.setattr(
+            stopping, "parent_process", lambda: SimpleNamespace(pid=1, is_alive=lambda: False)
+        )
         stopping.obey_parent()
         time.sleep(20)
         os._exit(7)

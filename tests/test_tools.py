@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -360,7 +361,7 @@ class Interrupted:
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.meta_path.insert(0, Interrupted())
-commandline.status(lambda: print("never"), False)
+commandline.status(lambda: print("never"), None)
 """
 
 
@@ -373,7 +374,7 @@ def test_ctrl_c_while_a_tool_imports_ends_it_without_a_word():
 WRITTEN = (
     IMPORTING.partition("class Interrupted")[0]
     + """
-import threading, time
+import argparse, threading, time
 
 def work():
     print("Written: all", flush=True)
@@ -385,7 +386,7 @@ def late():
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 threading.Thread(target=late).start()
-sys.exit(commandline.status(work, False))
+sys.exit(commandline.status(work, argparse.Namespace(quiet=False, imports=[])))
 """
 )
 
@@ -411,7 +412,7 @@ def test_a_name_that_is_no_text_is_one_sentence(monkeypatch, capsys):
     monkeypatch.syspath_prepend(ROOT / "tools")
     import commandline
 
-    assert commandline.status(lambda: "M\udcfcller".encode(), quiet=False) == 2
+    assert commandline.status(lambda: "M\udcfcller".encode(), Namespace(quiet=False, imports=[])) == 2
     said = "error: 'M\\udcfcller' is no text in UTF-8: rename the file or folder of that name\n"
     assert capsys.readouterr().err == said
 
@@ -420,3 +421,15 @@ def test_what_the_system_refuses_is_one_sentence(finished, tmp_path):
     run = finished[0] / "log" / "mcja_synthetic"
     result = call("report.py", run, "--people", "none", "--out", "/proc/page.html")
     assert result.returncode == 2 and result.stderr.splitlines()[-1].startswith("error: /proc/page.html: ")
+
+
+def test_the_check_of_a_gpu_says_that_there_is_none(tmp_path):
+    environment = os.environ | {
+        "CUDA_VISIBLE_DEVICES": "",
+        "OUT": str(tmp_path / "out"),
+        "PYTHON": sys.executable,
+    }
+    command = [ROOT / "benchmarks" / "gpu_check.sh"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr == "gpu_check.sh needs a GPU, and PyTorch sees none here.\n"

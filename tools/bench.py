@@ -47,7 +47,7 @@ def main() -> int:
     steps.add_argument("--streams", type=int, default=2, help="of mmgl: 1 or 2")
     steps.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     args = parser.parse_args()
-    return commandline.status(lambda: measure(args), args.quiet)
+    return commandline.status(lambda: measure(args), args)
 
 
 def measure(args: argparse.Namespace) -> None:

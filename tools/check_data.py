@@ -27,17 +27,16 @@ def main() -> int:
     args = parser.parse_args()
 
     def work() -> int:
-        from torchreid_vi.data import DATASETS
         from torchreid_vi.data.checking import Finding, examine, overview
         from torchreid_vi.data.contact_sheet import contact_sheet
         from torchreid_vi.data.datasets import require_split
+        from torchreid_vi.data.named import dataset_named
         from torchreid_vi.engine.evaluating import check_default_protocols
-        from torchreid_vi.errors import InputError, unknown_name
+        from torchreid_vi.errors import InputError
 
-        if args.dataset not in DATASETS:
-            raise unknown_name("dataset", args.dataset, DATASETS)
+        cls = dataset_named(args.dataset)
         require_split([args.dataset], args.split - 1)
-        dataset, findings = examine(DATASETS[args.dataset], args.root, args.split - 1)
+        dataset, findings = examine(cls, args.root, args.split - 1)
         try:
             check_default_protocols(dataset)
         except InputError as error:
@@ -60,7 +59,7 @@ def main() -> int:
             commandline.save(sheet, args.sheet, quality=85)
         return 1 if findings else 0
 
-    return commandline.status(work, args.quiet)
+    return commandline.status(work, args)
 
 
 if __name__ == "__main__":

@@ -19,14 +19,26 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add_quiet(made, default=False)
+    add_common(made, quiet=False, imports=[])
     return made
 
 
-def add_quiet(made: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) -> None:
-    """Adds the option that every tool has; a command of a tool has it, too."""
+def add_common(made: argparse.ArgumentParser, **defaults: Any) -> None:
+    """Adds the options that every tool has; a command of a tool has them, too."""
+    made.set_defaults(**defaults)
     made.add_argument(
-        "-q", "--quiet", action="store_true", default=default, help="show results and errors alone"
+        "-q",
+        "--quiet",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="show results and errors alone",
+    )
+    made.add_argument(
+        "--imports",
+        action="append",
+        default=argparse.SUPPRESS,
+        metavar="FILE.py",
+        help="file or module that registers datasets, models, losses, … of your own; may be repeated",
     )
 
 
@@ -75,22 +87,23 @@ def save(picture: Any, path: Path, **options: Any) -> None:
     console.say(f"Written: {path}")
 
 
-def status(work: Callable[[], int | None], quiet: bool, interrupted: str = "") -> int:
+def status(work: Callable[[], int | None], args: Any, interrupted: str = "") -> int:
     """Does a tool's work; returns its exit status: 2 if something is wrong, 130 or 143 after a signal.
 
     Args:
         work: returns a status, or nothing for 0.
-        quiet: whether there are no notes and no progress.
+        args: of the command line, with ``quiet`` and with ``imports``, which are imported first.
         interrupted: what to say of the work when it was.
     """
     _end_at_once()
-    from torchreid_vi import InputError, console, stopping
+    from torchreid_vi import InputError, config, console, stopping
     from torchreid_vi.processes import loading
 
     with contextlib.suppress(AttributeError):  # of a stream that is none of the system's
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
-        with stopping.handled(), loading(), console.quiet(quiet):
+        with stopping.handled(), loading(), console.quiet(args.quiet):
+            config.import_named(args.imports)
             return work() or 0
     except InputError as error:
         console.complain(str(error))

@@ -64,7 +64,7 @@ def main() -> int:
         for path in paths:
             console.say(f"Written: {path}")
 
-    return commandline.status(work, args.quiet, interrupted="the same command goes on from here")
+    return commandline.status(work, args, interrupted="the same command goes on from here")
 
 
 def plan(args: argparse.Namespace) -> list[Any]:
@@ -89,7 +89,9 @@ def plan(args: argparse.Namespace) -> list[Any]:
     for file, chosen in product(files, product(*varied.values())):
         pairs = dict(zip(varied, chosen, strict=True))
         changes = [text for pair in pairs.items() for text in pair]
-        cfg = load_config(file, {"data.root": args.root} if args.root else {}, options + changes)
+        cfg = load_config(
+            file, {"data.root": args.root} if args.root else {}, options + changes, args.imports
+        )
         name = ",".join([Path(file).stem, *(config.short(cfg, key) for key in pairs)])
         mark = config.fingerprint(cfg)
         if mark in known:

@@ -23,21 +23,18 @@ def main() -> int:
 
     def work() -> None:
         from torchreid_vi import InputError
-        from torchreid_vi.data import DATASETS
         from torchreid_vi.data.contact_sheet import contact_sheet
+        from torchreid_vi.data.named import dataset_named
         from torchreid_vi.data.thermal import thermal_range
-        from torchreid_vi.errors import unknown_name
 
         if min(args.ids, args.images) < 1:
             raise InputError("--ids and --images must be at least 1")
-        if args.dataset not in DATASETS:
-            raise unknown_name("dataset", args.dataset, DATASETS)
-        dataset = DATASETS[args.dataset](root=args.root, verbose=False)
+        dataset = dataset_named(args.dataset)(root=args.root, verbose=False)
         dataset.scale_by(thermal_range(dataset))
         sheet = contact_sheet(dataset, args.ids, args.images, blurred=args.people == "blurred")
         commandline.save(sheet, args.out, quality=85)
 
-    return commandline.status(work, args.quiet)
+    return commandline.status(work, args)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def main() -> int:
             with contextlib.suppress(KeyboardInterrupt):
                 threading.Event().wait()
 
-    return commandline.status(work, args.quiet)
+    return commandline.status(work, args)
 
 
 if __name__ == "__main__":

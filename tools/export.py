@@ -19,6 +19,7 @@ def main() -> int:
     commandline.add_weights(parser)
     parser.add_argument("--out", required=True, help="folder to write to")
     parser.add_argument("--format", default="onnx", help="onnx or torch")
+    parser.add_argument("--opset", type=int, default=18, help="version of ONNX's operators (default: 18)")
     args = parser.parse_args()
 
     def work() -> None:
@@ -27,11 +28,11 @@ def main() -> int:
 
         check(args.format)
         extractor = FeatureExtractor(args.weights, args.settings, device="cpu")
-        for path, difference in export(extractor, args.out, args.format):
+        for path, difference in export(extractor, args.out, args.format, args.opset):
             size = path.stat().st_size / 2**20
             console.say(f"Written: {path}, {size:.1f} MiB, within {difference:.1g} of PyTorch's features")
 
-    return commandline.status(work, args.quiet)
+    return commandline.status(work, args)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Builds an index of a gallery's features, and searches it.
+"""Builds an index of a gallery's features, adds to it, and searches it.
 
 python tools/index.py build --weights log/mcja_synthetic/checkpoints/last.pth --gallery photos/ --out photos.index
+python tools/index.py add --index photos.index --gallery more/ --out both.index
 python tools/index.py search --index photos.index --modality infrared --query seen_at_night.jpg
 """
 
@@ -10,8 +11,11 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import commandline
+
+_OTHER_WEIGHTS = "those of the index, if they moved or are remote"
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -26,17 +30,24 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     build.add_argument("--out", required=True, type=Path, help="folder of the index")
     build.add_argument("--kind", default="flat", help="flat (exact), hnsw (fast) or ivf-pq (small)")
     build.add_argument("--modality", default="visible", help="of the gallery: visible or infrared")
+    add = commands.add_parser("add", help="write an index with the images of one more folder")
+    add.add_argument("--index", required=True, type=Path, help="folder that build wrote")
+    add.add_argument(
+        "--gallery", required=True, type=Path, help="folder of images; those it has are left out"
+    )
+    add.add_argument("--out", required=True, type=Path, help="folder of the new index")
+    commandline.add_weights(add, required=False, what=_OTHER_WEIGHTS)
     search = commands.add_parser("search", help="find the images most like some others")
     search.add_argument("--index", required=True, type=Path, help="folder that build wrote")
     search.add_argument(
         "--query", required=True, nargs="+", type=Path, help="images of people, or folders of them"
     )
     search.add_argument("--modality", default="infrared", help="of the queries: visible or infrared")
-    commandline.add_weights(search, required=False, what="those of the index, if they moved or are remote")
+    commandline.add_weights(search, required=False, what=_OTHER_WEIGHTS)
     search.add_argument("--top", type=int, default=10, help="how many images to show")
     search.add_argument("--json", action="store_true", help="print JSON")
-    for command in (build, search):
-        commandline.add_quiet(command)
+    for command in (build, add, search):
+        commandline.add_common(command)
     return parser.parse_args(arguments)
 
 
@@ -74,36 +85,38 @@ def build(args: argparse.Namespace) -> None:
     console.say(f"Written: {args.out}")
 
 
+def add(args: argparse.Namespace) -> None:
+    """Writes an index with the images of another one and those of a folder that it lacks."""
+    from torchreid_vi import console
+    from torchreid_vi.data.listing import images_under
+    from torchreid_vi.extras import require
+    from torchreid_vi.index import EmbeddingIndex, check
+
+    require("search", "an index")
+    index = EmbeddingIndex.load(args.index)
+    known = {item["path"] for item in index.items}
+    paths = [path for path in images_under(args.gallery) if str(path.absolute()) not in known]
+    check("flat", len(index.items), args.out)
+    extractor = _extractor(args, index)
+    features, readable = extractor.files(paths, index.about.get("modality", "visible"), progress=True)
+    index.add(features, [{"path": str(paths[number].absolute())} for number in readable])
+    index.save(args.out)
+    print(f"{len(readable)} images more, {len(index.items)} altogether")
+    console.say(f"Written: {args.out}")
+
+
 def search(args: argparse.Namespace) -> None:
     """Prints the most similar images of an index."""
-    from torchreid_vi import FeatureExtractor, InputError
+    from torchreid_vi import InputError
     from torchreid_vi.data.listing import images_of
     from torchreid_vi.extras import require
     from torchreid_vi.index import EmbeddingIndex
-    from torchreid_vi.sharing import is_remote
 
     require("search", "an index")
     if args.top < 1:
         raise InputError(f"--top is {args.top}: it must be at least 1")
     index = EmbeddingIndex.load(args.index)
-    about = {"weights": "", "settings": "", "weights_sha256": "", "extractor": ""} | index.about
-    if not (args.weights or about["weights"]):
-        raise InputError(
-            f"{args.index} does not say what weights it was built with: name them with --weights"
-        )
-    if not args.weights and is_remote(about["weights"]):
-        raise InputError(
-            f"{args.index} was built with {about['weights'][:200]!r}, which nobody asked to fetch: name them with "
-            "--weights"
-        )
-    weights = args.weights or about["weights"]
-    extractor = FeatureExtractor(weights, args.settings or about["settings"])
-    if about["weights_sha256"] and extractor.weights_sha256 != about["weights_sha256"]:
-        raise InputError(f"{weights} are not the weights that {args.index} was built with: build it again")
-    if about["extractor"] and extractor.identity != about["extractor"]:
-        raise InputError(
-            f"{args.index} was built with other settings of the model or its images: build it again"
-        )
+    extractor = _extractor(args, index)
     queries = images_of(args.query)
     found = index.search(extractor(queries, args.modality), args.top)
     if args.json:
@@ -117,10 +130,40 @@ def search(args: argparse.Namespace) -> None:
             print(f"{rank:4}  {score:6.3f}  {item['path']}")
 
 
+def _extractor(args: argparse.Namespace, index: Any) -> Any:
+    """What embeds images as those of an index were embedded."""
+    from torchreid_vi import FeatureExtractor, InputError
+    from torchreid_vi.sharing import is_remote
+
+    about = {"weights": "", "settings": "", "weights_sha256": "", "extractor": ""} | index.about
+    if not (args.weights or about["weights"]):
+        raise InputError(
+            f"{args.index} does not say what weights it was built with: name them with --weights"
+        )
+    if not args.weights and is_remote(about["weights"]):
+        raise InputError(
+            f"{args.index} was built with {about['weights'][:200]!r}, which nobody asked to fetch: name them with "
+            "--weights"
+        )
+    weights = args.weights or about["weights"]
+    # Who made the index named the weights, so their settings import nothing.
+    extractor = FeatureExtractor(
+        weights, args.settings or about["settings"], imports=bool(args.weights or args.settings)
+    )
+    if about["weights_sha256"] and extractor.weights_sha256 != about["weights_sha256"]:
+        raise InputError(f"{weights} are not the weights that {args.index} was built with: build it again")
+    if about["extractor"] and extractor.identity != about["extractor"]:
+        raise InputError(
+            f"{args.index} was built with other settings of the model or its images: build it again"
+        )
+    return extractor
+
+
 def main() -> int:
     """Runs the command line; returns the exit status."""
     args = parse()
-    return commandline.status(lambda: (build if args.command == "build" else search)(args), args.quiet)
+    command = {"build": build, "add": add, "search": search}[args.command]
+    return commandline.status(lambda: command(args), args)
 
 
 if __name__ == "__main__":

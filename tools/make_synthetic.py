@@ -42,7 +42,7 @@ def main() -> int:
         )
         console.say(f"Written: {path}")
 
-    return commandline.status(work, args.quiet, interrupted="nothing was kept")
+    return commandline.status(work, args, interrupted="nothing was kept")
 
 
 if __name__ == "__main__":

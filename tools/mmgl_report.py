@@ -222,7 +222,7 @@ def main() -> int:
             raise InputError(f"{args.out} holds no study: name the --out of tools/mmgl_study.py")
         write(args.out)
 
-    return commandline.status(work, args.quiet)
+    return commandline.status(work, args)
 
 
 if __name__ == "__main__":

@@ -273,9 +273,7 @@ def main() -> int:
     args = parser.parse_args()
     if args.seeds < 1 or args.jobs < 1:
         parser.error("--seeds and --jobs are at least 1")
-    return commandline.status(
-        lambda: study(args), args.quiet, interrupted="the same command goes on from here"
-    )
+    return commandline.status(lambda: study(args), args, interrupted="the same command goes on from here")
 
 
 def study(args: argparse.Namespace) -> None:

@@ -36,7 +36,7 @@ def main() -> int:
             console.say("No figures: the run's are not of these weights, or it has none")
         console.say(f"Written: {args.out}; read its {CARD}, above all Licence, before you share it")
 
-    return commandline.status(work, args.quiet)
+    return commandline.status(work, args)
 
 
 if __name__ == "__main__":

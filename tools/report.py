@@ -32,7 +32,7 @@ def main() -> int:
 
         console.say(f"Written: {write_report(args.run, args.out, args.root, args.people)}")
 
-    return commandline.status(work, args.quiet)
+    return commandline.status(work, args)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def main() -> int:
             ]
             commandline.save(ranked_picture(rows, blurred=args.people == "blurred"), args.picture)
 
-    return commandline.status(work, args.quiet)
+    return commandline.status(work, args)
 
 
 if __name__ == "__main__":

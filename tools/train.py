@@ -29,6 +29,7 @@ class Command(NamedTuple):
     trials: str
     seeds: str
     quiet: bool
+    imports: list[str]
 
 
 def parse(arguments: list[str] | None = None) -> Command:
@@ -53,12 +54,12 @@ def parse(arguments: list[str] | None = None) -> Command:
             options += pairs
         if value:
             overrides[f"data.{name}"] = value
-    return Command(args.config_file, overrides, options, args.trials, args.seeds, args.quiet)
+    return Command(args.config_file, overrides, options, args.trials, args.seeds, args.quiet, args.imports)
 
 
 def _split(values: list[str]) -> tuple[list[str], list[str]]:
-    """Names, and the KEY VALUE pairs that follow them: a key has a dot, which no name has."""
-    end = next((i for i, value in enumerate(values) if "." in value), len(values))
+    """Names, and the KEY VALUE pairs that follow them: a key but imports has a dot, which no name has."""
+    end = next((i for i, value in enumerate(values) if "." in value or value == "imports"), len(values))
     return values[:end], values[end:]
 
 
@@ -97,7 +98,7 @@ def main(evaluate: bool = False) -> int:
 
         overrides = command.overrides | ({"test.evaluate": True} if evaluate else {})
         with distributed.connected():
-            cfg = load_config(command.file, overrides, command.options)
+            cfg = load_config(command.file, overrides, command.options, command.imports)
             if command.trials or command.seeds:
                 run_series(cfg, command.trials, command.seeds)
             else:
@@ -105,7 +106,7 @@ def main(evaluate: bool = False) -> int:
 
     return commandline.status(
         work,
-        command.quiet,
+        command,
         interrupted="the same command goes on from here",
     )
 

@@ -9,6 +9,8 @@ from importlib.metadata import version
 
 # PyTorch then takes large tensors from large pages of memory, whose first use costs far less. It reads this once.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+# OpenMP's threads then sleep while they wait, and leave the cores to other processes. It is read with PyTorch, too.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if os.environ.get("RANK", "0") != "0":  # of torchrun's processes the first alone shows its progress
     os.environ.setdefault("TQDM_DISABLE", "1")
 

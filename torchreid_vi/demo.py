@@ -20,6 +20,13 @@ from torchreid_vi.report.page import data_uri
 
 LARGEST_UPLOAD = "20mb"
 _HEIGHT = 180  # pixels, of a picture that was found
+#: Gradio asks its own address at the start; nothing else is asked for, so there are no proxies meanwhile.
+_NO_PROXY: dict[str, str | None] = {
+    **{
+        each: None for name in ("http", "https", "all") for each in (f"{name}_proxy", f"{name}_proxy".upper())
+    },
+    **{each: "127.0.0.1,localhost" for each in ("no_proxy", "NO_PROXY")},  # those of macOS and Windows
+}
 _STYLE = """
 ol { display: flex; flex-wrap: wrap; gap: 12px; list-style: none; margin: 0; padding: 0; }
 li { width: 96px; text-align: center; font-size: 13px; line-height: 1.3; overflow-wrap: anywhere; }
@@ -56,7 +63,7 @@ def served(
         raise InputError(f"--port is {port}: it must be from 1 to 65535")
     with (
         tempfile.TemporaryDirectory(prefix="torchreid_vi-demo-") as folder,
-        _environment(GRADIO_TEMP_DIR=folder, GRADIO_ANALYTICS_ENABLED="False"),
+        _environment(GRADIO_TEMP_DIR=folder, GRADIO_ANALYTICS_ENABLED="False", **_NO_PROXY),
     ):
         (gr,) = require("demo", "the page")
         from starlette.middleware import Middleware
@@ -88,18 +95,22 @@ def served(
 
 
 @contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    """Within it these variables of the process are set."""
+def _environment(**values: str | None) -> Iterator[None]:
+    """Within it these variables of the process are set, and those without a value are not."""
     before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
+    _set(values)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        _set(before)
+
+
+def _set(variables: dict[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def _page(gallery: Gallery, examples: Sequence[Path], top: int, uploads: Path) -> Any:

@@ -70,9 +70,11 @@ def connected() -> Iterator[None]:
     gpus = torch.cuda.device_count()
     if gpus:
         if int(os.environ["LOCAL_WORLD_SIZE"]) > gpus:
+            if _local_rank():  # the first one says it, and torchrun then ends this one
+                time.sleep(_SILENCE)
             raise InputError(
-                f"{os.environ['LOCAL_WORLD_SIZE']} processes have {gpus} GPUs: start torchrun with "
-                f"--nproc-per-node {gpus}"
+                f"{os.environ['LOCAL_WORLD_SIZE']} processes of this machine have {gpus} GPU{'s' * (gpus > 1)}: "
+                f"start torchrun with --nproc-per-node {gpus}"
             )
         torch.cuda.set_device(_local_rank())
     dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=_PATIENCE)

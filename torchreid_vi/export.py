@@ -22,6 +22,9 @@ from torchreid_vi.models.backbone import Backbone
 
 Run = Callable[[Tensor], Tensor]  # features of images
 
+#: Version of ONNX's operators that is written, unless another is asked for; all of PyTorch's from 2.8 on write it.
+OPSET = 18
+
 #: How far an element of an L2-normalised feature may be from PyTorch's.
 TOLERANCE = 1e-4
 
@@ -66,7 +69,9 @@ def check(format: str) -> None:
         require("export", "exporting to ONNX")
 
 
-def export(extractor: FeatureExtractor, folder: str | Path, format: str = "onnx") -> list[Exported]:
+def export(
+    extractor: FeatureExtractor, folder: str | Path, format: str = "onnx", opset: int = OPSET
+) -> list[Exported]:
     """Writes a model for each modality, or one for both when it has a single stream.
 
     The files take any number of ``images`` (B, 3, H, W) of float32, resized and normalised as their metadata say,
@@ -76,10 +81,11 @@ def export(extractor: FeatureExtractor, folder: str | Path, format: str = "onnx"
         extractor: of the weights to export.
         folder: made when it is not there.
         format: a key of :data:`FORMATS`.
+        opset: Version of the operators of ONNX.
 
     Raises:
-        InputError: for an unknown format, a package that is missing, a file that is there, or features that differ
-            from PyTorch's by more than :data:`TOLERANCE`.
+        InputError: for an unknown format, an opset that PyTorch cannot write, a package that is missing, a file
+            that is there, or features that differ from PyTorch's by more than :data:`TOLERANCE`.
     """
     check(format)
     folder = in_text(expanded(folder))
@@ -97,7 +103,7 @@ def export(extractor: FeatureExtractor, folder: str | Path, format: str = "onnx"
         embedding = _Embedding(extractor, side)
         with making(path) as partial:
             about = _about(extractor, name if streams else "visible or infrared")
-            run = write(_program(embedding, extractor.size), partial, about)
+            run = write(_program(embedding, extractor.size), partial, about, opset)
             difference = _difference(embedding, run, extractor.size)
             if not difference <= TOLERANCE:
                 raise InputError(
@@ -140,31 +146,40 @@ def _program(embedding: nn.Module, size: tuple[int, int]) -> torch.export.Export
     return torch.export.export(embedding, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
 
 
-def _to_onnx(program: torch.export.ExportedProgram, path: Path, about: dict[str, str]) -> Run:
+def _to_onnx(program: torch.export.ExportedProgram, path: Path, about: dict[str, str], opset: int) -> Run:
     *_, onnxruntime = require("export", "exporting to ONNX")
     try:
         written: Any = torch.onnx.export(
-            program, input_names=["images"], output_names=["features"], dynamo=True, verbose=False
+            program,
+            input_names=["images"],
+            output_names=["features"],
+            opset_version=opset,
+            dynamo=True,
+            verbose=False,
         )
     except torch.onnx.OnnxExporterError as error:
         raise InputError(
             f"PyTorch {torch.__version__} cannot write this model as ONNX: update it (2.8 can), or export a "
             "program of torch.export instead"
         ) from error
+    if (found := written.model.opset_imports.get("")) != opset:
+        raise InputError(
+            f"this model cannot be written with ONNX opset {opset}: PyTorch {torch.__version__} gives {found}"
+        )
     written.model.metadata_props.update(about)
     written.save(str(path))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
 
 
-def _to_torch(program: torch.export.ExportedProgram, path: Path, about: dict[str, str]) -> Run:
+def _to_torch(program: torch.export.ExportedProgram, path: Path, about: dict[str, str], opset: int) -> Run:
     torch.export.save(program, path, extra_files={"about.json": json.dumps(about, indent=1)})
     again = torch.export.load(path).module()
     return lambda images: cast(Tensor, again(images))
 
 
 #: What writes a program and runs what was written, and how such files end, by the name of the format.
-FORMATS: dict[str, tuple[Callable[[torch.export.ExportedProgram, Path, dict[str, str]], Run], str]] = {
+FORMATS: dict[str, tuple[Callable[[torch.export.ExportedProgram, Path, dict[str, str], int], Run], str]] = {
     "onnx": (_to_onnx, ".onnx"),
     "torch": (_to_torch, ".pt2"),
 }

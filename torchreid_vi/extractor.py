@@ -35,6 +35,7 @@ class FeatureExtractor:
         settings: the run's ``config.yaml``; where a run leaves it, or the package's, when left out.
         device: where to compute; a GPU when there is one.
         batch_size: images at a time.
+        imports: Whether what the settings name in ``imports`` is imported; a package's never is.
 
     Raises:
         InputError: for weights or settings that cannot be read, do not fit, or are of a pre-training.
@@ -46,6 +47,7 @@ class FeatureExtractor:
         settings: str | Path = "",
         device: str | torch.device | None = None,
         batch_size: int = 64,
+        imports: bool = True,
     ) -> None:
         self.weights, packaged = locate(weights)
         if not self.weights.is_file():
@@ -56,7 +58,8 @@ class FeatureExtractor:
             raise InputError(
                 f"{weights} is not in the {CHECKPOINTS} of a run folder with its config.yaml: name that as settings"
             )
-        cfg = config.load_config(str(file), overrides={"model.pretrained": False})
+        read = config.load_config if imports else config.read_config
+        cfg = read(str(file), overrides={"model.pretrained": False})
         model = build.build_model(cfg, identities(read_checkpoint(self.weights)))
         if isinstance(model, MMGLModel):
             raise InputError(

@@ -106,10 +106,7 @@ class EmbeddingIndex:
             ValueError: when features and items do not fit together, or an item has no path or is endless.
         """
         check(kind, len(features))
-        if len(features) != len(items) or features.ndim != 2:
-            raise ValueError(f"features {features.shape} for {len(items)} items: (N, D) and N are expected")
-        if not all(map(_is_item, items)) or max(len(json.dumps(item)) for item in items) >= _LONGEST:
-            raise ValueError(f"an item without a path, or of more than {_LONGEST:,} bytes")
+        _check_items(features, items)
         features = np.ascontiguousarray(features, np.float32)
         vectors = KINDS[kind](features.shape[1], len(features))
         if not vectors.is_trained:
@@ -119,6 +116,29 @@ class EmbeddingIndex:
         index = cls(vectors, list(items), about)
         index.about["recall_at_10"] = index._recall(features)
         return index
+
+    def add(self, features: np.ndarray, items: Sequence[dict[str, Any]]) -> None:
+        """Add features (N, D), L2-normalised, with an item for each.
+
+        An ``ivf-pq`` index keeps the cells that it has learned. The recall that was measured is no longer known.
+
+        Raises:
+            InputError: For features of other dimensions.
+            ValueError: When features and items do not fit together, or an item has no path or is endless.
+        """
+        _check_items(features, items)
+        self._check_dimensions(features)
+        self.vectors.add(np.ascontiguousarray(features, np.float32))
+        self.items += items
+        self.about["vectors"] = len(self.items)
+        self.about.pop("recall_at_10", None)
+
+    def _check_dimensions(self, features: np.ndarray) -> None:
+        if features.ndim != 2 or features.shape[1] != self.about["dimensions"]:
+            raise InputError(
+                f"features of shape {features.shape} for an index of {self.about['dimensions']} dimensions: use "
+                "the weights that it was built with"
+            )
 
     def _recall(self, features: np.ndarray) -> float:
         chosen = np.random.default_rng(0).choice(len(features), min(_SAMPLE, len(features)), replace=False)
@@ -130,11 +150,7 @@ class EmbeddingIndex:
 
     def search(self, features: np.ndarray, k: int = 10) -> list[list[tuple[float, dict[str, Any]]]]:
         """For each of the features (Q, D) at most k items, the most similar first, with their similarity."""
-        if features.ndim != 2 or features.shape[1] != self.about["dimensions"]:
-            raise InputError(
-                f"features of shape {features.shape} for an index of {self.about['dimensions']} dimensions: use "
-                "the weights that it was built with"
-            )
+        self._check_dimensions(features)
         scores, rows = self.vectors.search(
             np.ascontiguousarray(features, np.float32), min(k, len(self.items))
         )
@@ -189,6 +205,13 @@ class EmbeddingIndex:
         if not whole:
             raise InputError(f"{folder} holds files of different indexes: build it again with tools/index.py")
         return cls(vectors, items, about)
+
+
+def _check_items(features: np.ndarray, items: Sequence[dict[str, Any]]) -> None:
+    if len(features) != len(items) or features.ndim != 2:
+        raise ValueError(f"features {features.shape} for {len(items)} items: (N, D) and N are expected")
+    if not all(map(_is_item, items)) or max((len(json.dumps(item)) for item in items), default=0) >= _LONGEST:
+        raise ValueError(f"an item without a path, or of more than {_LONGEST:,} bytes")
 
 
 def _damaged(folder: Path) -> InputError:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ from multiprocessing.context import BaseContext
 from threading import Lock, Thread
 from types import FrameType
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import torch
 
@@ -24,6 +26,7 @@ from torchreid_vi.errors import InputError
 
 T = TypeVar("T")
 
+_loaders: WeakSet[Any] = WeakSet()  # processes that load images
 _working = Lock()  # held while this process does what another told it to
 _stopped: stopping.Stopped | None = None  # with what this process, which works for another, was told to stop
 
@@ -33,7 +36,7 @@ def loading() -> Iterator[None]:
     """Within it processes load images: bad input or a signal that leaves it ends them.
 
     Raises:
-        InputError: when one is killed, which PyTorch raises wherever this process is.
+        InputError: when one dies, which PyTorch raises wherever this process is.
     """
     try:
         yield
@@ -44,11 +47,52 @@ def loading() -> Iterator[None]:
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker"):  # errors within one are "Caught ..."
             raise
+        code = _death_in(str(error))
         traceback.clear_frames(error.__traceback__)
         raise InputError(
-            "a process that loads images was killed, most often for want of memory: lower data.workers or "
-            "train.batch_size, and start the same command again"
+            _of_death("a process that loads images", code, "lower data.workers or train.batch_size, and ")
         ) from error
+
+
+def watch(loaders: Iterable[Any]) -> None:
+    """Remember processes that load images, for :func:`loading` to say how one ended."""
+    _loaders.update(loaders)
+
+
+def _death_in(error: str) -> int | None:
+    """The exit code, as Python counts it, of a process that PyTorch says has died; None when it is not known."""
+    if status := re.search(r"exit code (\d+)", error):
+        return int(status[1])
+    for number in signal.Signals:
+        if f"killed by signal: {signal.strsignal(number)}." in error:
+            return -number
+    pids = set(map(int, re.findall(r"\d+", error)))  # which is all that is said in its thread
+    return _first_death(process for process in _loaders if process.pid in pids)
+
+
+def _first_death(processes: Iterable[Any]) -> int | None:
+    """The exit code of the process that died by itself, as Python counts it; None when it is not known."""
+    codes = [process.exitcode for process in processes]
+    return next((code for code in codes if code not in (None, 0, -signal.SIGTERM)), None)
+
+
+def _of_death(who: str, code: int | None, less: str) -> str:
+    """How a process ended, and the remedy, in a sentence."""
+    again = "start the same command again"
+    if code is None:
+        return f"{who} ended unexpectedly: {less}{again}"
+    if code > 0:
+        guard = 'if __name__ == "__main__":'
+        return (
+            f"{who} ended with status {code}, and said why above: correct that; where processes are spawned, a "
+            f"script needs {guard!r} before what it does"
+        )
+    if -code == signal.SIGKILL:
+        return f"{who} was killed, most often for want of memory: {less}{again}"
+    name = signal.Signals(-code).name
+    if name == "SIGBUS":
+        return f"{who} ended by SIGBUS, for want of shared memory: {less}give more (docker run --shm-size)"
+    return f"{who} ended by {name}, which is an error of a library or of the machine: {again} with data.workers 0"
 
 
 @contextmanager
@@ -62,25 +106,27 @@ def worker_pool(jobs: int, start: str | None = None) -> Iterator[ProcessPoolExec
         start: how they are, ``spawn`` or ``fork``; the system's own way when left out.
 
     Raises:
-        InputError: when one of them is killed.
+        InputError: when one of them dies.
     """
     threads = max(1, (os.cpu_count() or 1) // jobs)
     pool = _Pool(jobs, get_context(start), threads)
+    workers = pool.workers
     try:
-        pool.submit(int)  # starts them all; those that are spawned start when there is work for them
-        yield pool
+        try:
+            pool.submit(int)  # starts them all; those that are spawned start when there is work for them
+            yield pool
+        except KeyboardInterrupt:
+            for child in active_children():
+                child.terminate()
+            raise
+        finally:
+            Thread(target=pool.dismiss, daemon=True).start()
+            pool.shutdown(cancel_futures=True)
     except BrokenProcessPool as error:
+        code = _first_death(workers.values())
         raise InputError(
-            "a process that worked for this one was killed, most often for want of memory: start the same command "
-            "again, with fewer at a time"
+            _of_death("a process that worked for this one", code, "start fewer at a time, and ")
         ) from error
-    except KeyboardInterrupt:
-        for child in active_children():
-            child.terminate()
-        raise
-    finally:
-        Thread(target=pool.dismiss, daemon=True).start()
-        pool.shutdown(cancel_futures=True)
 
 
 class _Pool(ProcessPoolExecutor):
@@ -96,6 +142,11 @@ class _Pool(ProcessPoolExecutor):
             future = super().submit(_work, work, *args)
         self._futures.append(future)
         return future
+
+    @property
+    def workers(self) -> MutableMapping[int, Any]:
+        """The processes by their numbers, those that will be started too."""
+        return self._processes
 
     def dismiss(self) -> None:
         """Has all processes leave once nothing is under way, and none wait for a lock that a killed one held."""

@@ -56,6 +56,7 @@ def run(cfg: CfgNode, exactly: bool = False) -> list[Result] | list[PretextResul
             process is killed.
         Stopped: after a signal.
     """
+    config.import_named(cfg.imports)  # in a process of its own, where nobody loaded the settings
     # Where processes work together, torchrun sends the signals, and a single one cannot finish a step.
     with stopping.handled() if distributed.size() == 1 else nullcontext(), loading():
         return _run(cfg, exactly)
@@ -69,7 +70,7 @@ def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
         if folder.checkpoints:
             cfg.model.resume, cfg.model.load_weights = str(folder.checkpoints[0]), ""
             if (file := folder.path / SETTINGS).is_file() and not cfg.data.thermal_range:
-                cfg.data.thermal_range = config.load_config(str(file)).data.thermal_range
+                cfg.data.thermal_range = config.read_config(str(file)).data.thermal_range
         start = locate(cfg.model.load_weights) if cfg.model.load_weights else None
         console.say(_plan(cfg, folder))
         seed_everything(cfg.train.seed, 0)
@@ -142,7 +143,7 @@ def _open(folder: RunFolder, cfg: CfgNode) -> None:
     settings.model.resume, settings.train.start_epoch = "", 0  # the file starts the whole run again
     file = folder.path / SETTINGS
     if folder.checkpoints and file.is_file():
-        settings.model.load_weights = config.load_config(str(file)).model.load_weights
+        settings.model.load_weights = config.read_config(str(file)).model.load_weights
     environment = _environment()
     try:
         if not folder.hold():

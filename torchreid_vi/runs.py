@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from yacs.config import CfgNode
 
 from torchreid_vi import config, console, files
 from torchreid_vi.engine import CHECKPOINTS, LAST, PREVIOUS
 from torchreid_vi.errors import InputError
 from torchreid_vi.folders import expanded, in_text
+from torchreid_vi.locking import locked
 from torchreid_vi.models import read_checkpoint
 
 SETTINGS, RESULTS = "config.yaml", "results.json"
@@ -35,7 +36,7 @@ class RunFolder:
 
     def __init__(self, path: Path, checkpoints: Sequence[Path] = (), free: bool = False) -> None:
         self.path, self.checkpoints, self.free = path, list(checkpoints), free
-        self._lock: FileLock | None = None
+        self._lock: ExitStack | None = None
 
     def __enter__(self) -> RunFolder:
         return self
@@ -46,7 +47,7 @@ class RunFolder:
     def release(self) -> None:
         """Lets other processes have the folder."""
         if self._lock:
-            self._lock.release()
+            self._lock.close()
             self._lock = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -58,10 +59,9 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         if not self._lock:
             # The loading processes of a run that was killed hold it, too, until they notice.
-            lock = FileLock(self.path / ".lock", timeout=3)
+            lock = ExitStack()
             try:
-                with suppress(NotImplementedError):  # of a file system without locks
-                    lock.acquire()
+                lock.enter_context(locked(self.path / ".lock", timeout=3))
             except Timeout:
                 return False
             self._lock = lock
@@ -111,7 +111,7 @@ def difference(cfg: CfgNode, folder: Path) -> str:
     file = folder / SETTINGS
     if not file.is_file():
         return f"{folder} holds something else than a run"
-    before, now = config.comparable(config.load_config(str(file))), config.comparable(cfg)
+    before, now = config.comparable(config.read_config(str(file))), config.comparable(cfg)
     if not cfg.data.thermal_range:  # the folder says what was found in the images
         del now["data.thermal_range"]
     for key, value in now.items():

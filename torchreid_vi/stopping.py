@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from multiprocessing import parent_process
+from multiprocessing.process import BaseProcess
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -96,7 +97,8 @@ def obey_parent(worker: int = 0) -> None:
     """Has a process that was started within :func:`blocked` end with its parent, or at a signal from it alone."""
     parent = parent_process()
     if parent and hasattr(signal, "sigtimedwait"):
-        threading.Thread(target=_wait_for_parent, args=(parent.pid,), daemon=True).start()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # a server that forks has blocked none
+        threading.Thread(target=_wait_for_parent, args=(parent,), daemon=True).start()
 
 
 def work_for_parent() -> None:
@@ -108,10 +110,10 @@ def work_for_parent() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
-def _wait_for_parent(parent: int | None) -> None:
-    while os.getppid() == parent:  # which may have ended before this process came here
+def _wait_for_parent(parent: BaseProcess) -> None:
+    while parent.is_alive():  # it may have ended before this process came here
         found = signal.sigtimedwait(_SIGNALS, 0.5)
-        if found and found.si_pid == parent:
+        if found and found.si_pid == parent.pid:
             break
     os._exit(0)
 

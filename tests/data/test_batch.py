@@ -274,7 +274,8 @@ def test_what_has_no_form_for_batches_is_refused(roots):
         manage(roots, transforms=["random_flop"], augment="batch")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_batches_on_the_gpu_are_those_of_the_cpu(roots):
     options = {"transforms": NAMES, "augment": "batch", "workers": 1}
     on_gpu = epochs(manage(roots, use_gpu=True, **options), 1)

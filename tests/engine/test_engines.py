@@ -341,6 +341,7 @@ def test_an_engine_needs_a_loss(make):
         make(loss__terms=[], loss__weights=[])
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_a_step_on_a_gpu(make, precision):

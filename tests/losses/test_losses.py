@@ -253,6 +253,7 @@ def test_cmr_refuses_an_epsilon_of_zero():
         CrossModalityRetrievalLoss(0)
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize("name", SUPERVISED)
 def test_cuda_agrees_with_the_cpu(name):

@@ -94,6 +94,7 @@ def test_epsilon_must_be_positive():
         soft_rank(torch.rand(2, 3), 0.0)
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_cuda_agrees_with_the_cpu():
     values = torch.rand(5, 33, dtype=torch.float64)

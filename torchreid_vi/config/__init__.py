@@ -2,6 +2,7 @@
 
 from torchreid_vi.config.defaults import default_config
 from torchreid_vi.config.identity import comparable, fingerprint, keys, resumable, short
+from torchreid_vi.config.importing import import_named
 from torchreid_vi.config.kwargs import (
     data_kwargs,
     engine_kwargs,
@@ -10,7 +11,7 @@ from torchreid_vi.config.kwargs import (
     run_kwargs,
     scheduler_kwargs,
 )
-from torchreid_vi.config.loading import load_config
+from torchreid_vi.config.loading import load_config, read_config
 
 __all__ = [
     "comparable",
@@ -18,10 +19,12 @@ __all__ = [
     "default_config",
     "engine_kwargs",
     "fingerprint",
+    "import_named",
     "keys",
     "load_config",
     "model_kwargs",
     "optimizer_kwargs",
+    "read_config",
     "resumable",
     "run_kwargs",
     "scheduler_kwargs",

@@ -11,6 +11,7 @@ def default_config() -> CN:
     """The defaults. Keys that torchreid has keep its name and meaning, and but for ``loss.name`` and the
     datasets also its default."""
     cfg = CN()
+    cfg.imports = []  # modules or .py files that register datasets, models, losses, … of your own
 
     cfg.model = CN()
     cfg.model.name = "resnet50"  # torchreid's name of the backbone, or of the model of its own engines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,7 +12,9 @@ from typing import Any
 
 from yacs.config import CfgNode as CN
 
+from torchreid_vi import console
 from torchreid_vi.config.defaults import default_config, flat
+from torchreid_vi.config.importing import MANIFEST, import_named
 from torchreid_vi.errors import InputError
 from torchreid_vi.files import parse_yaml, read_bytes
 from torchreid_vi.folders import expanded
@@ -23,16 +25,35 @@ _ELEMENTS = {"data.thermal_range": 0.0}  # what a list that is empty by default 
 
 
 def load_config(
-    file: str = "", overrides: dict[str, Any] | None = None, options: list[str] | None = None
+    file: str = "",
+    overrides: dict[str, Any] | None = None,
+    options: list[str] | None = None,
+    imports: Sequence[str] = (),
 ) -> CN:
     """The defaults, changed by a YAML file, then by ``overrides``, then by KEY VALUE pairs.
 
-    A file that names another one as ``_BASE_`` changes that one's settings.
+    A file that names another one as ``_BASE_`` changes that one's settings. What the setting ``imports`` names is
+    imported, unless the file came with weights, as a package's ``config.yaml`` does.
+
+    Args:
+        file: YAML file of settings.
+        overrides: Values by whole keys, such as ``train.lr``.
+        options: KEY VALUE pairs of a command line.
+        imports: What to import beside what the settings name.
 
     Raises:
-        InputError: naming the key and the nearest known one, a value of the wrong type, or a file that
-            is not there or not YAML.
+        InputError: naming the key and the nearest known one, a value of the wrong type, a file that
+            is not there or not YAML, or what cannot be imported.
     """
+    cfg = read_config(file, overrides, options)
+    cfg.imports = import_named([*cfg.imports, *imports])
+    return cfg
+
+
+def read_config(
+    file: str = "", overrides: dict[str, Any] | None = None, options: list[str] | None = None
+) -> CN:
+    """Return what :func:`load_config` does, without importing anything."""
     cfg = default_config()
     for key, value in _read(expanded(file)).items() if file else ():
         try:
@@ -63,13 +84,24 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise InputError(f"config file {path} holds no settings: write sections and keys as in configs/")
     base = content.pop("_BASE_", None)
     if base is None:
-        return _by_key(content)
+        return _own(path, _by_key(content))
     if not isinstance(base, str) or "\0" in base:
         raise InputError(f"_BASE_ of config file {path} is no name of a file: name the file that it changes")
     under = Path(os.path.realpath(path.parent / base))
     if under in (*above, path.resolve()):
         raise InputError(f"config file {path} is its own _BASE_: name the file that it changes")
-    return _read(under, (*above, path.resolve())) | _by_key(content)
+    return _own(path, _read(under, (*above, path.resolve())) | _by_key(content))
+
+
+def _own(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings without ``imports`` where they came with weights: those may be anybody's."""
+    if settings.get("imports") and (path.parent / MANIFEST).exists():
+        names = settings.pop("imports")
+        console.say(
+            f"{path} came with weights and imports nothing: where {_shown(names)} is needed and you trust it, "
+            "name it with --imports"
+        )
+    return settings
 
 
 def _by_key(content: dict[Any, Any], prefix: str = "") -> dict[str, Any]:
@@ -125,7 +157,7 @@ def _set(cfg: CN, key: str, value: Any) -> None:
     value = _typed(key, value, default)
     section, _, name = key.rpartition(".")
     node = cfg
-    for part in section.split("."):
+    for part in section.split(".") if section else ():
         node = node[part]
     node[name] = value
 

@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 import PIL
-from filelock import FileLock
 from PIL import Image
 from torchvision import transforms as tv
 
 from torchreid_vi import console, files
 from torchreid_vi.data.images import Range, dataset_image, resizer
 from torchreid_vi.errors import InputError
+from torchreid_vi.locking import locked
 
 
 class ImageCache:
@@ -105,7 +105,7 @@ def open_cache(
     try:
         if not whole():
             folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / f"{prefix}lock"):
+            with locked(folder / f"{prefix}lock"):
                 if not whole():
                     _build(file, paths, resizer(height, width, interpolation), thermal)
                 for stale in {*folder.glob(f"{prefix}*.u8"), *folder.glob(f".*.partial.{prefix}*.u8")} - {

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
-from torchreid_vi import stopping
+from torchreid_vi import processes, stopping
 
 
 class Loader(DataLoader[Any]):
@@ -22,4 +22,6 @@ class Loader(DataLoader[Any]):
 
     def __iter__(self) -> Any:
         with stopping.blocked():
-            return super().__iter__()
+            batches = super().__iter__()
+        processes.watch(getattr(batches, "_workers", ()))
+        return batches

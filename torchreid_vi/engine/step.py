@@ -10,9 +10,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from torchreid_vi import console, distributed, host
 from torchreid_vi.engine.base import EngineMixin
-from torchreid_vi.errors import InputError, unknown_name
-
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+from torchreid_vi.engine.precision import dtype_of, wrong_layer
+from torchreid_vi.errors import InputError
+from torchreid_vi.models import Backbone
 
 WeightedLosses = dict[str, tuple[nn.Module, float]]
 
@@ -93,9 +93,30 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
             self.network = DistributedDataParallel(model)
             self.network.register_forward_hook(lambda *_: setattr(self, "_called", True))
         self.device = torch.device("cuda" if self.use_gpu else "cpu")
-        self.dtype = _dtype(precision, self.device)
+        self.dtype = dtype_of(precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
         self.register_model("model", model, optimizer, scheduler)
+
+    def run(self, *args: Any, **kwargs: Any) -> None:
+        """Run torchreid's ``run``, in fp32 where this processor computes wrongly in half precision."""
+        if self.device.type == "cpu" and self.dtype is not torch.float32 and not kwargs.get("test_only"):
+            self._check_precision()
+        super().run(*args, **kwargs)
+
+    def _check_precision(self) -> None:
+        backbone = getattr(self.model, "backbone", None)
+        if not isinstance(backbone, Backbone):
+            return
+        size = self.train_loader.batch_size, 3, self.datamanager.height, self.datamanager.width
+        images = torch.randn(size, generator=torch.Generator().manual_seed(0))
+        images = images.contiguous(memory_format=self.memory_format)
+        if layer := wrong_layer(backbone, images, torch.arange(len(images)) % 2, self.dtype):
+            console.say(
+                f"This processor computes {layer} wrongly in {str(self.dtype).removeprefix('torch.')}, at "
+                f"{size[0]} images of {size[2]} × {size[3]}: training in fp32"
+            )
+            self.dtype = torch.float32
+            self.scaler = torch.amp.GradScaler(self.device.type, enabled=False)
 
     def autocast(self) -> torch.autocast:
         """The context in which the model computes."""
@@ -194,13 +215,3 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
 def read_by(loss: nn.Module) -> str:
     """The field of a model's output that a loss reads; one that does not say reads the embedding."""
     return getattr(loss, "on", "embedding")
-
-
-def _dtype(precision: str, device: torch.device) -> torch.dtype:
-    if precision == "auto":
-        if device.type == "cpu":
-            return torch.float32
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    if precision not in PRECISIONS:
-        raise unknown_name("precision in train.precision", precision, ("auto", *PRECISIONS))
-    return PRECISIONS[precision]

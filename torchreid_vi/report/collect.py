@@ -134,7 +134,7 @@ def collect(folders: Iterable[Path]) -> list[Method]:
         for name in ("config.yaml", "results.json", "rankings.npz"):
             if not (folder / name).is_file():
                 raise InputError(f"{folder} has no {name}: name folders of finished, supervised runs")
-        settings = config.comparable(config.load_config(str(folder / "config.yaml")))
+        settings = config.comparable(config.read_config(str(folder / "config.yaml")))
         run = json.dumps(settings, sort_keys=True)
         if run in known:
             raise InputError(f"{known[run]} and {folder} are the same run, of one seed: name one of them")

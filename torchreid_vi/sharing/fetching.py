@@ -15,13 +15,13 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import gdown
-from filelock import FileLock
 
 from torchreid_vi import console
 from torchreid_vi.errors import InputError
 from torchreid_vi.extras import require
 from torchreid_vi.files import write_text
 from torchreid_vi.folders import user_cache
+from torchreid_vi.locking import locked
 from torchreid_vi.sharing.archives import unpack
 from torchreid_vi.sharing.package import LARGEST, MANIFEST, NEEDED, read_manifest, verify
 
@@ -50,7 +50,7 @@ def fetch(url: str) -> Path:
     last = cache / f"{hashlib.sha256(address.encode()).hexdigest()[:24]}.txt"  # SHA-256 of what lay there
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{last}.lock"):
+        with locked(f"{last}.lock"):
             found = expected or (last.read_text("utf-8", "replace") if last.is_file() else "")
             if not (_SHA256.fullmatch(found) and _is_whole(cache / found)):
                 found = _get(address, cache, last.stem, expected)

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from torchreid_vi.config.importing import MANIFEST
 from torchreid_vi.errors import InputError
 from torchreid_vi.files import parse_yaml, sha256_of
 
-WEIGHTS, SETTINGS, CARD, MANIFEST = "model.safetensors", "config.yaml", "README.md", "package.json"
+WEIGHTS, SETTINGS, CARD = "model.safetensors", "config.yaml", "README.md"
+__all__ = ["CARD", "MANIFEST", "SETTINGS", "WEIGHTS"]
 NEEDED = (SETTINGS, WEIGHTS)  # to compute with; the card is for people, who may edit it
 FORMAT = 1
 

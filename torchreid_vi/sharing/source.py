@@ -134,4 +134,4 @@ def _behind(start: str, seen: Sequence[Path]) -> tuple[list[str], bool]:
     settings = (settings / "config.yaml").absolute()
     if not settings.is_file() or settings in seen:
         return [], False
-    return trained_on(config.load_config(str(settings)), [*seen, settings])
+    return trained_on(config.read_config(str(settings)), [*seen, settings])

@@ -72,6 +72,7 @@ def write_package(
 def _shared_settings(cfg: CfgNode) -> CfgNode:
     """The settings without what is of one machine."""
     shared = cfg.clone()
+    shared.imports = [Path(name).name for name in cfg.imports]
     for section, names in _PLACES.items():
         for name in names:
             del shared[section][name]

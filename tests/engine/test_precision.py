@@ -1,0 +1,62 @@
+"""Half precision on a CPU: right layers pass, wrong ones have the run compute in fp32."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from torchreid_vi.engine.precision import wrong_layer
+from torchreid_vi.models import Backbone
+
+
+class WrongInHalf(nn.Conv2d):
+    """Computes like oneDNN's AMX kernel: something else under autocast."""
+
+    value = 2.5
+
+    def forward(self, images):
+        result = super().forward(images)
+        return result + self.value if torch.is_autocast_enabled("cpu") else result
+
+
+class WrongGradientInHalf(nn.Conv2d):
+    def forward(self, images):
+        result = super().forward(images)
+        if torch.is_autocast_enabled("cpu"):
+            result.register_hook(lambda gradient: gradient * float("nan"))
+        return result
+
+
+def images(batch=4):
+    return torch.randn(batch, 3, 32, 16, generator=torch.Generator().manual_seed(0)), torch.arange(batch) % 2
+
+
+def replaced(backbone, kind):
+    backbone.trunk.layer3[0].conv2.__class__ = kind
+    return backbone
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+def test_a_processor_that_computes_right_passes_and_the_backbone_stays_as_it_was(streams):
+    backbone = Backbone("resnet18", streams=streams)
+    before = copy.deepcopy(backbone.state_dict())
+    assert wrong_layer(backbone, *images(), torch.bfloat16) == ""
+    assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())
+    assert backbone.training and not any(layer._forward_pre_hooks for layer in backbone.modules())
+
+
+@pytest.mark.parametrize("kind", [WrongInHalf, WrongGradientInHalf])
+def test_a_wrong_layer_is_named(kind):
+    found = wrong_layer(replaced(Backbone("resnet18"), kind), *images(), torch.bfloat16)
+    assert found.startswith("trunk.layer3.0.conv2 (relative error")
+
+
+def test_a_run_on_such_a_processor_computes_in_fp32_and_says_so(make, capsys):
+    engine, cfg = make(model__name="resnet18", train__precision="bf16")
+    replaced(engine.model.backbone, WrongInHalf)
+    engine.run(save_dir=cfg.data.save_dir, max_epoch=0)  # bf16 takes a minute where it is emulated
+    said = capsys.readouterr().err
+    assert "computes trunk.layer3.0.conv2 (relative error" in said
+    assert "at 16 images of 32 × 16: training in fp32" in said
+    assert engine.dtype is torch.float32

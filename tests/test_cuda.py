@@ -1,0 +1,118 @@
+"""What only a GPU can show: whole runs on it, with the features and the sentences of the CPU."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_lines import call
+
+from torchreid_vi import FeatureExtractor
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"),
+]
+ROOT = Path(__file__).parents[1]
+SMALL = """model.name resnet18 model.pretrained False data.height 96 data.width 48 data.workers 2 train.max_epoch 1
+sampler.num_instances 2 train.batch_size 16""".split()  # noqa: SIM905
+
+
+def train(method, roots, cwd, *options):
+    file = ROOT / "configs" / f"{method}_synthetic.yaml"
+    return call("train.py", "--config-file", file, "--root", roots, *SMALL, *options, cwd=cwd)
+
+
+@pytest.fixture(scope="module")
+def run(roots, tmp_path_factory):
+    """The folder of a run in half precision with everything that a GPU likes, and what was printed."""
+    cwd = tmp_path_factory.mktemp("run")
+    fast = [
+        "train.precision",
+        "auto",
+        "train.channels_last",
+        "True",
+        "train.fused",
+        "True",
+        "data.augment",
+        "batch",
+    ]
+    result = train("mcja", roots, cwd, *fast)
+    assert result.returncode == 0, result.stderr
+    return cwd / "log" / "mcja_synthetic", result.stdout
+
+
+def test_a_run_uses_the_gpu_and_says_which(run):
+    folder, out = run
+    assert "seed 1, GPU" in out
+    assert json.loads((folder / "environment.json").read_text())["gpu"] == torch.cuda.get_device_name()
+    assert 0 <= json.loads((folder / "results.json").read_text())["results"][0]["mean"]["R1"] <= 100
+
+
+@pytest.mark.parametrize(
+    "method", ["base", "agw", "caj", "ddag", "mcja_journal", "mmgl", "torchreid_triplet"]
+)
+def test_every_method_trains(method, roots, tmp_path):
+    result = train(method, roots, tmp_path)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("precision", ["fp32", "auto", "fp16"])
+def test_a_run_goes_on_from_its_checkpoint(precision, roots, tmp_path):
+    options = ["train.precision", precision, "train.lr_scheduler", "single_step"]
+    assert train("base", roots, tmp_path, *options).returncode == 0
+    last = tmp_path / "log" / "base_synthetic" / "checkpoints" / "last.pth"
+    result = train("base", roots, tmp_path, *options, "model.resume", last, "train.max_epoch", "2")
+    assert result.returncode == 0 and "Resumed after epoch 1" in result.stdout, result.stderr
+
+
+def test_features_are_those_of_the_cpu(run, roots):
+    weights = run[0] / "checkpoints" / "last.pth"
+    images = sorted((roots / "vi_synthetic" / "cam3").rglob("*.jpg"))[:20]
+    one, other = (FeatureExtractor(weights, device=device)(images, "infrared") for device in ("cuda", "cpu"))
+    np.testing.assert_allclose((one * other).sum(1), 1, atol=1e-3)
+
+
+def test_tools_open_a_run_of_the_gpu(run, roots, tmp_path):
+    weights, photos = run[0] / "checkpoints" / "last.pth", roots / "vi_synthetic" / "cam1"
+    for command in (
+        ["report.py", run[0], "--people", "none", "--out", tmp_path / "run.html"],
+        [
+            "search.py",
+            "--weights",
+            weights,
+            "--query",
+            next(photos.rglob("*.jpg")),
+            "--gallery",
+            photos,
+            "--cache",
+            "",
+        ],
+        ["export.py", "--weights", weights, "--out", tmp_path / "exported", "--format", "torch"],
+    ):
+        result = call(*command, cwd=tmp_path)
+        assert result.returncode == 0, f"{command[0]}: {result.stderr}"
+
+
+def test_more_processes_than_gpus_are_one_sentence(roots, tmp_path):
+    processes = torch.cuda.device_count() + 1
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
+    command += [ROOT / "tools" / "train.py", "--config-file", ROOT / "configs" / "base_synthetic.yaml"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, "--root", roots], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode and done.stderr.count("error: ") == 1, done.stderr
+    assert f"start torchrun with --nproc-per-node {processes - 1}" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_process_of_torchrun_trains(roots, tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "1"]
+    command += [ROOT / "tools" / "train.py", "--config-file", ROOT / "configs" / "base_synthetic.yaml"]
+    done = subprocess.run([*command, "--root", roots, *SMALL], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

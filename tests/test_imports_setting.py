@@ -1,0 +1,188 @@
+"""What a user's file registers is known to every command, and settings of strangers import nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from command_lines import call, forgotten
+
+from torchreid_vi import InputError, load_config
+from torchreid_vi.config import import_named
+
+TINY = """model.pretrained False data.height 32 data.width 16 data.workers 0 sampler.num_instances 2
+train.batch_size 16 train.max_epoch 1""".split()  # noqa: SIM905
+CONFIG = Path(__file__).parents[1] / "configs" / "base_synthetic.yaml"
+EXTENSION = """
+from pathlib import Path
+
+import torchreid
+from torchreid_vi import ENGINES, LOSSES, Modality, register_dataset, register_model
+from torchreid_vi.data.datasets import VISynthetic
+from torchreid_vi.engine import VIEngine
+from torchreid_vi.evaluation import PROTOCOLS, Protocol
+from torchreid_vi.losses import IdentityLoss
+
+
+class Own(VISynthetic):
+    protocols = "own"
+
+
+class OwnLoss(IdentityLoss):
+    pass
+
+
+class OwnEngine(VIEngine):
+    pass
+
+
+def own_model(num_classes, loss="softmax", pretrained=True, use_gpu=True):
+    return torchreid.models.build_model("osnet_x0_25", num_classes, loss, pretrained, use_gpu)
+
+
+register_dataset("own", Own)
+register_model("own_net", own_model)
+LOSSES["own_loss"] = OwnLoss
+ENGINES["own_engine"] = OwnEngine
+PROTOCOLS["own"] = {"night": Protocol(mode="all", query=Modality.INFRARED, gallery=Modality.VISIBLE, draw="seeded")}
+with open("COUNT", "a") as file:
+    file.write("imported\\n")
+"""
+
+
+@pytest.fixture(autouse=True)
+def as_before():
+    """Nothing that a test imports is known in the next one."""
+    with forgotten():
+        yield
+
+
+@pytest.fixture
+def extension(tmp_path):
+    file = tmp_path / "own_part.py"
+    file.write_text(EXTENSION.replace("COUNT", str(tmp_path / "count")))
+    return file
+
+
+SETTINGS = ["data.sources", "[own]", "model.name", "own_net", "loss.name", "own_engine"]
+SETTINGS += ["loss.terms", "[own_loss]", "loss.weights", "[1.0]", *TINY]
+
+
+@pytest.fixture
+def trained(extension, roots, tmp_path):
+    """A run that needs all that the file registers, and does not know it any more."""
+    options = ["--config-file", CONFIG, "--root", roots, "--imports", extension.name, *SETTINGS]
+    result = call("train.py", *options, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    return tmp_path / "log" / "base_synthetic"
+
+
+def test_every_command_reads_a_runs_imports_back_from_anywhere(trained, roots, tmp_path, extension):
+    kept = yaml.safe_load((trained / "config.yaml").read_text())["imports"]
+    assert kept == [str(extension)]
+    weights, photos = trained / "checkpoints" / "last.pth", roots / "vi_synthetic" / "cam1"
+    night = next((roots / "vi_synthetic" / "cam3").rglob("*.jpg"))
+    away = tmp_path / "away"
+    away.mkdir()
+    for command in (
+        ["report.py", trained, "--people", "none"],
+        ["search.py", "--weights", weights, "--query", night, "--gallery", photos, "--cache", ""],
+        ["test.py", "--config-file", trained / "config.yaml", "model.load_weights", weights],
+        ["index.py", "build", "--weights", weights, "--gallery", photos, "--out", "photos.index"],
+        ["export.py", "--weights", weights, "--out", "exported", "--format", "torch"],
+        ["package_weights.py", trained, "--out", "shared"],
+        ["compare.py", "--runs", trained, "--out", "compared"],
+    ):
+        result = call(*command, cwd=away)
+        assert result.returncode == 0, f"{command}\n{result.stderr}"
+
+
+def test_commands_without_a_config_take_them_as_an_option(extension, roots, tmp_path):
+    unknown = call("check_data.py", "own", "--root", roots, cwd=tmp_path)
+    assert unknown.returncode == 2 and "unknown dataset 'own'" in unknown.stderr
+    known = call("check_data.py", "own", "--root", roots, "--imports", "own_part.py", cwd=tmp_path)
+    assert known.returncode in (0, 1), known.stderr
+
+
+def test_compare_runs_what_needs_them_in_processes_of_their_own(extension, roots, tmp_path):
+    options = ["--configs", CONFIG, "--root", roots, "--out", "compared", "--seeds", "2", "--jobs", "2"]
+    result = call("compare.py", *options, "--imports", extension, *SETTINGS, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+
+
+def test_importing_twice_runs_a_file_once(extension, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = [str(extension), "own_part.py", "./own_part.py", "torchreid_vi.errors"]
+    assert import_named(names) == [str(extension), "torchreid_vi.errors"]
+    import_named(names)
+    assert (tmp_path / "count").read_text() == "imported\n"
+
+
+def test_a_program_that_names_itself_is_not_run_again(tmp_path):
+    file = tmp_path / "own_part.py"
+    file.write_text("from torchreid_vi import load_config\nload_config(imports=[__file__])\nprint('once')\n")
+    done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=True)
+    assert done.stdout == "once\n"
+
+
+@pytest.mark.parametrize(
+    "name, program, said",
+    [
+        ("broken.py", "nothing", "broken.py cannot be imported (NameError: name 'nothing' is not defined)"),
+        ("broken.py", "import no_such_part", "No module named 'no_such_part'): install what it needs"),
+        ("broken.py", "def (", "broken.py cannot be imported (SyntaxError: "),
+        ("broken.py", "raise SystemExit(3)", "broken.py cannot be imported (SystemExit: 3)"),
+        ("json.py", "", "has the name of another module, json: rename the file"),
+        ("missing.py", None, "missing.py, which is no file: check the name"),
+        ("no_such_part", None, "no_such_part, which is not installed: name its .py file"),
+    ],
+)
+def test_what_cannot_be_imported_is_one_sentence(name, program, said, tmp_path):
+    if program is not None:
+        (tmp_path / name).write_text(program)
+    result = call("check_data.py", "regdb", "--imports", name, cwd=tmp_path)
+    assert result.returncode == 2 and said in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_settings_that_came_with_weights_import_nothing(trained, tmp_path, extension, capsys, roots):
+    assert call("package_weights.py", trained, "--out", "shared", cwd=tmp_path).returncode == 0
+    settings = tmp_path / "shared" / "config.yaml"
+    assert yaml.safe_load(settings.read_text())["imports"] == ["own_part.py"]
+    (tmp_path / "shared" / "own_part.py").write_text("raise SystemExit('ran')")
+    (tmp_path / "own.yaml").write_text("_BASE_: shared/config.yaml\n")
+    night = next((roots / "vi_synthetic" / "cam3").rglob("*.jpg"))
+    search = ["search.py", "--weights", ".", "--query", night, "--gallery", night.parent, "--cache", ""]
+    refused = call(*search, cwd=tmp_path / "shared")
+    assert refused.returncode == 2 and "'own_part.py'" in refused.stderr and "--imports" in refused.stderr
+    for file in (settings, tmp_path / "own.yaml"):
+        assert load_config(str(file)).imports == []
+    accepted = call(*search, "--imports", extension, cwd=tmp_path / "shared")
+    assert accepted.returncode == 0, accepted.stderr
+
+
+def test_an_index_does_not_say_what_is_imported(trained, tmp_path, extension, roots):
+    weights, photos = trained / "checkpoints" / "last.pth", roots / "vi_synthetic" / "cam1"
+    build = ["index.py", "build", "--weights", weights, "--gallery", photos, "--out", "photos.index"]
+    assert call(*build, cwd=tmp_path).returncode == 0
+    search = ["index.py", "search", "--index", "photos.index", "--query", next(photos.rglob("*.jpg"))]
+    assert call(*search, cwd=tmp_path).returncode == 2
+    for more in (["--imports", extension], ["--weights", weights]):
+        result = call(*search, *more, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+
+
+def test_imports_are_no_setting_of_what_is_trained(extension):
+    from torchreid_vi import config
+
+    assert config.fingerprint(load_config(imports=[str(extension)])) == config.fingerprint(load_config())
+
+
+def test_a_yaml_file_and_key_value_pairs_name_them_too(extension, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("own.yaml").write_text("imports: [own_part.py]\n")
+    assert load_config("own.yaml").imports == [str(extension)]
+    assert load_config(options=["imports", "[own_part.py]"]).imports == [str(extension)]
+    with pytest.raises(InputError, match="setting 'imports' is 3"):
+        load_config(options=["imports", "3"])
