@@ -18,7 +18,7 @@ from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 
 from torchreid_vi import Modality
 from torchreid_vi.data.datasets import VISynthetic
-from torchreid_vi.data.datasets.base import read_image
+from torchreid_vi.data.images import read_image
 from torchreid_vi.data.stripes import shuffle_stripes
 from torchreid_vi.data.synthetic import draw_dataset
 from torchreid_vi.data.transforms import MAA

@@ -26,6 +26,7 @@ def pytest_configure(config):
 def ends_its_processes():
     """The death of one that a test leaves behind would be raised in another test."""
     yield
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a tool has given up
     left = active_children()
     for child in left:  # the tests that follow are not to blame
         with suppress(RuntimeError):  # of PyTorch, that one has died

@@ -65,6 +65,64 @@ def test_paths_pictures_and_arrays_give_the_same(trained, roots):
     assert extractor([]).shape == (0, found.shape[1])
 
 
+def test_one_image_and_many_of_every_kind(trained, roots):
+    extractor = FeatureExtractor(trained() / "checkpoints" / "last.pth", batch_size=2)
+    paths = sorted((roots / "vi_synthetic" / "cam1").rglob("*.jpg"))[:3]
+    pixels = np.stack([np.asarray(read_image(path)) for path in paths])
+    expected = extractor(paths)
+    tensors = torch.from_numpy(pixels).movedim(-1, 1)
+
+    def same(images, rows, **options):
+        np.testing.assert_allclose(extractor(images, **options), expected[rows], atol=1e-6)
+
+    for one in (
+        paths[1],
+        str(paths[1]),
+        read_image(paths[1]),
+        pixels[1],
+        tensors[1],
+        tensors[1].movedim(0, 2),
+    ):
+        same(one, [1])
+    for many in (tuple(paths), pixels, tensors, np.array([str(path) for path in paths]), iter(paths)):
+        same(many, [0, 1, 2])
+    same((image for image in pixels), [0, 1, 2])
+    same([paths[0], pixels[1], tensors[2]], [0, 1, 2])
+    for reversed_ in (pixels[..., ::-1], list(pixels[..., ::-1])):
+        same(reversed_, [0, 1, 2], bgr=True)
+        assert not np.allclose(extractor(reversed_), expected, atol=1e-6)
+    same(paths, [0, 1, 2], bgr=True)
+    grey = pixels[0, ..., 0]
+    assert (
+        extractor(grey).shape == extractor(torch.from_numpy(grey), bgr=True).shape == (1, expected.shape[1])
+    )
+    assert len(extractor(pixels[:0])) == len(extractor(iter([]))) == 0
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (None, "NoneType is no image"),
+        (b"a.jpg", "bytes is no image"),
+        ({"a.jpg"}, "set is no image"),
+        ([["a.jpg"]], "list is no image"),
+        (np.zeros((2, 4, 4), np.uint8), r"an array of uint8 and shape \(2, 4, 4\) is no image"),
+        (np.zeros((4, 4), np.float32), "holds numbers of which none is white: set data.thermal_range"),
+        (torch.zeros(3, 4, 4), r"a tensor of torch.float32 and shape \(3, 4, 4\) is no image.*255"),
+        (torch.zeros(2, 4, 4, dtype=torch.uint8), "a tensor of torch.uint8"),
+        ([np.zeros((1, 4, 4, 3), np.uint8)], "is a batch of images: pass it alone"),
+        ("gone.jpg", "image gone.jpg is missing: check its name$"),
+        (".", "image . is a folder: name the images in it$"),
+        (__file__, "is corrupt or truncated: name another image$"),
+        ("/dev/null", r"image /dev/null cannot be read \(it is no regular file\): name an image file$"),
+    ],
+)
+def test_what_is_no_image_is_refused_without_harm(trained, images, words):
+    with pytest.raises(InputError, match=words) as refused:
+        FeatureExtractor(trained() / "checkpoints" / "last.pth")(images)
+    assert "remove" not in str(refused.value) and "on_bad_image" not in str(refused.value)
+
+
 def test_what_cannot_be_used_is_one_sentence(trained, tmp_path):
     weights = trained() / "checkpoints" / "last.pth"
     extractor = FeatureExtractor(weights)
@@ -97,6 +155,10 @@ def test_what_cannot_be_used_is_one_sentence(trained, tmp_path):
     with pytest.raises(InputError, match="is a backbone without the rest"):
         FeatureExtractor(pretext / "backbone.pth", settings)
     content = torch.load(weights, weights_only=True)
+    shifted = content["state_dict"] | {"neck.bias": torch.ones(512)}
+    torch.save({"state_dict": shifted}, alone)
+    with pytest.raises(InputError, match="has a neck with a shift, which no model here has"):
+        FeatureExtractor(alone, settings)
     content["state_dict"]["neck.weight"] *= float("nan")
     torch.save(content, alone)
     with pytest.raises(InputError, match="NaN or infinity"):

@@ -16,7 +16,8 @@ from PIL import Image
 from test_series import TINY
 
 from torchreid_vi import FeatureExtractor, InputError, load_config, run
-from torchreid_vi.gallery import Gallery, images_under
+from torchreid_vi.data.listing import images_under
+from torchreid_vi.gallery import Gallery
 from torchreid_vi.report.ranked import NEUTRAL, RIGHT, WRONG, Shown, ranked_picture
 
 
@@ -223,6 +224,24 @@ def test_the_tool_prints_and_draws_what_it_found(weights, photos, roots, tmp_pat
         assert len(crops) == 4 and spread(crops).max() < most
     assert spread(tiles(Image.open(tmp_path / "found.png"))).min() > 3
     assert [each["path"] for each in found[0]["found"]] == [line.split()[-1] for line in lines[1:]]
+
+
+def test_folders_of_queries_are_searched_image_by_image(weights, photos, roots, tmp_path):
+    night = roots / "vi_synthetic" / "cam3"
+    folders = sorted(night.iterdir())[:2]
+    single = sorted((night / sorted(path.name for path in night.iterdir())[2]).iterdir())[0]
+    expected = [str(path) for folder in folders for path in sorted(folder.iterdir())] + [str(single)]
+    queries = ["--query", *folders, single, "--json"]
+    found = search("--weights", weights, "--gallery", photos, *queries, cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert [each["query"] for each in json.loads(found.stdout)] == expected
+    index = ["--weights", weights, "--gallery", photos, "--out", tmp_path / "index"]
+    assert call("index.py", "build", *index).returncode == 0
+    indexed = call("index.py", "search", "--index", tmp_path / "index", *queries)
+    assert [each["query"] for each in json.loads(indexed.stdout)] == expected
+    (tmp_path / "empty").mkdir()
+    none = search("--weights", weights, "--gallery", photos, "--query", tmp_path / "empty", cwd=tmp_path)
+    assert none.returncode == 2 and "empty holds no images" in none.stderr
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ PACKAGE = Path(torchreid_vi.__file__).parent
 #: Layers from the bottom; a module imports from its own part or from layers below.
 LAYERS = [
     {"errors", "modality", "host", "stopping"},
-    {"console", "folders"},
+    {"console", "extras", "folders"},
     {"distributed", "files", "locking", "processes"},
     {"data", "models", "losses", "evaluation", "config"},
     {"engine"},

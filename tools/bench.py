@@ -55,6 +55,7 @@ def measure(args: argparse.Namespace) -> None:
     from benchmarks.figures import machine
 
     from torchreid_vi import InputError
+    from torchreid_vi.extras import require
 
     if args.batch_size < 8 or args.batch_size % 8:
         raise InputError(f"--batch-size is {args.batch_size}: it must be a multiple of 8")
@@ -62,6 +63,8 @@ def measure(args: argparse.Namespace) -> None:
         if args.out.is_dir():
             raise InputError(f"{args.out} is a folder: name a file in it")
         args.out.parent.mkdir(parents=True, exist_ok=True)
+    if {"index", "all"} & {*args.parts}:
+        require("search", "the part index")
     found: dict[str, list[dict]] = {}
     here = machine()
     print(", ".join(f"{name} {value}" for name, value in here.items()))

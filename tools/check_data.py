@@ -16,7 +16,9 @@ import commandline
 def main() -> int:
     """Runs the command line; returns the exit status."""
     parser = commandline.parser(__doc__)
-    parser.add_argument("dataset", help="sysu_mm01, regdb, llcm, vi_folder, or another that is registered")
+    parser.add_argument(
+        "dataset", help="sysu_mm01, regdb, llcm, vi_labelled, vi_folder, or another registered one"
+    )
     parser.add_argument("--root", default="reid-data", help="folder that holds the datasets' folders")
     parser.add_argument("--split", type=int, default=1, help="which split, from 1, where there are several")
     parser.add_argument("--sheet", type=commandline.picture_file, help="also draw some people there")
@@ -25,14 +27,21 @@ def main() -> int:
     args = parser.parse_args()
 
     def work() -> int:
-        from torchreid_vi.data.checking import examine, overview
+        from torchreid_vi.data.checking import Finding, examine, overview
         from torchreid_vi.data.contact_sheet import contact_sheet
         from torchreid_vi.data.datasets import require_split
         from torchreid_vi.data.named import dataset_named
+        from torchreid_vi.engine.evaluating import check_default_protocols
+        from torchreid_vi.errors import InputError
 
         cls = dataset_named(args.dataset)
         require_split([args.dataset], args.split - 1)
         dataset, findings = examine(cls, args.root, args.split - 1)
+        try:
+            check_default_protocols(dataset)
+        except InputError as error:
+            if str(error) not in {finding.what for finding in findings}:
+                findings.append(Finding(str(error), []))
         print(f"{dataset.root}\n{'part':<10}{'identities':>12}{'visible':>10}{'infrared':>10}")
         for part in overview(dataset):
             print(f"{part.name:<10}{part.identities or '–':>12}{part.visible:>10,}{part.infrared:>10,}")

@@ -7,7 +7,7 @@ import contextlib
 import errno
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +95,9 @@ def status(work: Callable[[], int | None], args: Any, interrupted: str = "") -> 
         args: of the command line, with ``quiet`` and with ``imports``, which are imported first.
         interrupted: what to say of the work when it was.
     """
-    with _ended_at_once():
-        from torchreid_vi import InputError, config, console, stopping
-        from torchreid_vi.processes import loading
+    _end_at_once()
+    from torchreid_vi import InputError, config, console, stopping
+    from torchreid_vi.processes import loading
 
     with contextlib.suppress(AttributeError):  # of a stream that is none of the system's
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
@@ -119,14 +119,10 @@ def status(work: Callable[[], int | None], args: Any, interrupted: str = "") -> 
         return stopped.status
 
 
-@contextlib.contextmanager
-def _ended_at_once() -> Iterator[None]:
-    """Within it, while nothing is done yet but importing, SIGINT ends the program without a word."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:
+def _end_at_once() -> None:
+    """Have SIGINT end the program without a word before its work, while it imports, and after it."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def system_said(error: OSError) -> str:

@@ -42,7 +42,8 @@ def main() -> int:
 
     def work() -> None:
         from torchreid_vi import InputError, console, series
-        from torchreid_vi.report import collect, write_comparison
+        from torchreid_vi.extras import require
+        from torchreid_vi.report import collect, plain_table, write_comparison
 
         asked = args.vary or args.seeds != 1 or args.jobs != 1 or args.root or args.options
         if bool(args.configs) == bool(args.runs) or args.seeds < 1 or args.jobs < 1 or (args.runs and asked):
@@ -50,13 +51,17 @@ def main() -> int:
                 "name either --configs to run, with --seeds and --jobs at least 1, or --runs that are finished, "
                 "with --out alone"
             )
+        require("report", "a comparison")
         folders = args.runs
         if args.configs:
             runs = plan(args)
             console.say(f"{len(runs)} runs, of which finished ones are not run again; all goes to {args.out}")
             series.complete_all(runs, args.jobs)
             folders = [Path(cfg.data.save_dir) for cfg in runs]
-        for path in write_comparison(collect(folders), args.out):
+        methods = collect(folders)
+        paths = write_comparison(methods, args.out)
+        console.result(plain_table(methods))
+        for path in paths:
             console.say(f"Written: {path}")
 
     return commandline.status(work, args, interrupted="the same command goes on from here")

@@ -25,10 +25,12 @@ def main() -> int:
         from torchreid_vi import InputError
         from torchreid_vi.data.contact_sheet import contact_sheet
         from torchreid_vi.data.named import dataset_named
+        from torchreid_vi.data.thermal import thermal_range
 
         if min(args.ids, args.images) < 1:
             raise InputError("--ids and --images must be at least 1")
-        dataset = dataset_named(args.dataset)(root=args.root)
+        dataset = dataset_named(args.dataset)(root=args.root, verbose=False)
+        dataset.scale_by(thermal_range(dataset))
         sheet = contact_sheet(dataset, args.ids, args.images, blurred=args.people == "blurred")
         commandline.save(sheet, args.out, quality=85)
 

@@ -33,8 +33,10 @@ def main() -> int:
     def work() -> None:
         from torchreid_vi import FeatureExtractor
         from torchreid_vi.demo import served, some_of
+        from torchreid_vi.extras import require
         from torchreid_vi.gallery import Gallery
 
+        require("demo", "the page")
         examples = some_of(args.examples) if args.examples else []
         gallery = Gallery(args.gallery, FeatureExtractor(args.weights, args.settings), progress=True)
         with served(gallery, examples, args.port) as address:

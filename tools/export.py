@@ -24,8 +24,9 @@ def main() -> int:
 
     def work() -> None:
         from torchreid_vi import FeatureExtractor, console
-        from torchreid_vi.export import export
+        from torchreid_vi.export import check, export
 
+        check(args.format)
         extractor = FeatureExtractor(args.weights, args.settings, device="cpu")
         for path, difference in export(extractor, args.out, args.format, args.opset):
             size = path.stat().st_size / 2**20

@@ -39,7 +39,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     commandline.add_weights(add, required=False, what=_OTHER_WEIGHTS)
     search = commands.add_parser("search", help="find the images most like some others")
     search.add_argument("--index", required=True, type=Path, help="folder that build wrote")
-    search.add_argument("--query", required=True, nargs="+", type=Path, help="images of a person each")
+    search.add_argument(
+        "--query", required=True, nargs="+", type=Path, help="images of people, or folders of them"
+    )
     search.add_argument("--modality", default="infrared", help="of the queries: visible or infrared")
     commandline.add_weights(search, required=False, what=_OTHER_WEIGHTS)
     search.add_argument("--top", type=int, default=10, help="how many images to show")
@@ -52,10 +54,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def build(args: argparse.Namespace) -> None:
     """Embeds a gallery and writes its index."""
     from torchreid_vi import FeatureExtractor, console
-    from torchreid_vi.gallery import Gallery, images_under
+    from torchreid_vi.data.listing import images_under
+    from torchreid_vi.extras import require
+    from torchreid_vi.gallery import Gallery
     from torchreid_vi.index import EmbeddingIndex, check
     from torchreid_vi.sharing import is_remote
 
+    require("search", "an index")
     check(args.kind, len(images_under(args.gallery)), args.out)
     extractor = FeatureExtractor(args.weights, args.settings)
     gallery = Gallery(args.gallery, extractor, args.modality, cache="", progress=True)
@@ -83,9 +88,11 @@ def build(args: argparse.Namespace) -> None:
 def add(args: argparse.Namespace) -> None:
     """Writes an index with the images of another one and those of a folder that it lacks."""
     from torchreid_vi import console
-    from torchreid_vi.gallery import images_under
+    from torchreid_vi.data.listing import images_under
+    from torchreid_vi.extras import require
     from torchreid_vi.index import EmbeddingIndex, check
 
+    require("search", "an index")
     index = EmbeddingIndex.load(args.index)
     known = {item["path"] for item in index.items}
     paths = [path for path in images_under(args.gallery) if str(path.absolute()) not in known]
@@ -101,19 +108,23 @@ def add(args: argparse.Namespace) -> None:
 def search(args: argparse.Namespace) -> None:
     """Prints the most similar images of an index."""
     from torchreid_vi import InputError
+    from torchreid_vi.data.listing import images_of
+    from torchreid_vi.extras import require
     from torchreid_vi.index import EmbeddingIndex
 
+    require("search", "an index")
     if args.top < 1:
         raise InputError(f"--top is {args.top}: it must be at least 1")
     index = EmbeddingIndex.load(args.index)
     extractor = _extractor(args, index)
-    found = index.search(extractor(args.query, args.modality), args.top)
+    queries = images_of(args.query)
+    found = index.search(extractor(queries, args.modality), args.top)
     if args.json:
         answers = [[{"similarity": score} | item for score, item in each] for each in found]
-        queries = zip(args.query, answers, strict=True)
-        print(json.dumps([{"query": str(query), "found": each} for query, each in queries], indent=1))
+        pairs = zip(queries, answers, strict=True)
+        print(json.dumps([{"query": str(query), "found": each} for query, each in pairs], indent=1))
         return
-    for query, each in zip(args.query, found, strict=True):
+    for query, each in zip(queries, found, strict=True):
         print(query)
         for rank, (score, item) in enumerate(each, 1):
             print(f"{rank:4}  {score:6.3f}  {item['path']}")

@@ -215,7 +215,9 @@ def main() -> int:
 
     def work() -> None:
         from torchreid_vi import InputError
+        from torchreid_vi.extras import require
 
+        require("report", "the study's report")
         if not any(args.out.glob("*/*/*")):
             raise InputError(f"{args.out} holds no study: name the --out of tools/mmgl_study.py")
         write(args.out)

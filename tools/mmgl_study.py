@@ -281,8 +281,11 @@ def study(args: argparse.Namespace) -> None:
     import mmgl_report
 
     from torchreid_vi import console
+    from torchreid_vi.extras import require
     from torchreid_vi.processes import worker_pool
 
+    require("report", "the study's report")
+    require("test", "the study's SimCLR")
     out = args.out.absolute()
     draw(out / "data")
     chains = plan(args.only, args.seeds)

@@ -2,8 +2,9 @@
 
 python tools/search.py --weights log/mcja_synthetic/checkpoints/last.pth --query night.jpg --gallery photos/
 python tools/search.py --weights RUN/checkpoints/last.pth --query a.jpg b.jpg --gallery photos/ --picture found.png
+python tools/search.py --weights RUN/checkpoints/last.pth --query night/ --gallery photos/
 
-The folder is embedded when it is first searched; later only pictures that are new or have changed are.
+The gallery is embedded when it is first searched; later only pictures that are new or have changed are.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ def main() -> int:
     """Runs the command line; returns the exit status."""
     parser = commandline.parser(__doc__)
     commandline.add_weights(parser)
-    parser.add_argument("--query", required=True, nargs="+", type=Path, help="pictures of a person each")
+    parser.add_argument(
+        "--query", required=True, nargs="+", type=Path, help="pictures of people, or folders of them"
+    )
     parser.add_argument("--gallery", required=True, type=Path, help="folder, searched with its folders")
     parser.add_argument("--query-modality", default="infrared", help="visible or infrared")
     parser.add_argument("--gallery-modality", default="visible", help="visible or infrared")
@@ -32,29 +35,34 @@ def main() -> int:
 
     def work() -> None:
         from torchreid_vi import FeatureExtractor, InputError
-        from torchreid_vi.data.images import read_image
+        from torchreid_vi.data.listing import images_of
         from torchreid_vi.gallery import Gallery
         from torchreid_vi.report.ranked import Shown, ranked_picture
 
         if args.top < 1:
             raise InputError(f"--top is {args.top}: it must be at least 1")
-        pictures = [read_image(str(path)) for path in args.query]
+        queries = images_of(args.query)
         extractor = FeatureExtractor(args.weights, args.settings)
+        for path in queries:
+            extractor.image(path)  # a mistake is told before the gallery is embedded
         gallery = Gallery(args.gallery, extractor, args.gallery_modality, args.cache, progress=True)
-        answers = gallery.search(pictures, args.query_modality, args.top)
+        answers = gallery.search(queries, args.query_modality, args.top)
         if args.json:
             found = [[{"path": str(path), "similarity": score} for path, score in each] for each in answers]
-            pairs = zip(map(str, args.query), found, strict=True)
+            pairs = zip(map(str, queries), found, strict=True)
             print(json.dumps([{"query": query, "found": each} for query, each in pairs], indent=1))
         else:
-            for query, each in zip(args.query, answers, strict=True):
+            for query, each in zip(queries, answers, strict=True):
                 print(f"{query}: {len(each)} of {len(gallery.paths)}")
                 for rank, (path, score) in enumerate(each, 1):
                     print(f"{rank:4}  {score:6.3f}  {path}")
         if args.picture:
             rows = [
-                (Shown(picture, "query"), [Shown(read_image(str(path)), f"{s:.2f}") for path, s in each])
-                for picture, each in zip(pictures, answers, strict=True)
+                (
+                    Shown(extractor.image(query), "query"),
+                    [Shown(extractor.image(path), f"{s:.2f}") for path, s in each],
+                )
+                for query, each in zip(queries, answers, strict=True)
             ]
             commandline.save(ranked_picture(rows, blurred=args.people == "blurred"), args.picture)
 

@@ -11,9 +11,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from torchreid_vi.data.images import read_image
+from torchreid_vi.data.images import Range, read_image
+from torchreid_vi.data.listing import images_under
 from torchreid_vi.errors import InputError
-from torchreid_vi.gallery import Found, Gallery, images_under
+from torchreid_vi.extras import require
+from torchreid_vi.gallery import Found, Gallery
 from torchreid_vi.report.page import data_uri
 
 LARGEST_UPLOAD = "20mb"
@@ -63,12 +65,10 @@ def served(
         tempfile.TemporaryDirectory(prefix="torchreid_vi-demo-") as folder,
         _environment(GRADIO_TEMP_DIR=folder, GRADIO_ANALYTICS_ENABLED="False", **_NO_PROXY),
     ):
-        try:
-            import gradio as gr
-            from starlette.middleware import Middleware
-            from starlette.middleware.trustedhost import TrustedHostMiddleware
-        except ImportError as error:
-            raise InputError('the page needs Gradio: pip install "torchreid_vi[demo]"') from error
+        (gr,) = require("demo", "the page")
+        from starlette.middleware import Middleware
+        from starlette.middleware.trustedhost import TrustedHostMiddleware
+
         page = _page(gallery, examples, top, Path(folder).resolve())
         # A page of somebody else that has its name lead here is not answered.
         here = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
@@ -126,7 +126,7 @@ def _page(gallery: Gallery, examples: Sequence[Path], top: int, uploads: Path) -
         if not path:
             return [], ""
         try:
-            picture = read_image(path)
+            picture = gallery.extractor.image(path)
         except InputError as error:
             raise gr.Error("This picture cannot be read: try another one.", print_exception=False) from error
         found = gallery.search([picture], "infrared", top)[0]
@@ -163,10 +163,11 @@ def answers(gallery: Gallery, found: Sequence[Found], least: float) -> str:
     number = sum(answer.similarity >= least for answer in found)
     items = []
     for rank, (path, similarity) in enumerate(found, 1):
+        thumbnail = _thumbnail(path, gallery.extractor.thermal)
         name = html.escape(_text(path.relative_to(gallery.folder)))
         alt = f"rank {rank}, {name}"
         items.append(
-            f'<li{"" if similarity >= least else " class=below"}><img src="{_thumbnail(path)}" alt="{alt}">'
+            f'<li{"" if similarity >= least else " class=below"}><img src="{thumbnail}" alt="{alt}">'
             f"<b>{similarity:.2f}</b>{name}</li>"
         )
     nearest = f"{len(found)} nearest of {len(gallery.paths):,} pictures"
@@ -180,9 +181,9 @@ def _text(path: Path) -> str:
 
 
 @lru_cache(512)
-def _thumbnail(path: Path) -> str:
+def _thumbnail(path: Path, thermal: Range | None = None) -> str:
     try:
-        image = read_image(str(path))
+        image = read_image(path, thermal=thermal)
     except InputError:  # it was there when the page was started
         return ""
     image.thumbnail((2 * _HEIGHT, 2 * _HEIGHT))

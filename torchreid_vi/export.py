@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.extractor import FeatureExtractor
+from torchreid_vi.extras import require
 from torchreid_vi.files import making
 from torchreid_vi.folders import expanded, in_text
 from torchreid_vi.modality import Modality
@@ -56,6 +57,18 @@ class _Embedding(nn.Module):
         return nn.functional.normalize(features.float())
 
 
+def check(format: str) -> None:
+    """Find out before a model is loaded whether it can be exported.
+
+    Raises:
+        InputError: For an unknown format, or a package that is missing.
+    """
+    if format not in FORMATS:
+        raise unknown_name("format", format, FORMATS)
+    if format == "onnx":
+        require("export", "exporting to ONNX")
+
+
 def export(
     extractor: FeatureExtractor, folder: str | Path, format: str = "onnx", opset: int = OPSET
 ) -> list[Exported]:
@@ -74,8 +87,7 @@ def export(
         InputError: for an unknown format, an opset that PyTorch cannot write, a package that is missing, a file
             that is there, or features that differ from PyTorch's by more than :data:`TOLERANCE`.
     """
-    if format not in FORMATS:
-        raise unknown_name("format", format, FORMATS)
+    check(format)
     folder = in_text(expanded(folder))
     backbone = getattr(extractor.model, "backbone", None)
     streams = isinstance(backbone, Backbone) and backbone.streams == 2
@@ -135,11 +147,7 @@ def _program(embedding: nn.Module, size: tuple[int, int]) -> torch.export.Export
 
 
 def _to_onnx(program: torch.export.ExportedProgram, path: Path, about: dict[str, str], opset: int) -> Run:
-    try:
-        import onnxruntime
-        import onnxscript  # noqa: F401 - what PyTorch's exporter needs
-    except ImportError as error:
-        raise InputError('exporting to ONNX needs more packages: pip install -e ".[export]"') from error
+    *_, onnxruntime = require("export", "exporting to ONNX")
     try:
         written: Any = torch.onnx.export(
             program,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torchvision import transforms as tv
 
 from torchreid_vi import build, config, console
-from torchreid_vi.data.images import in_rgb, read_image, resizer
+from torchreid_vi.data.images import Range, read_image, resizer
+from torchreid_vi.data.memory import ImageLike, each_image, one_image
 from torchreid_vi.engine import CHECKPOINTS
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.files import sha256_of
@@ -23,8 +24,6 @@ from torchreid_vi.folders import expanded
 from torchreid_vi.modality import Modality
 from torchreid_vi.models import MMGLModel, VIModel, flip_averaged, identities, load_weights, read_checkpoint
 from torchreid_vi.sharing import locate
-
-ImageLike = str | Path | Image.Image | np.ndarray
 
 
 class FeatureExtractor:
@@ -69,11 +68,16 @@ class FeatureExtractor:
         loaded = load_weights(model, self.weights, cfg.model.load_stem)
         if any(not name.startswith("classifier.") for name in loaded.fresh):
             raise InputError(f"{weights} is a backbone without the rest of a model: fine-tune from it first")
+        if any(name.startswith("neck.") for name in loaded.unused):
+            raise InputError(
+                f"{weights} has a neck with a shift, which no model here has: start a training from it"
+            )
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model: nn.Module = model.to(self.device).eval()
         self.batch_size, self.flip = batch_size, cfg.test.flip
         self.size = cfg.data.height, cfg.data.width
         self.interpolation = cfg.data.interpolation
+        self.thermal = Range(*cfg.data.thermal_range) if cfg.data.thermal_range else None
         where = ("pretrained", "load_weights", "resume")
         self._model = [cfg.loss.name, *sorted(each for each in cfg.model.items() if each[0] not in where)]
         normalise = tv.Normalize(cfg.data.norm_mean, cfg.data.norm_std)
@@ -88,22 +92,44 @@ class FeatureExtractor:
     def identity(self) -> str:
         """64 hexadecimal digits that tell extractors apart whose features differ."""
         what = f"{self.weights_sha256} {self.transform} {self.flip} {self._model}"
+        if self.thermal:
+            what += f" {self.thermal}"
         return hashlib.sha256(what.encode(errors="surrogateescape")).hexdigest()
 
     def __call__(
-        self, images: Sequence[ImageLike], modality: str | Modality = Modality.VISIBLE, progress: bool = False
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        modality: str | Modality = Modality.VISIBLE,
+        progress: bool = False,
+        bgr: bool = False,
     ) -> np.ndarray:
-        """Features (N, D) of images.
+        """Return the features (N, D) of images; of a single image (1, D).
 
         Args:
-            images: paths, Pillow's images, or arrays (H, W, 3) or (H, W) of 8 bits.
+            images: One image, or a list, tuple or generator of images. An image is a path, one of Pillow's images,
+                an array (H, W, 3) or (H, W) of uint8, or a tensor (3, H, W) or (H, W) of torch.uint8; a tensor
+                (H, W, 3) is taken, too, where H is not 3. An array (H, W) of uint16 or float32 is scaled as the
+                thermal images of the training were. An array (N, H, W, 3) or a tensor (N, 3, H, W) is N
+                images. Arrays and tensors are RGB.
             modality: ``visible`` or ``infrared``: what light they were taken in.
-            progress: show a bar.
+            progress: Show a bar.
+            bgr: Take arrays and tensors as BGR, as OpenCV has them.
 
         Raises:
-            InputError: naming an image that cannot be used.
+            InputError: Naming an image that cannot be used.
         """
-        return self._all(map(_opened, images), len(images), _modality(modality), progress)
+        single, number = each_image(images)
+        return self._all(
+            (one_image(image, bgr, self.thermal) for image in single), number, _modality(modality), progress
+        )
+
+    def image(self, path: str | Path) -> Image.Image:
+        """Return the image of a file in RGB, as it is embedded but for its size.
+
+        Raises:
+            InputError: Naming an image that cannot be used.
+        """
+        return read_image(path, thermal=self.thermal)
 
     def files(
         self, paths: Sequence[str | Path], modality: str | Modality = Modality.VISIBLE, progress: bool = False
@@ -119,7 +145,7 @@ class FeatureExtractor:
         def opened() -> Iterator[Image.Image]:
             for number, path in enumerate(paths):
                 try:
-                    image = read_image(str(path))
+                    image = self.image(path)
                 except InputError:
                     continue
                 readable.append(number)
@@ -127,10 +153,14 @@ class FeatureExtractor:
 
         return self._all(opened(), len(paths), _modality(modality), progress), readable
 
-    def _all(self, images: Iterator[Image.Image], number: int, side: Modality, progress: bool) -> np.ndarray:
-        """Features of images as they come, at most so many."""
+    def _all(
+        self, images: Iterator[Image.Image], number: int | None, side: Modality, progress: bool
+    ) -> np.ndarray:
+        """Return the features of images as they come, at most so many where that is known."""
         parts = []
-        with console.progress(what="extracting features", total=number, shown=progress and number > 0) as bar:
+        with console.progress(
+            what="extracting features", total=number, shown=progress and number != 0
+        ) as bar:
             while batch := [self.transform(image) for image in islice(images, self.batch_size)]:
                 parts.append(self._features(torch.stack(batch), side))
                 bar.update(len(batch))
@@ -161,16 +191,3 @@ def _modality(name: str | Modality) -> Modality:
     if name not in known:
         raise unknown_name("modality", name, known)
     return known[name]
-
-
-def _opened(image: ImageLike) -> Image.Image:
-    if isinstance(image, (str, Path)):
-        return read_image(str(image))
-    if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
-            raise InputError(
-                f"an array of {image.dtype} and shape {image.shape} is no image: (H, W, 3) or (H, W) of uint8 "
-                "is expected"
-            )
-        image = Image.fromarray(image)
-    return in_rgb(image, f"of {image.width} × {image.height} pixels and mode {image.mode}")

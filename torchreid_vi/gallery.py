@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from torchreid_vi import console
-from torchreid_vi.data.images import SUFFIXES
+from torchreid_vi.data.listing import images_under
+from torchreid_vi.data.memory import ImageLike
 from torchreid_vi.errors import InputError
-from torchreid_vi.extractor import FeatureExtractor, ImageLike
+from torchreid_vi.extractor import FeatureExtractor
 from torchreid_vi.files import read_arrays, whole
 from torchreid_vi.folders import expanded, user_cache
 from torchreid_vi.modality import Modality
@@ -29,29 +30,6 @@ class Found(NamedTuple):
 
     path: Path
     similarity: float
-
-
-def images_under(folder: str | Path) -> list[Path]:
-    """The image files in a folder and its folders, by name; links to files are followed, what is hidden is not.
-
-    Raises:
-        InputError: when there are none, or a folder cannot be read.
-    """
-    folder = expanded(folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder} is no folder: name one that holds images")
-    paths = []
-    for above, below, names in os.walk(folder, onerror=_refuse):
-        below[:] = [name for name in below if not name.startswith(".")]
-        found = (Path(above, name) for name in names if not name.startswith("."))
-        paths += [path for path in found if path.suffix.lower() in SUFFIXES and path.is_file()]
-    if not paths:
-        raise InputError(f"{folder} holds no images ({', '.join(SUFFIXES)}): name another folder")
-    return sorted(paths)
-
-
-def _refuse(error: OSError) -> None:
-    raise InputError(f"{error.filename} cannot be read ({error.strerror}): have its owner let you") from error
 
 
 class Gallery:
@@ -113,12 +91,12 @@ class Gallery:
             _write(store, [marks[i] for i in chosen], self.features)
 
     def search(
-        self, queries: Sequence[ImageLike], modality: str | Modality = "infrared", top: int = 10
+        self, queries: ImageLike | Iterable[ImageLike], modality: str | Modality = "infrared", top: int = 10
     ) -> list[list[Found]]:
         """For each query at most ``top`` images, the most similar first.
 
         Args:
-            queries: images, as for :class:`~torchreid_vi.FeatureExtractor`.
+            queries: one image or several, as for :class:`~torchreid_vi.FeatureExtractor`.
             modality: of the queries.
             top: how many images.
         """

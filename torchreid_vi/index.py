@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from torchreid_vi.errors import InputError, unknown_name
+from torchreid_vi.extras import require
 from torchreid_vi.files import making, read_json, read_lines, sha256_of
 from torchreid_vi.folders import expanded, in_text
 
@@ -24,11 +25,7 @@ _SAMPLE = 200  # stored vectors that the recall is measured with
 
 
 def _faiss() -> Any:
-    try:
-        import faiss
-    except ImportError as error:
-        raise InputError("an index needs FAISS: pip install faiss-cpu") from error
-    return faiss
+    return require("search", "an index")[0]
 
 
 def _flat(dimensions: int, number: int) -> Any:

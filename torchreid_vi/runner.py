@@ -27,6 +27,7 @@ from torchreid_vi.engine import (
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import Result
 from torchreid_vi.models import load_weights
+from torchreid_vi.models.layouts import grouped
 from torchreid_vi.processes import loading
 from torchreid_vi.runs import RESULTS, SETTINGS, RunFolder, find
 from torchreid_vi.sharing import locate
@@ -68,14 +69,18 @@ def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
         folder = distributed.from_first(lambda: held.enter_context(find(cfg, exactly)))
         if folder.checkpoints:
             cfg.model.resume, cfg.model.load_weights = str(folder.checkpoints[0]), ""
+            if (file := folder.path / SETTINGS).is_file() and not cfg.data.thermal_range:
+                cfg.data.thermal_range = config.read_config(str(file)).data.thermal_range
+        start = locate(cfg.model.load_weights) if cfg.model.load_weights else None
         console.say(_plan(cfg, folder))
         seed_everything(cfg.train.seed, 0)
         with distributed.first_here_first():  # caches and weights are made once
             datamanager = build.build_datamanager(cfg, use_gpu)
             model = build.build_model(cfg, datamanager.num_train_pids)
+        for each in (cfg, settings):  # who uses the weights scales images alike
+            each.data.thermal_range = list(datamanager.thermal_range or ())
         source: dict[str, Any] = {"seed": cfg.train.seed, "versions": _versions()}
-        if cfg.model.load_weights:
-            start = locate(cfg.model.load_weights)
+        if start:
             loaded = load_weights(model, start.weights, cfg.model.load_stem)
             source |= {"weights": cfg.model.load_weights, "weights_epoch": loaded.epoch}
             console.say(
@@ -85,7 +90,7 @@ def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
             )
             for what, names in (("Not in the file", loaded.fresh), ("Not for this model", loaded.unused)):
                 if names:
-                    console.say(f"{what}: {', '.join(names)}")
+                    console.say(f"{what}: {grouped(names)}")
         if use_gpu:
             model = model.cuda()
         engine = build.build_engine(cfg, datamanager, model, use_gpu)

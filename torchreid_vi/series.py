@@ -127,14 +127,27 @@ def complete_all(cfgs: Sequence[CfgNode], jobs: int = 1) -> None:
     with console.progress(what="runs", unit="run", total=len(cfgs)) as bar:
         if jobs == 1:
             for cfg in cfgs:
-                bar.set_postfix_str("/".join(Path(cfg.data.save_dir).parts[-2:]), refresh=sys.stderr.isatty())
-                complete_quietly(cfg)
-                bar.update()
+                bar.set_postfix_str(_name(cfg), refresh=sys.stderr.isatty())
+                _say_done(cfg, complete_quietly(cfg), bar)
             return
         with worker_pool(jobs, "spawn") as pool:
-            for done in as_completed([pool.submit(complete_quietly, cfg) for cfg in cfgs]):
-                done.result()
-                bar.update()
+            under_way = {pool.submit(complete_quietly, cfg): cfg for cfg in cfgs}
+            for done in as_completed(under_way):
+                _say_done(under_way[done], done.result(), bar)
+
+
+def _name(cfg: CfgNode) -> str:
+    return "/".join(Path(cfg.data.save_dir).parts[-2:])
+
+
+def _say_done(cfg: CfgNode, content: runs.Content, bar: Any) -> None:
+    """Say in one line that a run is finished, with the metrics of its first result."""
+    bar.update()
+    first = content["results"][0]
+    figures = ", ".join(
+        f"{name} {value:.2f}" for name, value in first["mean"].items() if name in ("R1", "mAP")
+    )
+    console.say(f"Run {bar.n} of {bar.total}: {_name(cfg)}, {first['label']}: {figures}")
 
 
 def summarise(contents: Sequence[runs.Content]) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """What is wrong with a dataset is found, named and told by the exit status."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -8,10 +9,14 @@ import pytest
 from command_lines import call
 from crops import spread
 from PIL import Image
+from test_series import TINY
 
+from torchreid_vi import Camera, InputError, host, load_config, run
 from torchreid_vi.data import DATASETS
 from torchreid_vi.data.checking import examine, overview
 from torchreid_vi.data.datasets import VIDataset
+from torchreid_vi.engine.evaluating import check_default_protocols
+from torchreid_vi.evaluation import PROTOCOLS, Protocol
 from torchreid_vi.modality import Modality
 
 
@@ -52,6 +57,71 @@ def test_a_modality_that_training_lacks_is_found(copy_of):
             Path(item[0]).unlink()
     (finding,) = examine(DATASETS["vi_synthetic"], str(root))[1]
     assert finding.what == "no training image is infrared: check the folders of its cameras"
+
+
+def test_identities_of_one_modality_are_found(copy_of):
+    root = copy_of("sysu_mm01")
+    dataset = DATASETS["sysu_mm01"](root=str(root), verbose=False)
+    for item in dataset.train:
+        if item[1] in (0, 1) and dataset.modality(item) is Modality.INFRARED:
+            Path(item[0]).unlink()
+    (finding,) = examine(DATASETS["sysu_mm01"], str(root))[1]
+    assert finding.what.startswith("2 training identities have visible images alone: add the others")
+    assert finding.where == [next(item[0] for item in dataset.train if item[1] == pid) for pid in (0, 1)]
+
+
+CAMERAS = (Camera(1, 5, Modality.VISIBLE), Camera(1, 5, Modality.INFRARED))
+
+
+class OneCamera(DATASETS["regdb"]):
+    """Both modalities under one number and at one location."""
+
+    cameras = CAMERAS
+    protocols = "cross_modality"
+
+
+class OneLocation(OneCamera):
+    protocols = "one_location"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "words"),
+    [
+        (
+            OneCamera,
+            "share camera number 1 and exclude 'own camera' hides what a query shares its camera number",
+        ),
+        (
+            OneLocation,
+            "share location 5 and exclude 'location' hides what a query shares its location with: give",
+        ),
+    ],
+)
+def test_a_set_without_a_possible_match_is_refused(dataset, words, roots, tmp_path, monkeypatch):
+    night = Protocol("all", Modality.INFRARED, Modality.VISIBLE, "everything", exclude="location", trials=1)
+    monkeypatch.setitem(PROTOCOLS, "one_location", {"night": night})
+    monkeypatch.setitem(DATASETS, "one", dataset)
+    monkeypatch.setitem(host.IMAGE_DATASETS, "one", dataset)
+    found = check("one", "--root", roots)
+    assert found.returncode == 1 and words in found.stdout
+    settings = TINY | {
+        "data.sources": ["one"],
+        "data.root": str(roots),
+        "data.save_dir": str(tmp_path / "run"),
+    }
+    with pytest.raises(InputError, match=re.escape(words)):
+        run(load_config(overrides=settings))
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_query_with_a_match_is_enough(roots):
+    dataset = OneCamera(root=str(roots), verbose=False)
+    with pytest.raises(InputError, match="no query has a match left"):
+        check_default_protocols(dataset)
+    dataset.cameras = (*CAMERAS, Camera(2, 6, Modality.INFRARED))
+    path, pid, _, number = dataset.gallery[-1]
+    dataset.gallery[-1] = (path, pid, 2, number)
+    check_default_protocols(dataset)
 
 
 def test_images_of_both_halves_and_of_two_people_are_found(copy_of):
@@ -122,7 +192,7 @@ def test_the_tool_tells_by_its_status(copy_of, tmp_path):
     assert "=> Nothing is wrong" in good.stdout and Image.open(sheet).width > 100
     assert hidden_heads(sheet) == 0
     check("regdb", "--root", root, "--split", 2, "--sheet", sheet, "--people", "blurred")
-    call(
+    drawn = call(
         "contact_sheet.py",
         "regdb",
         "--root",
@@ -132,6 +202,7 @@ def test_the_tool_tells_by_its_status(copy_of, tmp_path):
         "--people",
         "blurred",
     )
+    assert drawn.returncode == 0 and drawn.stdout == ""
     assert hidden_heads(sheet) > 6 and hidden_heads(tmp_path / "new" / "other.png") > 6
     bad = sorted((root / "regdb" / "Thermal").rglob("*.*"))
     for path in bad:

@@ -19,14 +19,15 @@ from PIL import EpsImagePlugin, Image
 from torchreid_vi import InputError
 from torchreid_vi.data import DATASETS, VIDataset
 from torchreid_vi.data.checking import examine
-from torchreid_vi.data.datasets.base import Splits, images_in, read_ids, read_index, require_inside
+from torchreid_vi.data.datasets.base import Splits, read_ids, read_index, require_inside
 from torchreid_vi.data.datasets.sysu_mm01 import SYSUMM01
 from torchreid_vi.data.images import LARGEST_IMAGE, read_image
-from torchreid_vi.extractor import _opened
-from torchreid_vi.gallery import images_under
+from torchreid_vi.data.listing import images_in, images_under
+from torchreid_vi.data.memory import one_image
 from torchreid_vi.modality import Camera, Modality
 from torchreid_vi.report.page import data_uri
 
+HALVES = ("visible", "infrared")
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 10, 3), dtype=np.uint8))
 
 
@@ -85,9 +86,9 @@ def test_pillows_own_images_are_read_as_their_files_are(tmp_path):
     ]
     for path in paths:
         with Image.open(path) as image:
-            assert np.array_equal(np.asarray(_opened(image)), np.asarray(read_image(path)))
+            assert np.array_equal(np.asarray(one_image(image)), np.asarray(read_image(path)))
     with pytest.raises(InputError, match="holds no pixels"):
-        _opened(np.zeros((0, 5, 3), np.uint8))
+        one_image(np.zeros((0, 5, 3), np.uint8))
 
 
 def test_what_is_transparent_is_white(tmp_path):
@@ -134,7 +135,7 @@ def test_notes_of_a_picture_are_not_in_what_is_made_of_it(ending, options, tmp_p
     path = saved(NOISE, tmp_path / f"a.{ending}", **options)
     with Image.open(path) as image:
         assert image.info
-        found = [_opened(image), read_image(path)]
+        found = [one_image(image), read_image(path)]
     for picture in (*found, found[0].resize((5, 10))):
         assert not picture.info
         assert b"Jane Doe" not in base64.b64decode(data_uri(picture).partition(",")[2])
@@ -162,7 +163,7 @@ def test_a_picture_as_large_as_memory_is_refused_before_it_is_decoded(size, tmp_
 )
 def test_what_is_no_picture_is_refused_by_name(content, tmp_path):
     (tmp_path / "a.jpg").write_bytes(content)
-    with pytest.raises(InputError, match=r"^image .*a\.jpg is corrupt or truncated: restore or remove it"):
+    with pytest.raises(InputError, match=r"^image .*a\.jpg is corrupt or truncated: name another image$"):
         read_image(tmp_path / "a.jpg")
 
 
@@ -187,7 +188,7 @@ def test_pipes_and_devices_are_not_waited_for(tmp_path):
     for name in ("a.jpg", "zero.jpg"):
         with pytest.raises(InputError, match=r"cannot be read \(it is no regular file\)"):
             read_image(tmp_path / name)
-    with pytest.raises(InputError, match=r"cannot be read \(Is a directory\)"):
+    with pytest.raises(InputError, match="is a folder: name the images in it"):
         read_image(tmp_path / "folder.jpg")
     with pytest.raises(InputError, match="is missing"):
         read_image("a\0.jpg")
@@ -212,6 +213,9 @@ def test_a_dataset_is_checked_with_the_same_reader(copy_of):
     Path(paths[0]).write_bytes(large_png(30_000, 30_000))
     _, findings = examine(DATASETS["sysu_mm01"], str(root))
     assert [finding.where for finding in findings if "cannot be read" in finding.what] == [[paths[0]]]
+    dataset = load("sysu_mm01", root)
+    with pytest.raises(InputError, match=r"restore or remove it \(data\.on_bad_image skip"):
+        dataset.image(paths[0])
 
 
 # Lists
@@ -322,14 +326,49 @@ def test_links_out_of_a_dataset_are_refused(name, damage, secret, copy_of):
 
 
 @pytest.mark.parametrize("link", ["image", "folder"])
-def test_links_out_of_a_folder_of_footage_are_refused(link, secret, tmp_path):
+def test_links_out_of_a_folder_of_ones_own_are_followed(link, secret, tmp_path):
     for half in ("visible", "infrared"):
         (tmp_path / "vi_folder" / half).mkdir(parents=True)
         saved(NOISE, tmp_path / "vi_folder" / half / "a.jpg")
     target = secret / "a.jpg" if link == "image" else secret
-    (tmp_path / "vi_folder" / "visible" / "b.jpg").symlink_to(target)
-    with pytest.raises(InputError, match=r"leads out of|is no regular file"):
-        load("vi_folder", tmp_path)
+    visible = tmp_path / "vi_folder" / "visible"
+    (visible / "b.jpg").symlink_to(target)
+    found = {Path(item[0]).relative_to(visible.parent) for item in load("vi_folder", tmp_path).train}
+    linked = ["visible/b.jpg"] if link == "image" else ["visible/b.jpg/a.jpg", "visible/b.jpg/a.bmp"]
+    assert found == {Path("visible/a.jpg"), Path("infrared/a.jpg"), *map(Path, linked)}
+    assert set(images_under(visible)) == {
+        visible.parent / path for path in found if path.parts[0] == "visible"
+    }
+    (visible / "deep").mkdir()
+    (visible / "deep" / "back").symlink_to("..")
+    for listed in (lambda: images_under(visible), lambda: load("vi_folder", tmp_path)):
+        with pytest.raises(InputError, match=r"the link .*deep/back leads back to .*: remove the link"):
+            listed()
+
+
+def test_what_is_hidden_trains_nowhere(tmp_path, copy_of):
+    root = copy_of("sysu_mm01")
+    number = len(load("sysu_mm01", root).train)
+    folders = [root / "sysu_mm01" / "cam1" / "0001", *(tmp_path / "vi_folder" / s for s in HALVES)]
+    for folder in folders:
+        for hidden in ("._b.jpg", ".DS_Store", ".ipynb_checkpoints/b.jpg"):
+            (folder / hidden).parent.mkdir(parents=True, exist_ok=True)
+            saved(NOISE, folder / hidden, format="JPEG")
+    assert len(load("sysu_mm01", root).train) == number
+    for folder in folders[1:]:
+        with pytest.raises(InputError, match="holds no images"):
+            images_under(folder)
+        saved(NOISE, folder / "b.jpg")
+    assert len(load("vi_folder", tmp_path).train) == 2
+
+
+def test_every_ending_that_is_read_is_listed(tmp_path):
+    for ending in ("jpg", "jpeg", "PNG", "bmp", "tif", "tiff", "webp"):
+        for half in HALVES:
+            (tmp_path / "vi_folder" / half).mkdir(parents=True, exist_ok=True)
+            saved(NOISE, tmp_path / "vi_folder" / half / f"a.{ending}")
+    assert len(images_in(tmp_path / "vi_folder" / "visible")) == 7
+    assert len(images_under(tmp_path)) == len(load("vi_folder", tmp_path).train) == 14
 
 
 def test_links_within_a_dataset_and_to_it_are_followed(copy_of, tmp_path):

@@ -14,11 +14,13 @@ from torchreid_vi import InputError
 from torchreid_vi.models import (
     MMGLModel,
     VIModel,
+    identities,
     load_weights,
     read_checkpoint,
     save_backbone,
     torchreid_model,
 )
+from torchreid_vi.models.layouts import grouped
 
 
 def saved(tmp_path, content):
@@ -222,3 +224,134 @@ def test_an_unknown_stem_is_answered_with_the_nearest(tmp_path):
     _, path = pretrained(tmp_path)
     with pytest.raises(InputError, match="did you mean 'visible'"):
         load_weights(VIModel("osnet_x0_25", 5), path, "visibel")
+
+
+# Weights of other people's code
+
+
+def trained(model):
+    """The model with every tensor changed, and in evaluation mode."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, value in model.state_dict().items():
+            if value.is_floating_point():
+                noise = torch.rand(value.shape, generator=generator)
+                value.copy_(0.5 + noise if "running_var" in name else 0.05 * (noise - 0.3))
+    return model.eval()
+
+
+def same_embeddings(one, other):
+    images, modality = torch.rand(4, 3, 64, 32), torch.tensor([0, 1, 1, 0])
+    torch.testing.assert_close(one(images, modality), other.eval()(images, modality))
+
+
+INNER = {"g.0.": "g.", "W.0.": "out.", "W.1.": "norm.", "theta.": "theta.", "phi.": "phi."}
+MDA = {"sc_conv.": "attention.", "ca_conv.": "mix.", "ca_bn.": "gate_norm.", "norm_bn.": "norm."}
+
+
+def theirs(model, places):
+    """A state whose names are written by hand from those of the public code."""
+    own = model.state_dict()
+    state = {}
+    for their, ours in places.items():
+        found = {name: value for name, value in own.items() if name.startswith(ours)}
+        assert found, ours
+        state |= {their + name.removeprefix(ours): value for name, value in found.items()}
+    return state
+
+
+def agw(blocks):
+    """A two-stream ResNet-50, and its weights as AGW's code saves them, whole ResNets for the stems and all."""
+    model = trained(VIModel("resnet50", 7, streams=2, last_stride=1, blocks="non_local" if blocks else ""))
+    places = {"bottleneck.": "neck.", "classifier.": "classifier."}
+    for number, name in enumerate(("visible", "thermal")):
+        for layer in ("conv1.", "bn1."):
+            places[f"{name}_module.{name}.{layer}"] = f"backbone.stems.{number}.{layer}"
+    for stage, layers in ((1, 3), (2, 4), (3, 6), (4, 3)):
+        for layer in range(layers):
+            places[f"base_resnet.base.layer{stage}.{layer}."] = f"backbone.trunk.layer{stage}.{layer}."
+    inserted = ((2, 0, 2), (2, 1, 3), (3, 0, 3), (3, 1, 4), (3, 2, 5)) if blocks else ()
+    for stage, number, layer in inserted:
+        for their, ours in INNER.items():
+            block = f"backbone.trunk.layer{stage}.{layer}_inserted."
+            places[f"NL_{stage}.{number}.{their}"] = block + ours
+    state = theirs(model, places) | {"bottleneck.bias": torch.zeros(2048)}
+    state |= {f"visible_module.visible.layer{stage}.0.conv1.weight": torch.ones(1) for stage in (1, 2)}
+    return model, state | {"base_resnet.base.conv1.weight": torch.ones(1)}
+
+
+@pytest.mark.parametrize("key", ["net", "model", "model_state_dict", "state_dict", ""])
+def test_agws_weights_give_its_embeddings(tmp_path, key):
+    model, state = agw(blocks=True)
+    content = {key: state, "epoch": 3, "cmc": np.linspace(0, 1, 5), "mAP": np.float64(0.5)} if key else state
+    path = saved(tmp_path, content)
+    target = VIModel("resnet50", 9, streams=2, last_stride=1, blocks="non_local")
+    report = load_weights(target, path)
+    same_embeddings(model, target)
+    assert report.fresh == ["classifier.weight"]
+    assert grouped(report.unused) == ("classifier, 3 tensors of the backbone that its own code does not use")
+    assert identities(read_checkpoint(path)) == 7
+
+
+def test_agws_blocks_are_told_as_blocks(tmp_path):
+    plain = VIModel("resnet50", 7, streams=2, last_stride=1)
+    report = load_weights(plain, saved(tmp_path, agw(blocks=True)[1]))
+    assert grouped(report.unused).startswith("5 non-local blocks, 3 tensors of")
+    with_blocks = VIModel("resnet50", 7, streams=2, last_stride=1, blocks="non_local")
+    backbone = {name: value for name, value in agw(blocks=False)[1].items() if "_" in name.split(".")[0]}
+    report = load_weights(with_blocks, saved(tmp_path, backbone))
+    assert grouped(report.fresh) == "5 non-local blocks, neck, classifier"
+
+
+def test_mcjas_weights_give_its_embeddings(tmp_path):
+    model = trained(VIModel("resnet50", 7, blocks="mda"))
+    places = {"bn_neck.": "neck.", "classifier.": "classifier.", "backbone.": "backbone.trunk."}
+    state = theirs(model, places)
+    state = {name: value for name, value in state.items() if "_inserted" not in name}
+    for stage, number, layer in ((2, 0, 2), (2, 1, 3), (3, 0, 3), (3, 1, 4), (3, 2, 5)):
+        for their, ours in MDA.items():
+            block = f"backbone.trunk.layer{stage}.{layer}_inserted."
+            state |= theirs(model, {f"MDA_{stage}.{number}.{their}": block + ours})
+            if their == "ca_conv.":
+                model.state_dict()[f"{block}mix.bias"].zero_()
+                del state[f"MDA_{stage}.{number}.ca_conv.bias"]
+    state |= {"bn_neck.bias": torch.zeros(2048), "backbone.fc.weight": torch.ones(10, 2048)}
+    target = VIModel("resnet50", 7, blocks="mda")
+    report = load_weights(target, saved(tmp_path, {f"module.{name}": value for name, value in state.items()}))
+    same_embeddings(model, target)
+    assert report.fresh == [] and grouped(report.unused).startswith("1 tensor of the backbone that")
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+def test_torchvisions_weights_start_a_backbone(tmp_path, streams):
+    from torchvision.models import resnet50
+
+    source = trained(resnet50(num_classes=10))
+    state = {name: value for name, value in source.state_dict().items() if "num_batches" not in name}
+    target = VIModel("resnet50", 5, streams=streams)
+    report = load_weights(target, saved(tmp_path, state))
+    assert grouped(report.fresh) == "neck, classifier" and grouped(report.unused) == "classifier"
+    images = torch.rand(2, 3, 64, 32)
+    maps = torch.nn.Sequential(*list(source.children())[:-2])(images)
+    torch.testing.assert_close(target.eval().backbone(images, torch.tensor([0, 1])), maps)
+
+
+def test_a_file_without_counts_of_batches_is_whole(tmp_path):
+    source = trained(VIModel("osnet_x0_25", 5))
+    state = {name: value for name, value in source.state_dict().items() if "num_batches" not in name}
+    target = VIModel("osnet_x0_25", 5)
+    assert load_weights(target, saved(tmp_path, state)).fresh == []
+    same_embeddings(source, target)
+
+
+def test_tensors_that_lie_elsewhere_are_told_where(tmp_path):
+    state = torchreid_model("resnet18", 5).state_dict()
+    path = saved(tmp_path, {"ema": {"decay": 0.9, "params": state}, "epoch": 3})
+    with pytest.raises(InputError, match=r"holds no weights: the tensors lie under 'ema\.params': save that"):
+        load_weights(torchreid_model("resnet18", 5), path)
+
+
+def test_a_neck_with_a_shift_is_not_loaded_silently(tmp_path):
+    state = VIModel("osnet_x0_25", 5).state_dict() | {"bottleneck.bias": torch.ones(512)}
+    report = load_weights(VIModel("osnet_x0_25", 5), saved(tmp_path, state))
+    assert grouped(report.unused) == "neck"

@@ -177,6 +177,13 @@ def test_the_command_runs_what_is_missing_and_ends_with_the_same_table(roots, tm
     assert first.returncode == 0, first.stderr
     table = (tmp_path / "out" / "comparison.md").read_text()
     assert table.count("| torchreid_softmax_synthetic |") == 6 and "| caj_synthetic |" in table
+    shown = [[cell.strip() for cell in re.split(r"  +", line)] for line in first.stdout.splitlines()]
+    written = [line.strip("| ").split(" | ") for line in table.split("\n\n")[0].splitlines()]
+    assert shown == [written[0], *written[2:]]
+    said = re.findall(
+        r"=> Run (\d) of 4: (\S+)/seed(\d), all/1-shot/official: R1 [\d.]+, mAP [\d.]+", first.stderr
+    )
+    assert [(number, seed) for number, _, seed in said] == [("1", "1"), ("2", "1"), ("3", "2"), ("4", "2")]
     runs = sorted((tmp_path / "out" / "runs").glob("*/seed*"))
     assert len(runs) == 4
     times = [(run / "results.json").stat().st_mtime_ns for run in runs]

@@ -17,7 +17,7 @@ from sharing_helpers import KINDS
 
 from torchreid_vi import FeatureExtractor, InputError, build, load_config, run
 from torchreid_vi.config.defaults import flat
-from torchreid_vi.models import load_weights, read_checkpoint, save_safetensors
+from torchreid_vi.models import VIModel, load_weights, read_checkpoint, save_backbone, save_safetensors
 from torchreid_vi.sharing import CARD, MANIFEST, SETTINGS, WEIGHTS, locate, write_package
 
 
@@ -59,6 +59,24 @@ def test_tensors_that_share_memory_or_lie_otherwise_are_written_each_for_itself(
 
 
 # What is written
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_files_are_for_whom_the_umask_says(trained, tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        write_package(trained(), tmp_path / "shared")
+        save_backbone(VIModel("osnet_x0_25", 3), tmp_path / "shared" / "b.pth", {})
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "shared").iterdir()}
+    assert len(modes) == 6 and set(modes.values()) == {0o666 & ~mask}
+
+
+def test_every_file_of_a_run_is_for_whom_the_umask_says(trained):
+    for path in trained().rglob("*"):
+        if path.is_file():
+            assert path.stat().st_mode & 0o777 == 0o644, path
 
 
 def test_a_package_is_the_same_bytes_every_time_and_says_what_is_in_it(trained, packaged, tmp_path):

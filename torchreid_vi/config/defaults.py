@@ -57,6 +57,7 @@ def default_config() -> CN:
     cfg.data.load_train_targets = False  # torchreid's key for domain adaptation, which is not supported
     cfg.data.validation = 0.0  # share of identities held out to choose best.pth; for mmgl, of images to judge
     cfg.data.on_bad_image = "error"  # unreadable images: error, or skip with a count
+    cfg.data.thermal_range = []  # black and white in 16-bit and float images; 1st and 99th percentile when empty
 
     cfg.market1501 = CN()
     cfg.market1501.use_500k_distractors = False  # torchreid's
@@ -64,6 +65,10 @@ def default_config() -> CN:
     cfg.cuhk03.labeled_images = False  # torchreid's
     cfg.cuhk03.classic_split = False  # torchreid's
     cfg.cuhk03.use_metric_cuhk03 = False  # torchreid's
+
+    cfg.vi_labelled = CN()
+    cfg.vi_labelled.test_share = 0.5  # of the identities, drawn by data.split_id
+    cfg.vi_labelled.test_list = ""  # file that names them instead; test.txt in the folder if it is there
 
     cfg.sampler = CN()
     cfg.sampler.train_sampler = "RandomSampler"  # torchreid's, CrossModalitySampler, ModalityPairSampler

@@ -21,6 +21,7 @@ from torchreid_vi.folders import expanded
 
 _KNOWN = flat(default_config())
 _LARGEST_FILE = 2**18  # bytes
+_ELEMENTS = {"data.thermal_range": 0.0}  # what a list that is empty by default holds, where it is no text
 
 
 def load_config(
@@ -152,7 +153,7 @@ def _set(cfg: CN, key: str, value: Any) -> None:
     if isinstance(value, tuple):
         value = list(value)
     if isinstance(default, list) and isinstance(value, list):
-        value = [_typed(key, element, default[0] if default else "") for element in value]
+        value = [_typed(key, element, default[0] if default else _ELEMENTS.get(key, "")) for element in value]
     value = _typed(key, value, default)
     section, _, name = key.rpartition(".")
     node = cfg
@@ -229,6 +230,10 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "rmsprop.alpha": ("from 0 to 1", lambda value: 0 <= value <= 1),
     "loss.weights": ("numbers of at least 0", lambda value: min(value, default=0) >= 0),
     "data.validation": ("at least 0 and below 1", lambda value: 0 <= value < 1),
+    "data.thermal_range": (
+        "empty, or two numbers, of which the second is larger",
+        lambda value: not value or (len(value) == 2 and value[0] < value[1]),
+    ),
     "data.norm_mean": ("three numbers", lambda value: len(value) == 3),
     "data.norm_std": ("three numbers above 1e-6", lambda value: len(value) == 3 and min(value) > 1e-6),
     "test.dist_metric": ("euclidean or cosine", lambda value: value in ("euclidean", "cosine")),

@@ -21,7 +21,7 @@ from PIL import Image
 from torchvision import transforms as tv
 
 from torchreid_vi import console, files
-from torchreid_vi.data.images import read_image, resizer
+from torchreid_vi.data.images import Range, dataset_image, resizer
 from torchreid_vi.errors import InputError
 from torchreid_vi.locking import locked
 
@@ -66,7 +66,13 @@ class ImageCache:
 
 
 def open_cache(
-    folder: Path, name: str, paths: Iterable[str], height: int, width: int, interpolation: str = "bilinear"
+    folder: Path,
+    name: str,
+    paths: Iterable[str],
+    height: int,
+    width: int,
+    interpolation: str = "bilinear",
+    thermal: Range | None = None,
 ) -> ImageCache | None:
     """The cache of these images, built when it is not there or when a file has changed since.
 
@@ -80,6 +86,7 @@ def open_cache(
         paths: of the images; repeated ones are kept once.
         height, width: to resize to, in pixels.
         interpolation: How; a name from :data:`torchreid_vi.data.images.INTERPOLATIONS`.
+        thermal: What is black and white in images of more than 8 bits.
 
     Returns:
         None when the folder cannot be written or is too small, which is said.
@@ -90,7 +97,7 @@ def open_cache(
     paths = sorted(set(paths))
     size = len(paths) * height * width * 3
     prefix = f"{name}-{interpolation}-{height}x{width}-"
-    file = folder / f"{prefix}{_fingerprint(paths)}.u8"
+    file = folder / f"{prefix}{_fingerprint(paths, thermal)}.u8"
 
     def whole() -> bool:
         return file.is_file() and file.stat().st_size == size
@@ -100,7 +107,7 @@ def open_cache(
             folder.mkdir(parents=True, exist_ok=True)
             with locked(folder / f"{prefix}lock"):
                 if not whole():
-                    _build(file, paths, resizer(height, width, interpolation))
+                    _build(file, paths, resizer(height, width, interpolation), thermal)
                 for stale in {*folder.glob(f"{prefix}*.u8"), *folder.glob(f".*.partial.{prefix}*.u8")} - {
                     file
                 }:
@@ -113,23 +120,23 @@ def open_cache(
     return cache
 
 
-def _fingerprint(paths: Sequence[str]) -> str:
+def _fingerprint(paths: Sequence[str], thermal: Range | None) -> str:
     """Return 16 hex digits that change with the files, their sizes and times, and with what decodes them."""
-    digest = hashlib.sha256(PIL.__version__.encode())
+    digest = hashlib.sha256(f"{PIL.__version__}{thermal or ''}".encode())
     for path in paths:
         try:
             found = os.stat(path)
         except OSError:
-            read_image(path)  # says what is wrong
+            dataset_image(path)  # says what is wrong
             raise
         line = f"{os.path.abspath(path)}\0{found.st_size}\0{found.st_mtime_ns}\n"
         digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()[:16]
 
 
-def _build(file: Path, paths: Sequence[str], resize: tv.Resize) -> None:
+def _build(file: Path, paths: Sequence[str], resize: tv.Resize, thermal: Range | None) -> None:
     def decode(path: str) -> bytes:
-        return resize(read_image(path)).tobytes()
+        return resize(dataset_image(path, thermal)).tobytes()
 
     cores = os.cpu_count() or 1
     ahead = 4 * cores  # images that wait in memory, however slow the disk is

@@ -8,13 +8,15 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from torchreid_vi import console
 from torchreid_vi.data.datasets.base import Item, VIDataset
-from torchreid_vi.data.images import read_image, read_image_file
+from torchreid_vi.data.images import Range, read_image, read_image_file
+from torchreid_vi.data.thermal import thermal_range
 from torchreid_vi.errors import InputError
 from torchreid_vi.modality import Modality
 
@@ -76,10 +78,32 @@ def examine(dataset_class: type[VIDataset], root: str, split_id: int = 0) -> tup
     for side in set(Modality) - {dataset.modality(item) for item in dataset.train}:
         what = f"no training image is {side.name.lower()}: check the folders of its cameras"
         findings.append(Finding(what, []))
+    findings += _one_modality(dataset)
     items = {item[0]: item for part in _parts(dataset).values() for item in part}
-    looks = dict(zip(items, _look_at_all(items), strict=True))
+    dataset.scale_by(thermal_range(dataset))
+    looks = dict(zip(items, _look_at_all(items, dataset.thermal), strict=True))
     findings += _unreadable(looks) + _duplicates(dataset, looks) + _contradictions(dataset, items, looks)
     return dataset, findings
+
+
+def _one_modality(dataset: VIDataset) -> list[Finding]:
+    """Training identities of one modality only, each by its first image; none where one modality has no images."""
+    first: dict[Modality, dict[int, str]] = {side: {} for side in Modality}
+    for item in dataset.train:
+        first[dataset.modality(item)].setdefault(item[1], item[0])
+    if not dataset.labelled or not all(first.values()):
+        return []
+    findings = []
+    for side, other in zip(Modality, reversed(Modality), strict=True):
+        alone = [path for pid, path in first[side].items() if pid not in first[other]]
+        if alone:
+            one = "identity has" if len(alone) == 1 else "identities have"
+            what = (
+                f"{len(alone):,} training {one} {side.name.lower()} images alone: add the others, "
+                "or leave them out"
+            )
+            findings.append(Finding(what, alone))
+    return findings
 
 
 def overview(dataset: VIDataset) -> list[Part]:
@@ -96,18 +120,22 @@ def _parts(dataset: VIDataset) -> dict[str, list[Item]]:
     return {name: getattr(dataset, name) for name in ("train", "query", "gallery")}
 
 
-def _look_at_all(paths: Iterable[str]) -> list[_Look]:
+def _look_at_all(paths: Iterable[str], thermal: Range | None) -> list[_Look]:
     paths = list(paths)
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside Python's lock
-        return list(console.progress(pool.map(_look, paths), "checking images", total=len(paths)))
+        return list(
+            console.progress(
+                pool.map(partial(_look, thermal=thermal), paths), "checking images", total=len(paths)
+            )
+        )
 
 
-def _look(path: str) -> _Look:
+def _look(path: str, thermal: Range | None) -> _Look:
     digest = ""
     try:
         content = read_image_file(path)
         digest = hashlib.sha256(content).hexdigest()
-        pixels = np.asarray(read_image(path, content), np.int16)
+        pixels = np.asarray(read_image(path, content, thermal=thermal), np.int16)
     except InputError:
         return _Look(digest, None)
     return _Look(digest, float((pixels.max(2) - pixels.min(2)).mean()))

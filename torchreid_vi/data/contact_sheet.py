@@ -9,7 +9,6 @@ from PIL import Image
 
 from torchreid_vi.data.datasets.base import VIDataset
 from torchreid_vi.data.heads import hide_head
-from torchreid_vi.data.images import read_image
 from torchreid_vi.modality import Modality
 
 _GAP = 8  # pixels between the modalities
@@ -45,6 +44,6 @@ def contact_sheet(
             left = modality * (images * width + _GAP)
             shown = rng.sample(paths[pid][modality], min(images, len(paths[pid][modality])))
             for column, path in enumerate(shown):
-                image = read_image(path).resize(size)
+                image = dataset.image(path).resize(size)
                 sheet.paste(hide_head(image) if blurred else image, (left + column * width, row * height))
     return sheet

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import (
@@ -25,9 +26,17 @@ from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.files import read_bytes
 
 #: Endings of the image files that are looked for in folders.
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png")
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 LARGEST_IMAGE = 64_000_000  # pixels
 LARGEST_FILE = 2**29  # bytes
+
+
+class Range(NamedTuple):
+    """The numbers that are black and white in images of 16 or 32 bits, such as thermal cameras take."""
+
+    black: float
+    white: float
+
 
 #: What reads a file, by how it begins. No other of Pillow's readers is tried, whatever a file is called: some of
 #: them run other programs. ``Image.open`` would also warn of large images, which are refused here.
@@ -61,55 +70,82 @@ def resizer(height: int, width: int, interpolation: str = "bilinear") -> tv.Resi
     return tv.Resize((height, width), INTERPOLATIONS[interpolation])
 
 
-def read_image(path: str | Path, content: bytes | None = None) -> Image.Image:
-    """The image in RGB, as :func:`in_rgb` makes it: of what moves, the first frame.
+#: What to do about an image of a dataset that cannot be used.
+OF_DATASET = "restore or remove it (data.on_bad_image skip has training and testing do without)"
+
+
+def read_image(
+    path: str | Path, content: bytes | None = None, remedy: str = "", thermal: Range | None = None
+) -> Image.Image:
+    """Return the image in RGB, as :func:`in_rgb` makes it: of what moves, the first frame.
 
     Args:
-        path: of the file: JPEG, PNG, BMP, GIF, TIFF or WebP.
-        content: of the file, if it has been read.
+        path: Image file: JPEG, PNG, BMP, GIF, TIFF or WebP.
+        content: Its bytes, if they have been read.
+        remedy: What a message tells the user to do, where the usual advice does not fit.
+        thermal: What is black and white in images of more than 8 bits.
 
     Raises:
-        InputError: naming the file, when it is missing, no image, truncated, or too large.
+        InputError: When the file is missing, a folder, no image, truncated, or too large.
     """
-    content = read_image_file(path) if content is None else content
+    content = read_image_file(path, remedy) if content is None else content
     try:
         reader = next(reader for start, reader in _READERS.items() if content.startswith(start))
         with reader(io.BytesIO(content)) as image:
-            return in_rgb(image, str(path))
+            return in_rgb(image, str(path), remedy, thermal)
     except InputError:
         raise
     except Exception as error:  # whatever a damaged file makes Pillow raise
-        raise _refused(path, "is corrupt or truncated") from error
+        raise _refused(path, "is corrupt or truncated", remedy or "name another image") from error
 
 
-def in_rgb(image: Image.Image, named: str) -> Image.Image:
-    """An image in RGB, upright, on white where it is transparent, 16 bits scaled to 8, without notes.
+def dataset_image(path: str | Path, thermal: Range | None = None) -> Image.Image:
+    """Return an image of a dataset in RGB, as :func:`read_image` does; the remedy is one for datasets."""
+    return read_image(path, remedy=OF_DATASET, thermal=thermal)
 
-    Args:
-        image: one of Pillow's.
-        named: what it is called in a message.
+
+def deep_pixels(path: str | Path) -> np.ndarray | None:
+    """Return the numbers (H, W) of an image of one channel and more than 8 bits; none of any other image.
 
     Raises:
-        InputError: when it holds nothing, too much, or numbers of which none is white.
+        Exception: Whatever an image that cannot be read makes its reader raise.
+    """
+    content = read_image_file(path)
+    reader = next(reader for start, reader in _READERS.items() if content.startswith(start))
+    with reader(io.BytesIO(content)) as image:
+        deep = _is_deep(image) and image.width * image.height <= LARGEST_IMAGE
+        return np.asarray(image) if deep else None
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode.startswith(("I", "F"))
+
+
+def in_rgb(image: Image.Image, named: str, remedy: str = "", thermal: Range | None = None) -> Image.Image:
+    """Return an image in RGB, upright, on white where it is transparent, scaled to 8 bits, without notes.
+
+    Without a range 65535 is white in images of 16 bits.
+
+    Args:
+        image: One of Pillow's.
+        named: What it is called in a message.
+        remedy, thermal: As for :func:`read_image`.
+
+    Raises:
+        InputError: When it holds nothing, too much, or numbers of which none is white.
     """
     width, height = image.size
     if width * height > LARGEST_IMAGE:  # a small file may say that its picture is as large as memory
-        raise InputError(
-            f"image {named} is of {width} × {height} pixels, more than {LARGEST_IMAGE:,}: scale it down or "
-            "remove it"
-        )
+        reason = f"is of {width} × {height} pixels, more than {LARGEST_IMAGE:,}"
+        raise _refused(named, reason, remedy or "scale it down")
     if not width * height:
-        raise _refused(named, "holds no pixels")
+        raise _refused(named, "holds no pixels", remedy or "name another image")
     image.load()
     with suppress(Exception):  # whatever damaged notes on its position make Pillow raise
         if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
             image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # some versions of Pillow read 16 bits as 32
-        pixels = np.asarray(image).astype(np.int64)
-        if pixels.min() >= 0 and pixels.max() <= 0xFFFF:
-            return Image.fromarray(((pixels + 128) // 257).astype(np.uint8)).convert("RGB")
-    if image.mode in ("I", "F"):
-        raise _refused(named, "holds numbers of which none is white")
+    if _is_deep(image):
+        return _scaled(image, named, thermal)
     if not image.has_transparency_data:
         plain = image.convert("RGB")
         plain.info = {}  # Pillow would write the comment of a JPEG into every JPEG that is made of it
@@ -118,21 +154,36 @@ def in_rgb(image: Image.Image, named: str) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layers).convert("RGB")
 
 
-def read_image_file(path: str | Path) -> bytes:
-    """The bytes of an image file.
+def _scaled(image: Image.Image, named: str, thermal: Range | None) -> Image.Image:
+    """Return an image of 16 or 32 bits in RGB."""
+    pixels = np.asarray(image)
+    if thermal is None:
+        if image.mode == "F" or pixels.min() < 0 or pixels.max() > 0xFFFF:
+            remedy = "set data.thermal_range to the numbers that are black and white"
+            raise _refused(named, "holds numbers of which none is white", remedy)
+        return Image.fromarray(((pixels.astype(np.int64) + 128) // 257).astype(np.uint8)).convert("RGB")
+    black, white = thermal
+    known = np.nan_to_num(pixels.astype(np.float64), nan=black, posinf=white, neginf=black)
+    scaled = ((known - black) * (255 / (white - black))).clip(0, 255)
+    return Image.fromarray((scaled + 0.5).astype(np.uint8)).convert("RGB")
+
+
+def read_image_file(path: str | Path, remedy: str = "") -> bytes:
+    """Return the bytes of an image file.
 
     Raises:
-        InputError: when it is missing, too large, or no regular file.
+        InputError: When it is missing, a folder, too large, or no regular file.
     """
     try:
         return read_bytes(path, LARGEST_FILE)
     except FileNotFoundError as error:
-        raise _refused(path, "is missing") from error
+        raise _refused(path, "is missing", remedy or "check its name") from error
     except OSError as error:
-        raise _refused(path, f"cannot be read ({error.strerror})") from error
+        if os.path.isdir(path):
+            raise _refused(path, "is a folder", remedy or "name the images in it") from error
+        advice = "have its owner let you" if isinstance(error, PermissionError) else "name an image file"
+        raise _refused(path, f"cannot be read ({error.strerror})", remedy or advice) from error
 
 
-def _refused(path: str | Path, reason: str) -> InputError:
-    return InputError(
-        f"image {path} {reason}: restore or remove it (data.on_bad_image skip has training and testing do without)"
-    )
+def _refused(named: str | Path, reason: str, remedy: str) -> InputError:
+    return InputError(f"image {named} {reason}: {remedy}")

@@ -17,7 +17,8 @@ from torchreid_vi.data.batch import BatchAugment, BatchDataset, BatchLoader
 from torchreid_vi.data.cache import open_cache
 from torchreid_vi.data.datasets import require_split
 from torchreid_vi.data.datasets.base import Item, VIDataset
-from torchreid_vi.data.images import read_image, resizer
+from torchreid_vi.data.datasets.vi_labelled import split_by
+from torchreid_vi.data.images import dataset_image, resizer
 from torchreid_vi.data.loader import Loader
 from torchreid_vi.data.samplers import (
     BALANCED,
@@ -27,6 +28,7 @@ from torchreid_vi.data.samplers import (
     build_sampler,
     shares,
 )
+from torchreid_vi.data.thermal import thermal_range as find_thermal_range
 from torchreid_vi.data.transforms import MAA, Settings, build_train_transform
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.folders import expanded
@@ -57,6 +59,9 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         interpolation: How images are resized, a name from :data:`torchreid_vi.data.images.INTERPOLATIONS`.
         replacement: Whether ``CrossModalitySampler`` draws with replacement.
         norm_mean, norm_std: of the three channels.
+        thermal_range: What is black and white in images of more than 8 bits; percentiles of the infrared training
+            images when empty.
+        vi_labelled: Settings of :class:`~torchreid_vi.data.datasets.VILabelled`, ``test_share`` and ``test_list``.
         **kwargs: those of torchreid's ``ImageDataManager``.
 
     Raises:
@@ -90,6 +95,8 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         interpolation: str = "bilinear",
         cache: str = "",
         augment: str = "image",
+        thermal_range: Sequence[float] = (),
+        vi_labelled: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         sources, targets, transforms = (
@@ -114,18 +121,19 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
                 f"data.k_tfm is {views} with a data.second_view: set it to 1, or leave the view out"
             )
         try:
-            super().__init__(
-                sources=sources,
-                targets=targets or None,
-                transforms=[],
-                height=height,
-                width=width,
-                norm_mean=list(norm_mean),
-                norm_std=list(norm_std),
-                batch_size_train=1,  # the training loader is rebuilt below
-                batch_size_test=batch_size_test,
-                **kwargs,
-            )
+            with split_by(vi_labelled or {}):
+                super().__init__(
+                    sources=sources,
+                    targets=targets or None,
+                    transforms=[],
+                    height=height,
+                    width=width,
+                    norm_mean=list(norm_mean),
+                    norm_std=list(norm_std),
+                    batch_size_train=1,  # the training loader is rebuilt below
+                    batch_size_test=batch_size_test,
+                    **kwargs,
+                )
         except (RuntimeError, OSError) as error:  # from one of torchreid's own datasets
             raise InputError(
                 f"a dataset cannot be loaded ({error}): check --root, or prepare it by hand"
@@ -150,6 +158,10 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         self.transform_te = tv.Compose([resizer(height, width, interpolation), tv.ToTensor(), normalise])
         for loader in loaders:
             loader.dataset.transform = self.transform_te
+        self.thermal_range = find_thermal_range(dataset, thermal_range)
+        for each in (dataset, *(loader.dataset for loader in loaders)):
+            if isinstance(each, VIDataset):
+                each.scale_by(self.thermal_range)
         if on_bad_image == "skip":
             for each in (dataset, *(loader.dataset for loader in loaders)):
                 _drop_unreadable(each)
@@ -294,8 +306,9 @@ def _cache(dataset: Any, folder: Path, settings: Settings, more: Sequence[str]) 
     if isinstance(dataset, VIDataset) and dataset.data:
         name = "-".join([dataset.root.name, *more, dataset.mode, str(dataset.split_id)])
         paths = (item[0] for item in dataset.data)
-        opened = open_cache(folder, name, paths, settings.height, settings.width, settings.interpolation)
-        dataset.image = opened or read_image
+        size = settings.height, settings.width
+        opened = open_cache(folder, name, paths, *size, settings.interpolation, dataset.thermal)
+        dataset.image = opened or dataset.image
 
 
 def _drop_unreadable(dataset: Any) -> None:
@@ -303,7 +316,7 @@ def _drop_unreadable(dataset: Any) -> None:
     bad = set()
     for item in console.progress(dataset.data, f"checking {dataset.mode} images"):
         try:
-            read_image(item[0])
+            dataset_image(item[0], getattr(dataset, "thermal", None))
         except InputError:
             bad.add(item[0])
     if not bad:

@@ -28,6 +28,7 @@ from torchreid_vi.evaluation import (
     choose,
     evaluate,
     format_table,
+    require_matches,
     trials,
 )
 from torchreid_vi.modality import Modality
@@ -67,9 +68,7 @@ class EvaluationMixin:
                     console.say("rand_perm_cam.mat is not there: only seeded galleries can be drawn")
                 for name, protocol in self._choose(datasets[0], test_set).items():
                     drawn = list(trials(protocol, test_set))
-                    pids = test_set.pids
-                    if not any(np.isin(pids[trial.query], pids[trial.gallery]).any() for trial in drawn):
-                        raise InputError(f"protocol {name}: query and gallery have no identity in common")
+                    require_matches(name, protocol, test_set, drawn)
                     console.say(f"Evaluation: {name}, {len(drawn)} trials")
         known = {name for family in families for name in PROTOCOLS[family]}
         for name in self.protocols:
@@ -202,6 +201,21 @@ class EvaluationMixin:
             "results": [result.as_dict() for result in self.results],
         }
         files.write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def check_default_protocols(dataset: VIDataset) -> None:
+    """Make sure that a dataset's test images can be evaluated by its default protocols.
+
+    Raises:
+        InputError: For images that cannot be numbered, or a protocol under which no query has a match.
+    """
+    if not dataset.labelled:
+        return
+    view = dataset.with_items([*dataset.query, *dataset.gallery], None)
+    view.mode = "query"
+    test_set = describe([view])
+    for name, protocol in choose(view.protocols, [], test_set).items():
+        require_matches(name, protocol, test_set, trials(protocol, test_set))
 
 
 def describe(datasets: Sequence[VIDataset]) -> TestSet:

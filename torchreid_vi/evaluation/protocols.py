@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -193,6 +193,40 @@ def trials(protocol: Protocol, test_set: TestSet) -> Iterator[Trial]:
                 f"protocol {protocol.mode}, {protocol.direction}: the test set has no images for it"
             )
         yield Trial(**chosen)
+
+
+def require_matches(name: str, protocol: Protocol, test_set: TestSet, drawn: Iterable[Trial]) -> None:
+    """Make sure that a query of some trial is shown an image of its identity.
+
+    Raises:
+        InputError: Naming what leaves no query a match.
+    """
+    in_common, shared = False, set()
+    key = test_set.of("location" if protocol.exclude == "location" else "number")
+    if protocol.exclude == "nothing":
+        key = np.arange(len(test_set.pids))  # nothing is hidden
+    for query, gallery in drawn:
+        shown = {(int(test_set.pids[i]), int(key[i])) for i in gallery}
+        keys: dict[int, set[int]] = defaultdict(set)
+        for pid, own in shown:
+            keys[pid].add(own)
+        for i in query:
+            found = keys.get(int(test_set.pids[i]), set())
+            if found - {int(key[i])}:
+                return
+            in_common |= bool(found)
+            shared |= found
+    if not in_common:
+        raise InputError(
+            f"protocol {name}: query and gallery have no identity in common: check the test identities"
+        )
+    what = "location" if protocol.exclude == "location" else "camera number"
+    which = f"{what}{'s' if len(shared) > 1 else ''} {', '.join(map(str, sorted(shared)))}"
+    raise InputError(
+        f"protocol {name}: no query has a match left, as both modalities share {which} and exclude "
+        f"{protocol.exclude!r} hides what a query shares its {what} with: give the cameras of the two modalities "
+        f"{what}s of their own"
+    )
 
 
 def shown_alike(protocol: Protocol, test_set: TestSet, trial: Trial) -> list[Trial]:

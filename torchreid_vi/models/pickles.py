@@ -45,9 +45,27 @@ def _number(kind: NumberType, content: bytes) -> Any:
     return np.frombuffer(content, f"{kind.order}{kind}").item()
 
 
-#: For ``torch.serialization.safe_globals``: torchreid saves its Rank-1 as a NumPy number.
+class Numbers(list[Any]):
+    """The elements of a NumPy array in one row, in the place of the array."""
+
+    def __setstate__(self, state: Any) -> None:
+        _, _, kind, _, content = state
+        if not isinstance(kind, NumberType):
+            raise pickle.UnpicklingError("an array holds other things than numbers")
+        self[:] = np.frombuffer(content, f"{kind.order}{kind}").tolist()
+
+
+def _numbers(*_: Any) -> Numbers:
+    return Numbers()
+
+
+#: For ``torch.serialization.safe_globals``: torchreid saves its Rank-1 as a NumPy number, AGW's code its CMC as an
+#: array.
 NUMPYS: list[Any] = [
     (NumberType, "numpy.dtype"),
+    (Numbers, "numpy.ndarray"),
+    (_numbers, "numpy._core.multiarray._reconstruct"),
+    (_numbers, "numpy.core.multiarray._reconstruct"),
     (_number, "numpy._core.multiarray.scalar"),
     (_number, "numpy.core.multiarray.scalar"),  # before NumPy 2
 ]

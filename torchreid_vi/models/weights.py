@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from torchreid_vi import files
@@ -20,6 +20,7 @@ from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.folders import expanded
 from torchreid_vi.modality import Modality
 from torchreid_vi.models.backbone import HEADS, INSERTED, Backbone
+from torchreid_vi.models.layouts import tensors_of, where_tensors_lie
 from torchreid_vi.models.pickles import NUMPYS, check_pickles
 
 SAFETENSORS = ".safetensors"
@@ -145,7 +146,9 @@ def save_safetensors(state: dict[str, Tensor], path: Path, about: dict[str, Any]
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, value in state.items()
     }
-    save_file(tensors, path, {"about": json.dumps(about, sort_keys=True)})
+    path.write_bytes(
+        save(tensors, {"about": json.dumps(about, sort_keys=True)})
+    )  # save_file hides it from others
 
 
 def identities(content: dict[str, Any]) -> int:
@@ -154,8 +157,7 @@ def identities(content: dict[str, Any]) -> int:
     Raises:
         InputError: when the classifier has no weights for each of them.
     """
-    state = content.get("state_dict", content)
-    weight = state.get("classifier.weight") if isinstance(state, dict) else None
+    weight = tensors_of(content).get("classifier.weight")
     if not isinstance(weight, Tensor):
         return 1
     if weight.ndim != 2 or not len(weight) or weight.shape[1] < _NARROWEST:
@@ -175,8 +177,9 @@ def load_weights(model: nn.Module, path: str | Path, stem: str = "average") -> L
 
     Args:
         model: receives the weights.
-        path: a checkpoint, a ``backbone.pth``, a dictionary of tensors or a ``.safetensors`` file, with or
-            without ``module.`` in its names.
+        path: a checkpoint, a ``backbone.pth``, a dictionary of tensors or a ``.safetensors`` file, of this package,
+            torchreid or a code that ``torchreid_vi.models.layouts`` knows, with or without ``module.`` in its
+            names.
         stem: ``average``, ``visible`` or ``infrared``.
 
     Raises:
@@ -186,9 +189,9 @@ def load_weights(model: nn.Module, path: str | Path, stem: str = "average") -> L
     if stem not in STEMS:
         raise unknown_name("stem in model.load_stem", stem, STEMS)
     content = read_checkpoint(path)
-    state = content.get("state_dict", content)
-    if not isinstance(state, dict):
-        raise InputError(f"{path} holds no weights: its state_dict is not a dictionary of tensors")
+    state = tensors_of(content)
+    if not state:
+        raise InputError(f"{path} holds no weights: {where_tensors_lie(content)}")
     source = _Source(state)
     own = model.state_dict()
     found = {name: source.find(name, stem) for name in own}
@@ -197,7 +200,14 @@ def load_weights(model: nn.Module, path: str | Path, stem: str = "average") -> L
     }
     unused = source.unused({_shared_name(name)[0] for name in fitting})
     surplus = [name for name in unused if not _is_head(name, source.names.values())]
-    lacking = [name for name in own if name not in fitting and not name.startswith("classifier.")]
+    count = "num_batches_tracked"  # which older files lack, and no result depends on
+    absent = [
+        name
+        for name in own
+        if name not in fitting
+        and not (name.endswith(count) and f"{name.removesuffix(count)}running_mean" in fitting)
+    ]
+    lacking = [name for name in absent if not name.startswith("classifier.")]
     head = [name for name in own if _is_head(name, own) and not name.startswith("classifier.")]
     if not any(name in fitting for name in head):  # a backbone for a head that stays as it is
         lacking = [name for name in lacking if name not in head]
@@ -209,8 +219,7 @@ def load_weights(model: nn.Module, path: str | Path, stem: str = "average") -> L
             "set model.name and the settings of the head to those the weights were made with"
         )
     model.load_state_dict(fitting, strict=False)
-    fresh = [name for name in own if name not in fitting]
-    return Loaded(len(fitting), len(own), fresh, unused, _epoch(content))
+    return Loaded(len(fitting), len(own), absent, unused, _epoch(content))
 
 
 def save_backbone(model: nn.Module, path: Path, about: dict[str, Any]) -> None:
@@ -238,16 +247,15 @@ def save_backbone(model: nn.Module, path: Path, about: dict[str, Any]) -> None:
 class _Source:
     """The tensors of a file by the name they have in a model of one stream."""
 
-    def __init__(self, state: dict[Any, Any]) -> None:
+    def __init__(self, state: dict[str, Tensor]) -> None:
         self.names: dict[str, str] = {}  # of the file, by the one of one stream
         self.shared: dict[str, Tensor] = {}
         self.stems: dict[str, dict[str, Tensor]] = {}
         for name, value in state.items():
-            shared, stream = _shared_name(str(name).removeprefix("module."))
-            self.names.setdefault(shared, str(name).removeprefix("module."))
-            if isinstance(value, Tensor):
-                where = self.shared if stream is None else self.stems.setdefault(shared, {})
-                where[shared if stream is None else stream] = value
+            shared, stream = _shared_name(name)
+            self.names.setdefault(shared, name)
+            where = self.shared if stream is None else self.stems.setdefault(shared, {})
+            where[shared if stream is None else stream] = value
 
     def find(self, name: str, stem: str) -> Tensor | None:
         """The tensor for a model's ``name``."""

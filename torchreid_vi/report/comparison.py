@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from torchreid_vi import files
+from torchreid_vi.extras import require
 from torchreid_vi.report.bootstrap import Difference, paired_bootstrap
 from torchreid_vi.report.collect import Method, labels
 from torchreid_vi.report.page import page as html_page
@@ -33,6 +34,7 @@ def write_comparison(methods: Sequence[Method], out: Path, title: str = "Methods
         out: folder, made when it is not there.
         title: of the page.
     """
+    require("report", "a comparison")
     out.mkdir(parents=True, exist_ok=True)
     rows = table(methods)
     picture = draw(methods)
@@ -97,6 +99,21 @@ def _sources(methods: Sequence[Method]) -> str:
 def _spread(values: Sequence[float]) -> str:
     mean = f"{statistics.mean(values):.2f}"
     return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
+
+
+def plain_table(methods: Sequence[Method]) -> str:
+    """Return the table as text in columns."""
+    rows = _without_empty([HEAD, *table(methods)])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    left = rows[0].index("protocol")  # names stand on the left, numbers on the right
+    lines = (
+        "  ".join(
+            cell.ljust(width) if i <= left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+    return "\n".join(map(str.rstrip, lines))
 
 
 def _without_empty(rows: Sequence[Sequence[str]]) -> list[list[str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +17,7 @@ from yacs.config import CfgNode
 from torchreid_vi import build, config, console
 from torchreid_vi.data.datasets import VIDataset
 from torchreid_vi.data.datasets.base import Item
-from torchreid_vi.data.images import read_image
+from torchreid_vi.data.images import dataset_image
 from torchreid_vi.engine import CHECKPOINTS, PretrainingEngine, seed_everything
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import PROTOCOLS, Protocol, Ranking, TestSet, rank, trials
@@ -86,7 +88,7 @@ class FinishedRun:
         """With the trained model in evaluation mode."""
         use_gpu = torch.cuda.is_available()
         seed_everything(self.cfg.train.seed, 0)
-        with console.logged():  # torchreid prints what it reads
+        with redirect_stdout(io.StringIO()), console.logged():  # torchreid prints what it reads
             manager = build.build_datamanager(self.cfg, use_gpu)
         model = build.build_model(self.cfg, manager.num_train_pids)
         try:
@@ -150,7 +152,7 @@ class FinishedRun:
 
     def image(self, number: int) -> Any:
         """A test image, as it is on disk."""
-        return read_image(self.items[number][0])
+        return dataset_image(self.items[number][0], self.target[0].dataset.thermal)
 
     @torch.inference_mode()
     def activations(self, numbers: list[int]) -> Tensor:

@@ -14,6 +14,7 @@ from torchreid_vi import files
 from torchreid_vi.config.defaults import default_config, flat
 from torchreid_vi.data.heads import PEOPLE
 from torchreid_vi.errors import InputError, unknown_name
+from torchreid_vi.extras import require
 from torchreid_vi.folders import expanded
 from torchreid_vi.report import run_pictures as pictures
 from torchreid_vi.report import run_plots as plots
@@ -40,6 +41,7 @@ def write_report(folder: str | Path, out: str | Path = "", root: str = "", peopl
     """
     if people not in PEOPLE:
         raise unknown_name("way to show people", people, PEOPLE)
+    require("report", "a report")
     run = FinishedRun(folder, root)
     retrieval = [] if run.pretraining else _retrieval(run, people)
     parts = [*_overview(run), *_training(run), *retrieval, *_input(run, people)]

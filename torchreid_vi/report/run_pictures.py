@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from torchreid_vi.data.heads import hide_head
-from torchreid_vi.data.images import read_image
+from torchreid_vi.data.images import dataset_image
 from torchreid_vi.data.stripes import paired_orders, shuffle_stripes
 from torchreid_vi.engine import MMGLEngine, seed_everything
 from torchreid_vi.modality import Modality
@@ -118,7 +118,8 @@ def augmentations(run: FinishedRun, times: int = 8, blurred: bool = False) -> Im
     for side in Modality:
         item = next((item for item in dataset.train if dataset.modality(item) is side), None)
         if item:
-            image = hide_head(read_image(item[0])) if blurred else read_image(item[0])
+            image = dataset_image(item[0], dataset.thermal)
+            image = hide_head(image) if blurred else image
             made = [manager.transform_tr[side](image) for _ in range(times)]
             views = [view[0] if isinstance(view, list) else view for view in made]
             rows.append((Shown(image, side.name.lower()), [Shown(_picture(manager, view)) for view in views]))

@@ -18,6 +18,7 @@ _TITLES = {
     "llcm": "LLCM",
     "vi_synthetic": "vi_synthetic, people drawn by torchreid_vi",
     "vi_folder": "vi_folder, unlabelled images of the author's own",
+    "vi_labelled": "vi_labelled, labelled images of the author's own",
     "imagenet": "ImageNet, by torchreid's weights of the backbone",
 }
 _FOR_RESEARCH = ("sysu_mm01", "regdb", "llcm")  # what their authors give them out for

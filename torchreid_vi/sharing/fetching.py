@@ -18,6 +18,7 @@ import gdown
 
 from torchreid_vi import console
 from torchreid_vi.errors import InputError
+from torchreid_vi.extras import require
 from torchreid_vi.files import write_text
 from torchreid_vi.folders import user_cache
 from torchreid_vi.locking import locked
@@ -70,10 +71,7 @@ def fetch_from_hub(named: str) -> Path:
     Raises:
         InputError: when the library is missing, or the package cannot be fetched or is not what it should be.
     """
-    try:
-        from huggingface_hub import hf_hub_download
-    except ImportError as error:
-        raise InputError(f'{named} needs one more package: pip install "torchreid_vi[share]"') from error
+    hf_hub_download = require("share", named)[0].hf_hub_download
     name, _, revision = named.removeprefix(HUB).partition("@")
     try:
         listed = Path(hf_hub_download(name, MANIFEST, revision=revision or None))

@@ -7,6 +7,7 @@ from torchreid_vi.data.datasets.llcm import LLCM
 from torchreid_vi.data.datasets.regdb import RegDB
 from torchreid_vi.data.datasets.sysu_mm01 import SYSUMM01
 from torchreid_vi.data.datasets.vi_folder import VIFolder
+from torchreid_vi.data.datasets.vi_labelled import VILabelled
 from torchreid_vi.data.datasets.vi_synthetic import VISynthetic
 from torchreid_vi.errors import InputError
 
@@ -18,6 +19,7 @@ __all__ = [
     "Splits",
     "VIDataset",
     "VIFolder",
+    "VILabelled",
     "VISynthetic",
     "require_split",
 ]
@@ -29,6 +31,7 @@ DATASETS: dict[str, type[VIDataset]] = {
     "llcm": LLCM,
     "vi_synthetic": VISynthetic,
     "vi_folder": VIFolder,
+    "vi_labelled": VILabelled,
 }
 
 

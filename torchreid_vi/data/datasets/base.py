@@ -8,7 +8,7 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from torchreid_vi import console, host
-from torchreid_vi.data.images import SUFFIXES, read_image
+from torchreid_vi.data.images import Range, dataset_image
 from torchreid_vi.data.transforms import ModalityTransform
 from torchreid_vi.errors import InputError
 from torchreid_vi.files import LARGEST_TEXT, read_bytes
@@ -58,16 +58,19 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
     gallery: list[Item]
     labelled: bool = True  # whether it knows identities; one that does not has training images alone
     splits: int = 1  # of people into training and test
+    follows_links: bool = False  # out of its folder: to places that whoever made the folder chose
+    thermal: Range | None = None  # what is black and white in its images of more than 8 bits
 
     def __init__(self, root: str = "", split_id: int = 0, **kwargs: Any) -> None:
-        self.image: Callable[[str], Image.Image] = read_image  # of a path, or what a cache has of it
+        self.image: Callable[[str], Image.Image] = dataset_image  # of a path, or what a cache has of it
         self.root = self.find(root)
         self.split_id = split_id
         splits = self.read(self.root, split_id)
         for name, records in zip(splits._fields, splits, strict=True):
             if not records and (self.labelled or name == "train"):
                 raise InputError(f"{self.root} has no {name} images: check that it was unpacked completely")
-        require_inside(self.root, (path for records in splits for path, *_ in records))
+        if not self.follows_links:
+            require_inside(self.root, (path for records in splits for path, *_ in records))
         if self.labelled:
             super().__init__(relabelled(splits.train), splits.query, splits.gallery, **kwargs)
         else:  # torchreid looks at the first item of each part
@@ -77,6 +80,10 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
             self.data = self.train if self.mode == "train" else []
             if self.mode == "train":
                 console.say(f"{len(self.train)} training images without identities in {self.root}")
+
+    def scale_by(self, thermal: Range | None) -> None:
+        """Read images of more than 8 bits with this range from now on."""
+        self.thermal, self.image = thermal, partial(dataset_image, thermal=thermal)
 
     def find(self, root: str) -> Path:
         """The dataset's folder under ``root``."""
@@ -271,14 +278,6 @@ def _text(path: Path, root: Path) -> str:
         raise InputError(
             f"{path} cannot be read ({error.strerror}): the dataset's layout needs this list"
         ) from error
-
-
-def images_in(folder: Path) -> list[str]:
-    """Paths of the images directly in ``folder``, by name, hidden ones left out; none when it is not there."""
-    if not folder.is_dir():
-        return []
-    names = (name for name in os.listdir(folder) if not name.startswith("."))
-    return sorted(str(folder / name) for name in names if os.path.splitext(name)[1].lower() in SUFFIXES)
 
 
 def require(paths: Iterable[Path], layout: str) -> None:

@@ -10,11 +10,11 @@ from torchreid_vi.data.datasets.base import (
     Record,
     Splits,
     VIDataset,
-    images_in,
     read_ids,
     read_index,
     require,
 )
+from torchreid_vi.data.listing import images_in
 from torchreid_vi.modality import Camera, Modality
 
 _PUBLISHED = (713, 351, 46767)  # training identities, test identities, images

@@ -15,13 +15,13 @@ from torchreid_vi.data.datasets.base import (
     Record,
     Splits,
     VIDataset,
-    images_in,
     is_number,
     read_ids,
     require,
     require_inside,
 )
 from torchreid_vi.data.datasets.matlab import read_cells
+from torchreid_vi.data.listing import images_in
 from torchreid_vi.data.published import sysu_mm01_identities
 from torchreid_vi.errors import InputError
 from torchreid_vi.files import read_bytes

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torchreid_vi.data.datasets.base import Record, Splits, VIDataset, images_in
+from torchreid_vi.data.datasets.base import Record, Splits, VIDataset
+from torchreid_vi.data.listing import images_under
 from torchreid_vi.errors import InputError
 from torchreid_vi.folders import expanded
 from torchreid_vi.modality import Camera, Modality
@@ -13,12 +14,14 @@ from torchreid_vi.modality import Camera, Modality
 class VIFolder(VIDataset):
     """``visible/`` and ``infrared/``, each with images of people at any depth; no identities, no test set.
 
+    Links are followed wherever they lead, as they are of whoever put the folder together.
     ``root`` is the folder that holds the two, or one above it in which it is called ``vi_folder``.
     """
 
-    cameras = (Camera(1, 1, Modality.VISIBLE), Camera(2, 2, Modality.INFRARED))
-    folders = ("vi_folder",)
+    cameras: tuple[Camera, ...] = (Camera(1, 1, Modality.VISIBLE), Camera(2, 2, Modality.INFRARED))
+    folders: tuple[str, ...] = ("vi_folder",)
     labelled = False
+    follows_links = True
 
     def find(self, root: str) -> Path:
         above = expanded(root)
@@ -34,11 +37,7 @@ class VIFolder(VIDataset):
         for camid, half in enumerate(_halves(folder)):
             if not half.is_dir():
                 raise InputError(f"{half} not found: put the {half.name} images there")
-            subfolders = sorted(path for path in half.rglob("*") if path.is_dir())
-            paths = [path for each in (half, *subfolders) for path in images_in(each)]
-            if not paths:
-                raise InputError(f"{half} holds no images (.jpg, .jpeg, .png, .bmp): put some there")
-            train += [(path, 0, camid) for path in paths]
+            train += [(str(path), 0, camid) for path in images_under(half)]
         return Splits(train, [], [])
 
 

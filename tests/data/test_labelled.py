@@ -1,0 +1,212 @@
+"""Labelled images of one's own: read, trained and evaluated as they lie, and a sentence for each mistake."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from command_lines import call
+from test_series import TINY
+
+from torchreid_vi import InputError, Modality, load_config, run
+from torchreid_vi.data import DATASETS, VIDataManager
+from torchreid_vi.data.datasets import VILabelled
+from torchreid_vi.engine.evaluating import describe
+from torchreid_vi.evaluation import PROTOCOLS, trials
+
+CAMERAS = {"visible": ("cam1", "cam2"), "infrared": ("cam3", "cam6")}
+
+
+@pytest.fixture(params=["plain", "with cameras"])
+def own(request, roots, tmp_path):
+    """A folder of eight people with names, of which one has visible images alone."""
+    folder = tmp_path / "people"
+    for half, cameras in CAMERAS.items():
+        for camera in cameras:
+            for person in sorted((roots / "sysu_mm01" / camera).iterdir())[:8]:
+                above = folder / half / (camera if request.param == "with cameras" else "")
+                shutil.copytree(person, above / f"person_{person.name}" / camera)
+    for path in (folder / "infrared").rglob("person_0008"):
+        shutil.rmtree(path)
+    (folder / "visible" / ".DS_Store").write_text("")
+    return folder
+
+
+def names(dataset, items):
+    """The names of the people that items show."""
+    return {next(part for part in Path(item[0]).parts if part.startswith("person_")) for item in items}
+
+
+def test_a_folder_for_each_identity_is_a_dataset(own):
+    dataset = VILabelled(str(own), verbose=False)
+    train, query, gallery = (names(dataset, part) for part in (dataset.train, dataset.query, dataset.gallery))
+    assert query == gallery and len(query) == 4 and len(train) == 4 and not train & query
+    assert "person_0008" in train and dataset.num_train_pids == 4
+    assert {dataset.modality(item) for item in dataset.query} == {Modality.INFRARED}
+    assert {dataset.modality(item) for item in dataset.gallery} == {Modality.VISIBLE}
+    for item in (*dataset.train, *dataset.query, *dataset.gallery):
+        assert dataset.modality(item).name.lower() in Path(item[0]).parts
+    cameras = {(item[2], Path(item[0]).parent.name) for item in (*dataset.train, *dataset.query)}
+    number = len({camid for camid, _ in cameras})
+    assert number == len(dataset.cameras) == (4 if (own / "visible" / "cam1").exists() else 2)
+    assert len(dataset.train) + len(dataset.query) + len(dataset.gallery) == 2 * 2 * 8 * 3 - 2 * 3
+
+
+def test_every_query_is_compared_with_all_of_the_other_modality(own):
+    dataset = VILabelled(str(own), verbose=False)
+    view = dataset.with_items([*dataset.query, *dataset.gallery], None)
+    view.mode = "query"
+    test_set = describe([view])
+    for protocol in PROTOCOLS[dataset.protocols].values():
+        (trial,) = trials(protocol, test_set)
+        assert len(trial.query) + len(trial.gallery) == len(test_set.pids)
+        shared = set(test_set.of("number")[trial.query]) & set(test_set.of("number")[trial.gallery])
+        assert protocol.exclude == "own camera" and not shared
+
+
+def test_a_list_or_a_share_says_who_is_tested(own, tmp_path):
+    def tested(**settings):
+        manager = VIDataManager(
+            sources=["vi_labelled"],
+            root=str(own),
+            height=16,
+            width=8,
+            workers=0,
+            use_gpu=False,
+            batch_size_train=2,
+            **settings,
+        )
+        loaders = manager.test_loader["vi_labelled"]
+        return names(None, loaders["query"].dataset.data)
+
+    splits = [tested(split_id=number) for number in range(3)]
+    assert len(set(map(frozenset, splits))) > 1 and splits[0] == tested(split_id=0)
+    assert len(tested(vi_labelled={"test_share": 0.2})) == 1
+    (tmp_path / "who.txt").write_text("person_0003\n\nperson_0001\n")
+    chosen = {"person_0001", "person_0003"}
+    assert tested(vi_labelled={"test_list": str(tmp_path / "who.txt")}) == chosen
+    shutil.copy(tmp_path / "who.txt", own / "test.txt")
+    assert tested() == chosen
+    (own / "other.txt").write_text("person_0002")
+    assert tested(vi_labelled={"test_list": "other.txt"}) == {"person_0002"}
+    with pytest.raises(InputError, match=r"data\.split_id is 2: .*test\.txt makes one split, 0"):
+        tested(split_id=2)
+
+
+def test_it_trains_and_evaluates_from_one_line_of_settings(own, tmp_path):
+    settings = TINY | {
+        "data.sources": ["vi_labelled"],
+        "data.root": str(own),
+        "data.save_dir": str(tmp_path / "run"),
+        "vi_labelled.test_share": 0.3,
+    }
+    results = run(load_config(overrides=settings))
+    assert [result.name for result in results] == ["infrared-to-visible", "visible-to-infrared"]
+    assert results[0].trials[0]["queries"] == 2 * 2 * 3
+
+
+def test_it_is_checked_and_run_with_seeds(own, tmp_path):
+    found = call("check_data.py", "vi_labelled", "--root", own)
+    assert found.returncode == 1, found.stderr
+    assert "=> 1 training identity has visible images alone" in found.stdout
+    assert found.stdout.count("=>") == 1
+    for path in (own / "visible").rglob("person_0008"):
+        shutil.rmtree(path)
+    assert "Nothing is wrong" in call("check_data.py", "vi_labelled", "--root", own).stdout
+    pairs = [str(x) for pair in TINY.items() for x in pair if pair[0] != "data.sources"]
+    done = call(
+        "train.py",
+        "--root",
+        own,
+        "-s",
+        "vi_labelled",
+        "--seeds",
+        "1-2",
+        "data.save_dir",
+        tmp_path / "s",
+        "vi_labelled.test_share",
+        "0.3",
+        *pairs,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "mean ± sample deviation over 2 runs" in done.stdout
+
+
+def move(path, to):
+    to.parent.mkdir(parents=True, exist_ok=True)
+    path.rename(to)
+
+
+def rename_people(folder):
+    for path in (folder / "infrared").rglob("person_*"):
+        path.rename(path.with_name(path.name.replace("person_", "p")))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (
+            lambda f: shutil.rmtree(f / "infrared"),
+            "infrared not found: put a folder with infrared images of each",
+        ),
+        (lambda f: f.rename(f.with_name("gone")), "holds neither visible/ nor infrared/: name the folder"),
+        (
+            rename_people,
+            "no identity has images of both modalities, 'person_0001' is visible and 'p0001' infrared",
+        ),
+        (
+            lambda f: move(next(f.rglob("*.jpg")), f / "visible" / "a.jpg"),
+            "a.jpg is in no folder of an identity",
+        ),
+        (lambda f: [p.unlink() for p in (f / "visible").rglob("*.jpg")], "visible holds no images"),
+        (lambda f: (f / "test.txt").write_text(""), "test.txt names no identity: write one a line"),
+        (
+            lambda f: (f / "test.txt").write_text("person_001"),
+            "names 'person_001', which has no images: did you mean",
+        ),
+        (
+            lambda f: (f / "test.txt").write_text("person_0008"),
+            "'person_0008', which has images of one modality",
+        ),
+        (lambda f: (f / "test.txt").write_text("person_0001\n" * 2), "names 'person_0001' more than once"),
+        (
+            lambda f: (f / "test.txt").write_bytes(b"\xff\xfe\xfd"),
+            "test.txt is no text file: write one identity",
+        ),
+        (
+            lambda f: (f / "test.txt").write_text("\n".join(f"person_000{i}" for i in range(1, 8))),
+            "tests every identity of both modalities: leave some to train on",
+        ),
+    ],
+)
+def test_each_mistake_is_one_sentence(own, damage, words):
+    damage(own)
+    with pytest.raises(InputError, match=re.escape(words)):
+        VILabelled(str(own), verbose=False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"test_share": 1.5}, "vi_labelled.test_share is 1.5: it must be above 0"),
+        ({"test_share": 0.01}, "tests 0 of 7 identities that have images of both modalities"),
+        ({"test_list": "gone.txt"}, "gone.txt cannot be read (No such file or directory): name a list"),
+    ],
+)
+def test_a_split_that_cannot_be_made_is_one_sentence(own, settings, words):
+    with pytest.raises(InputError, match=re.escape(words)):
+        VILabelled(str(own), verbose=False, **settings)
+
+
+def test_folders_of_cameras_are_for_all_or_none(own):
+    camera = own / "visible" / "cam9" / "person_0001"
+    if not (own / "visible" / "cam1").exists():
+        shutil.copytree(own / "visible" / "person_0001", camera)
+        other = "person_0001"
+    else:
+        shutil.copytree(own / "visible" / "cam1" / "person_0001", own / "visible" / "hall" / "person_0001")
+        other = "hall"
+    with pytest.raises(
+        InputError, match=f"holds folders of cameras, such as 'cam.', and others, such as '{other}'"
+    ):
+        DATASETS["vi_labelled"](root=str(own), verbose=False)
