@@ -59,6 +59,8 @@ def test_published_hyper_parameters():
         assert (method.model.neck_std, method.model.classifier_std) == (0.01, 0.001)
         assert (method.loss.weighted_triplet.stable, method.test.flip) == (False, method is caj)
     assert (mcja.model.neck_std, mcja.model.classifier_std, mcja.data.interpolation) == (0.0, 0.0, "bilinear")
+    for dataset in (*DATASETS, "synthetic"):
+        assert load_config(f"configs/mcja_{dataset}.yaml").model.classifier_std == 0.0
     llcm = [load_config(f"configs/{name}_llcm.yaml").data.transforms for name in ("base", "agw", "ddag")]
     assert ["llcm_erase" in transforms for transforms in llcm] == [True, True, False]
     for name in ("agw", "caj"):  # which start from random values
