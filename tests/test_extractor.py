@@ -107,7 +107,7 @@ def test_one_image_and_many_of_every_kind(trained, roots):
         ({"a.jpg"}, "set is no image"),
         ([["a.jpg"]], "list is no image"),
         (np.zeros((2, 4, 4), np.uint8), r"an array of uint8 and shape \(2, 4, 4\) is no image"),
-        (np.zeros((4, 4), np.float32), "holds numbers of which none is white: set data.thermal_range"),
+        (np.zeros((4, 4), np.float32), "no known range: set data.thermal_range"),
         (torch.zeros(3, 4, 4), r"a tensor of torch.float32 and shape \(3, 4, 4\) is no image.*255"),
         (torch.zeros(2, 4, 4, dtype=torch.uint8), "a tensor of torch.uint8"),
         ([np.zeros((1, 4, 4, 3), np.uint8)], "is a batch of images: pass it alone"),

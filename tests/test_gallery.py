@@ -139,9 +139,9 @@ def test_an_index_takes_in_another_folder_without_what_it_has(weights, photos, t
     (more / "empty.jpg").write_bytes(b"")
     index("build", "--weights", weights, "--gallery", photos, "--out", "one")
     number = len(list(photos.rglob("*.jpg")))
-    said = f"{number} images more, {2 * number} altogether\n"
+    said = f"Added {number} images; the index now has {2 * number}\n"
     assert index("add", "--index", "one", "--gallery", "more", "--out", "two") == said
-    said = f"0 images more, {2 * number} altogether\n"
+    said = f"Added 0 images; the index now has {2 * number}\n"
     assert index("add", "--index", "two", "--gallery", photos, "--out", "three") == said
     query = next(more.rglob("0*.jpg"))
     found = index("search", "--index", "three", "--query", query, "--modality", "visible", "--top", "2")

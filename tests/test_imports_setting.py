@@ -171,6 +171,12 @@ def test_an_index_does_not_say_what_is_imported(trained, tmp_path, extension, ro
     for more in (["--imports", extension], ["--weights", weights]):
         result = call(*search, *more, cwd=tmp_path)
         assert result.returncode == 0, result.stderr
+    build = [*build[:-1], "other.index", "--settings", trained / "config.yaml"]
+    assert call(*build, cwd=tmp_path).returncode == 0
+    search[3] = "other.index"  # whose author named the settings, so naming the weights is not enough
+    assert call(*search, "--weights", weights, cwd=tmp_path).returncode == 2
+    settings = ["--weights", weights, "--settings", trained / "config.yaml"]
+    assert call(*search, *settings, cwd=tmp_path).returncode == 0
 
 
 def test_imports_are_no_setting_of_what_is_trained(extension):

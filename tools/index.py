@@ -101,7 +101,7 @@ def add(args: argparse.Namespace) -> None:
     features, readable = extractor.files(paths, index.about.get("modality", "visible"), progress=True)
     index.add(features, [{"path": str(paths[number].absolute())} for number in readable])
     index.save(args.out)
-    print(f"{len(readable)} images more, {len(index.items)} altogether")
+    print(f"Added {len(readable)} images; the index now has {len(index.items)}")
     console.say(f"Written: {args.out}")
 
 
@@ -146,10 +146,9 @@ def _extractor(args: argparse.Namespace, index: Any) -> Any:
             "--weights"
         )
     weights = args.weights or about["weights"]
-    # Who made the index named the weights, so their settings import nothing.
-    extractor = FeatureExtractor(
-        weights, args.settings or about["settings"], imports=bool(args.weights or args.settings)
-    )
+    # Whoever made the index named these files, unless the user did: settings of others import nothing.
+    trusted = bool(args.settings or (args.weights and not about["settings"]))
+    extractor = FeatureExtractor(weights, args.settings or about["settings"], imports=trusted)
     if about["weights_sha256"] and extractor.weights_sha256 != about["weights_sha256"]:
         raise InputError(f"{weights} are not the weights that {args.index} was built with: build it again")
     if about["extractor"] and extractor.identity != about["extractor"]:

@@ -164,7 +164,8 @@ def _to_onnx(program: torch.export.ExportedProgram, path: Path, about: dict[str,
         ) from error
     if (found := written.model.opset_imports.get("")) != opset:
         raise InputError(
-            f"this model cannot be written with ONNX opset {opset}: PyTorch {torch.__version__} gives {found}"
+            f"this model cannot be written with ONNX opset {opset}: PyTorch {torch.__version__} gives {found}, so "
+            f"choose --opset {found}"
         )
     written.model.metadata_props.update(about)
     written.save(str(path))

@@ -77,7 +77,9 @@ class FeatureExtractor:
         self.batch_size, self.flip = batch_size, cfg.test.flip
         self.size = cfg.data.height, cfg.data.width
         self.interpolation = cfg.data.interpolation
-        self.thermal = Range(*cfg.data.thermal_range) if cfg.data.thermal_range else None
+        thermal = cfg.data.thermal_range or cfg.data.thermal_found
+        self.thermal = Range(*thermal) if thermal else None
+        self.split = cfg.data.split_id, dict(cfg.vi_labelled)
         where = ("pretrained", "load_weights", "resume")
         self._model = [cfg.loss.name, *sorted(each for each in cfg.model.items() if each[0] not in where)]
         normalise = tv.Normalize(cfg.data.norm_mean, cfg.data.norm_std)
@@ -151,7 +153,11 @@ class FeatureExtractor:
                 readable.append(number)
                 yield image
 
-        return self._all(opened(), len(paths), _modality(modality), progress), readable
+        features = self._all(opened(), len(paths), _modality(modality), progress)
+        if left := sorted(set(range(len(paths))) - set(readable)):
+            names = ", ".join(str(paths[number]) for number in left[:3]) + (", …" if len(left) > 3 else "")
+            console.say(f"Left out {len(left)} that cannot be read: {names}")
+        return features, readable
 
     def _all(
         self, images: Iterator[Image.Image], number: int | None, side: Modality, progress: bool

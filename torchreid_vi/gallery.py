@@ -84,9 +84,6 @@ class Gallery:
             raise InputError(f"no image in {folder} can be read: name another folder")
         self.paths = [paths[i] for i in chosen]
         self.features = np.stack([held[marks[i]] for i in chosen])
-        if self.unreadable:
-            names = ", ".join(map(str, self.unreadable[:3])) + (", …" if len(self.unreadable) > 3 else "")
-            console.say(f"Left out {len(self.unreadable)} that cannot be read: {names}")
         if cache != "" and (found or len(kept) != len(chosen)):
             _write(store, [marks[i] for i in chosen], self.features)
 

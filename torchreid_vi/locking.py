@@ -38,7 +38,7 @@ def locked(path: str | Path, timeout: float = -1) -> Iterator[None]:
     if missing and not _told:
         _told = True
         console.say(
-            f"{Path(path).parent} is on a disk without locks ({missing}): start nothing twice at a time there"
+            f"{Path(path).parent} is on a disk without locks ({missing}): run one process at a time in this folder"
         )
     with nullcontext() if missing else FileLock(path, timeout=timeout):
         yield

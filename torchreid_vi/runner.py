@@ -69,16 +69,16 @@ def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
         folder = distributed.from_first(lambda: held.enter_context(find(cfg, exactly)))
         if folder.checkpoints:
             cfg.model.resume, cfg.model.load_weights = str(folder.checkpoints[0]), ""
-            if (file := folder.path / SETTINGS).is_file() and not cfg.data.thermal_range:
-                cfg.data.thermal_range = config.read_config(str(file)).data.thermal_range
+            if (file := folder.path / SETTINGS).is_file():
+                cfg.data.thermal_found = config.read_config(str(file)).data.thermal_found
         start = locate(cfg.model.load_weights) if cfg.model.load_weights else None
         console.say(_plan(cfg, folder))
         seed_everything(cfg.train.seed, 0)
         with distributed.first_here_first():  # caches and weights are made once
             datamanager = build.build_datamanager(cfg, use_gpu)
             model = build.build_model(cfg, datamanager.num_train_pids)
-        for each in (cfg, settings):  # who uses the weights scales images alike
-            each.data.thermal_range = list(datamanager.thermal_range or ())
+        if not cfg.data.thermal_range:  # whoever uses the weights scales images alike
+            settings.data.thermal_found = list(datamanager.thermal_range or ())
         source: dict[str, Any] = {"seed": cfg.train.seed, "versions": _versions()}
         if start:
             loaded = load_weights(model, start.weights, cfg.model.load_stem)

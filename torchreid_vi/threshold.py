@@ -1,4 +1,4 @@
-"""From which similarity on two images count as one person: precision and recall on people who are known."""
+"""The similarity above which two images are taken as the same person: precision and recall on labelled images."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def pairs(dataset: VIDataset, extractor: FeatureExtractor) -> tuple[np.ndarray, 
         Cosines (I, V) and booleans (I, V).
 
     Raises:
-        InputError: When the dataset tests nobody under both modalities.
+        InputError: When no test identity has images of both modalities.
     """
     items = {item[0]: item for item in (*dataset.query, *dataset.gallery)}.values()
     features, pids = [], []

@@ -66,7 +66,7 @@ def test_scaling_is_linear_and_clipped(tmp_path):
     Image.fromarray(values).save(tmp_path / "a.tif")
     found = np.asarray(read_image(tmp_path / "a.tif", thermal=Range(100, 200)))[0, :, 0]
     assert found.tolist() == [0, 0, 0, 0, 51, 255, 255, 255]
-    with pytest.raises(InputError, match=r"none is white: set data\.thermal_range"):
+    with pytest.raises(InputError, match=r"no known range: set data\.thermal_range"):
         read_image(tmp_path / "a.tif")
 
 
@@ -92,7 +92,7 @@ def test_who_uses_the_weights_scales_as_the_training_did(regdb, tmp_path, capsys
     said = capsys.readouterr().out
     assert said.count("Infrared images of more than 8 bits") == 1
     weights = tmp_path / "run" / "checkpoints" / "last.pth"
-    saved = load_config(str(tmp_path / "run" / "config.yaml")).data.thermal_range
+    saved = load_config(str(tmp_path / "run" / "config.yaml")).data.thermal_found
     dataset = DATASETS["regdb"](root=str(regdb), verbose=False)
     assert saved == list(thermal_range(dataset))
     extractor = FeatureExtractor(weights)
@@ -118,14 +118,21 @@ def test_who_uses_the_weights_scales_as_the_training_did(regdb, tmp_path, capsys
 def test_a_run_goes_on_with_the_range_that_it_began_with(regdb, tmp_path, capsys):
     settings = TINY | {"data.root": str(regdb), "data.save_dir": str(tmp_path / "run"), "data.cache": ""}
     run(load_config(overrides=settings))
-    first = load_config(str(tmp_path / "run" / "config.yaml")).data.thermal_range
+    first = load_config(str(tmp_path / "run" / "config.yaml")).data.thermal_found
     (tmp_path / "run" / "results.json").unlink()
     for path in Path(regdb / "regdb" / "Thermal").rglob("*.bmp"):
         Image.fromarray(np.full((40, 16), 9999, np.uint16)).save(path, "PNG")
     capsys.readouterr()
     run(load_config(overrides=settings), exactly=True)
     assert "Resumed after epoch" in capsys.readouterr().out
-    assert load_config(str(tmp_path / "run" / "config.yaml")).data.thermal_range == first
+    assert load_config(str(tmp_path / "run" / "config.yaml")).data.thermal_found == first
+
+
+def test_a_run_with_a_range_of_its_own_is_another_run(regdb, tmp_path):
+    settings = TINY | {"data.root": str(regdb), "data.save_dir": str(tmp_path / "run"), "data.cache": ""}
+    run(load_config(overrides=settings | {"data.thermal_range": [0.0, 65535.0]}))
+    with pytest.raises(InputError, match=r"a run with data\.thermal_range \[0\.0, 65535\.0\], not \[\]"):
+        run(load_config(overrides=settings), exactly=True)
 
 
 @pytest.mark.parametrize("value", ["[1.0]", "[2.0, 1.0]", "[a, b]"])

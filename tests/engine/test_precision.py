@@ -40,9 +40,11 @@ def replaced(backbone, kind):
 @pytest.mark.parametrize("streams", [1, 2])
 def test_a_processor_that_computes_right_passes_and_the_backbone_stays_as_it_was(streams):
     backbone = Backbone("resnet18", streams=streams)
+    backbone.trunk.layer1.requires_grad_(False)
     before = copy.deepcopy(backbone.state_dict())
     assert wrong_layer(backbone, *images(), torch.bfloat16) == ""
     assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())
+    assert not backbone.trunk.layer1[0].conv1.weight.requires_grad
     assert backbone.training and not any(layer._forward_pre_hooks for layer in backbone.modules())
 
 
@@ -58,5 +60,15 @@ def test_a_run_on_such_a_processor_computes_in_fp32_and_says_so(make, capsys):
     engine.run(save_dir=cfg.data.save_dir, max_epoch=0)  # bf16 takes a minute where it is emulated
     said = capsys.readouterr().err
     assert "computes trunk.layer3.0.conv2 (relative error" in said
-    assert "at 16 images of 32 × 16: training in fp32" in said
+    assert "for images of 32 × 16: training in fp32" in said
     assert engine.dtype is torch.float32
+
+
+def test_a_run_that_fell_back_from_fp16_goes_on(make, tmp_path):
+    engine = make(train__precision="fp32")[0]
+    engine.save_dir = tmp_path
+    engine.save_model(0, None, tmp_path)
+    other = make(train__precision="fp16")[0]
+    state = torch.load(tmp_path / "checkpoints" / "last.pth", weights_only=True)
+    state["settings"] = other.settings
+    assert other.resume(state) == 1

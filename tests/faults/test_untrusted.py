@@ -72,7 +72,7 @@ def test_sixteen_bits_are_scaled(ending, tmp_path):
 def test_numbers_without_a_white_are_refused(tmp_path):
     for name, dtype in (("a.tif", np.float32), ("b.tif", np.int32)):
         path = saved(Image.fromarray(np.array([[1, 10**6]], dtype)), tmp_path / name)
-        with pytest.raises(InputError, match=f"{name} holds numbers of which none is white"):
+        with pytest.raises(InputError, match=f"{name} has float or out-of-range values"):
             read_image(path)
 
 

@@ -57,6 +57,7 @@ def default_config() -> CN:
     cfg.data.load_train_targets = False  # torchreid's key for domain adaptation, which is not supported
     cfg.data.validation = 0.0  # share of identities held out to choose best.pth; for mmgl, of images to judge
     cfg.data.on_bad_image = "error"  # unreadable images: error, or skip with a count
+    cfg.data.thermal_found = []  # that percentile range, which a run writes here for who uses its weights
     cfg.data.thermal_range = []  # black and white in 16-bit and float images; 1st and 99th percentile when empty
 
     cfg.market1501 = CN()

@@ -13,8 +13,7 @@ def data_kwargs(cfg: CN, use_gpu: bool) -> dict[str, Any]:
     """Arguments of :class:`~torchreid_vi.data.VIDataManager`."""
     names = (
         "root sources targets height width interpolation transforms second_view k_tfm norm_mean norm_std "
-        "split_id combineall load_train_targets workers augment cache maa modalities validation on_bad_image "
-        "thermal_range"
+        "split_id combineall load_train_targets workers augment cache maa modalities validation on_bad_image"
     )
     return (
         {name: cfg.data[name] for name in names.split()}
@@ -25,6 +24,7 @@ def data_kwargs(cfg: CN, use_gpu: bool) -> dict[str, Any]:
             "batch_size_test": cfg.test.batch_size,
             "cuhk03_labeled": cfg.cuhk03.labeled_images,
             "cuhk03_classic_split": cfg.cuhk03.classic_split,
+            "thermal_range": cfg.data.thermal_range or cfg.data.thermal_found,
             "vi_labelled": dict(cfg.vi_labelled),
             "market1501_500k": cfg.market1501.use_500k_distractors,
         }

@@ -21,7 +21,8 @@ from torchreid_vi.folders import expanded
 
 _KNOWN = flat(default_config())
 _LARGEST_FILE = 2**18  # bytes
-_ELEMENTS = {"data.thermal_range": 0.0}  # what a list that is empty by default holds, where it is no text
+#: What a list that is empty by default holds, where it is no text.
+_ELEMENTS = {"data.thermal_range": 0.0, "data.thermal_found": 0.0}
 
 
 def load_config(

@@ -132,7 +132,7 @@ def in_rgb(image: Image.Image, named: str, remedy: str = "", thermal: Range | No
         remedy, thermal: As for :func:`read_image`.
 
     Raises:
-        InputError: When it holds nothing, too much, or numbers of which none is white.
+        InputError: When it holds nothing, too much, or values without a known range.
     """
     width, height = image.size
     if width * height > LARGEST_IMAGE:  # a small file may say that its picture is as large as memory
@@ -160,7 +160,7 @@ def _scaled(image: Image.Image, named: str, thermal: Range | None) -> Image.Imag
     if thermal is None:
         if image.mode == "F" or pixels.min() < 0 or pixels.max() > 0xFFFF:
             remedy = "set data.thermal_range to the numbers that are black and white"
-            raise _refused(named, "holds numbers of which none is white", remedy)
+            raise _refused(named, "has float or out-of-range values and no known range", remedy)
         return Image.fromarray(((pixels.astype(np.int64) + 128) // 257).astype(np.uint8)).convert("RGB")
     black, white = thermal
     known = np.nan_to_num(pixels.astype(np.float64), nan=black, posinf=white, neginf=black)

@@ -83,7 +83,7 @@ def _pixels(array: np.ndarray | Tensor) -> np.ndarray:
         pixels.ndim == 2 or (pixels.ndim in (3, 4) and pixels.shape[-1] == 3)
     ):
         hint = ""
-        if pixels.dtype != np.uint8:
+        if array.dtype.is_floating_point if isinstance(array, Tensor) else array.dtype.kind == "f":
             hint = "; convert values from 0 to 1 by (255 * values).round() first"
         raise InputError(
             f"{'a tensor' if isinstance(array, Tensor) else 'an array'} of {array.dtype} and shape "

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -91,6 +92,7 @@ MAA: dict[str, Transform] = {
     "sj": spectrum_jitter,
 }
 CC_PUBLISHED = "cc_published"  # in place of cc
+_BRANCHES = MAA | {CC_PUBLISHED: partial(cross_channel_cutmix, published=True)}
 
 
 def maa_branches(names: Sequence[str]) -> tuple[str, ...]:
@@ -127,7 +129,7 @@ class ModalityAlignment:
     def __call__(self, image: Image.Image) -> Image.Image:
         name = random.choice(self.branches)
         if random.random() < 0.5 and name:
-            return cross_channel_cutmix(image, published=True) if name == CC_PUBLISHED else MAA[name](image)
+            return _BRANCHES[name](image)
         return image
 
     def __repr__(self) -> str:

@@ -35,7 +35,7 @@ def wrong_layer(backbone: nn.Module, images: Tensor, modality: Tensor, dtype: to
 
     Args:
         backbone: What :class:`~torchreid_vi.models.Backbone` is; it is left as it was.
-        images: (B, 3, H, W) of the size that will be trained on.
+        images: (B, 3, H, W) of the height and width that will be trained on.
         modality: (B,).
         dtype: The half precision to check.
 
@@ -59,7 +59,7 @@ def wrong_layer(backbone: nn.Module, images: Tensor, modality: Tensor, dtype: to
         if not error < _TOLERANCE:  # also NaN
             found.append(f"{name} (relative error {error:.2g})")
 
-    backbone = copy.deepcopy(backbone).eval()
+    backbone = copy.deepcopy(backbone).eval().requires_grad_()
     for name, layer in backbone.named_modules():
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
             layer.register_forward_pre_hook(lambda layer, inputs, name=name: check(name, layer, inputs))

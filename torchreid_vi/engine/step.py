@@ -107,13 +107,15 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
         backbone = getattr(self.model, "backbone", None)
         if not isinstance(backbone, Backbone):
             return
-        size = self.train_loader.batch_size, 3, self.datamanager.height, self.datamanager.width
-        images = torch.randn(size, generator=torch.Generator().manual_seed(0))
+        size = self.datamanager.height, self.datamanager.width
+        images = torch.randn(
+            self.train_loader.batch_size, 3, *size, generator=torch.Generator().manual_seed(0)
+        )
         images = images.contiguous(memory_format=self.memory_format)
         if layer := wrong_layer(backbone, images, torch.arange(len(images)) % 2, self.dtype):
             console.say(
-                f"This processor computes {layer} wrongly in {str(self.dtype).removeprefix('torch.')}, at "
-                f"{size[0]} images of {size[2]} × {size[3]}: training in fp32"
+                f"This processor computes {layer} wrongly in {str(self.dtype).removeprefix('torch.')}, for images "
+                f"of {size[0]} × {size[1]}: training in fp32"
             )
             self.dtype = torch.float32
             self.scaler = torch.amp.GradScaler(self.device.type, enabled=False)
@@ -208,7 +210,8 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
         return {"scaler": self.scaler.state_dict(), "skipped": self.skipped}
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
-        self.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # nothing of a run that computes in another precision
+            self.scaler.load_state_dict(state["scaler"])
         self.skipped = state["skipped"]
 
 

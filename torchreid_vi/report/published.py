@@ -24,14 +24,14 @@ class Published(NamedTuple):
     source: str
 
 
-#: Every public code keeps the epoch that is best on the test data, which flatters its figures.
+#: Every public code keeps the epoch that is best on the test data, which makes its metrics optimistic.
 BEST_EPOCH = "each at the epoch that is best on the test data"
 
-_AGW = "README of mangye16/Cross-Modal-Re-ID-baseline, seeded draw"
-_CAJ = "README of mangye16/Cross-Modal-Re-ID-baseline, ICCV21_CAJ, seeded draw, mirror images averaged"
-_DDAG = "README of mangye16/DDAG, seeded draw"
-_MMGL = "MMGL, README and log of its authors' repository, seeded draw"
-_MCJA = "MCJA, IEEE TCSVT 2024, official draw, with MDA and MSER"
+_AGW = "README of mangye16/Cross-Modal-Re-ID-baseline"
+_CAJ = "README of mangye16/Cross-Modal-Re-ID-baseline, ICCV21_CAJ, mirror images averaged"
+_DDAG = "README of mangye16/DDAG"
+_MMGL = "MMGL, README and log of its authors' repository"
+_MCJA = "MCJA, IEEE TCSVT 2024, with MDA and MSER"
 
 PUBLISHED = [
     Published("agw", "sysu_mm01", "all/1-shot/seeded", 47.50, 47.65, _AGW),

@@ -23,6 +23,7 @@ _PLACES = {
     "data": ("root", "save_dir", "cache", "workers"),
     "model": ("load_weights", "resume"),
     "test": ("evaluate",),
+    "vi_labelled": ("test_list",),
 }
 
 
