@@ -63,7 +63,7 @@ def little_room(capsys):  # the output of tests is kept in a file otherwise
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
-    """Has files end where :func:`little_room` says, but for the one that pytest may write its report to."""
+    """Limit the size of files as :func:`little_room` says, but not of pytest's own report."""
     if "little_room" not in item.fixturenames:
         return (yield)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

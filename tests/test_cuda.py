@@ -1,4 +1,4 @@
-"""What only a GPU can show: whole runs on it, with the features and the sentences of the CPU."""
+"""Runs on a GPU: every method trains, resumes, and gives the features of the CPU."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What a user's file registers is known to every command, and settings of strangers import nothing."""
+"""Every command knows what a user's file registers; other people's settings import nothing."""
 
 import subprocess
 import sys

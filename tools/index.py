@@ -131,7 +131,7 @@ def search(args: argparse.Namespace) -> None:
 
 
 def _extractor(args: argparse.Namespace, index: Any) -> Any:
-    """What embeds images as those of an index were embedded."""
+    """Return the extractor that embeds images as those of an index were."""
     from torchreid_vi import FeatureExtractor, InputError
     from torchreid_vi.sharing import is_remote
 

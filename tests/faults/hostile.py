@@ -9,7 +9,7 @@ import torch
 
 @contextlib.contextmanager
 def less_memory_than(limit):
-    """What happens within asks Python for fewer bytes than that."""
+    """Fail when the block allocates as many bytes in Python."""
     tracemalloc.start()
     try:
         yield
