@@ -71,5 +71,5 @@ def test_an_editable_install_is_found_from_the_folder_of_the_clone(tmp_path):
     zipfile.ZipFile(wheel).extractall(site)
     program = f"import site; site.addsitedir({str(site)!r}); import torchreid_vi; assert torchreid_vi.found"
     subprocess.run(
-        [sys.executable, "-Ic", "import sys; sys.path.insert(0, ''); " + program], cwd=tmp_path, check=True
+        [sys.executable, "-ISc", "import sys; sys.path.insert(0, ''); " + program], cwd=tmp_path, check=True
     )

@@ -110,7 +110,11 @@ def test_no_place_of_this_machine_is_in_it(trained, packaged, roots, kind):
     known = flat(load_config(str(trained(kind) / "config.yaml")))
     assert {key: known[key] for key in shared} == shared
     left_out = {"data.root", "data.save_dir", "data.cache", "data.workers", "model.load_weights"}
-    assert known.keys() - shared.keys() == left_out | {"model.resume", "test.evaluate"}
+    assert known.keys() - shared.keys() == left_out | {
+        "model.resume",
+        "test.evaluate",
+        "vi_labelled.test_list",
+    }
 
 
 def test_the_card_says_what_the_run_said(trained, packaged):
