@@ -13,7 +13,7 @@ from torchreid_vi.modality import Modality
 
 
 class Point(NamedTuple):
-    """What a threshold accepts.
+    """The pairs that a threshold accepts, in numbers.
 
     Attributes:
         threshold: Least similarity that counts as one person.

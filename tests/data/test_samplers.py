@@ -117,7 +117,7 @@ def test_with_replacement_every_batch_draws_anew_as_the_public_code_does():
     sampler = CrossModalitySampler(pids, modality, 24, 3, replacement=True)
     dealt = [batch for _ in range(20) for batch in check_batches(sampler, pids, modality, 4, 3)]
     assert len(dealt) == 20 * (160 // 12 + 1) and len(sampler) == (160 // 12 + 1) * 24
-    # Of 3 draws from 8 (6) images some agree in 1 − 7·6/8² = 34% (1 − 5·4/6² = 44%) of the groups.
+    # Of 3 samples from 8 (6) images some agree in 1 − 7·6/8² = 34% (1 − 5·4/6² = 44%) of the groups.
     repeated = [
         len(set(batch[start : start + 3])) < 3 for batch in dealt for start in range(0, len(batch), 3)
     ]

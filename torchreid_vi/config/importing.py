@@ -1,4 +1,4 @@
-"""What ``imports`` names: modules and files that register a user's own datasets, models, losses and engines."""
+"""Import what the setting ``imports`` names: modules and files that register a user's own classes."""
 
 from __future__ import annotations
 

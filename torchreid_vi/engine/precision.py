@@ -1,4 +1,4 @@
-"""In which precision a model computes, and whether this processor computes right in it."""
+"""The precision that a model computes in, and a check that this processor computes it right."""
 
 from __future__ import annotations
 
