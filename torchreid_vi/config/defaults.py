@@ -38,14 +38,13 @@ def default_config() -> CN:
     cfg.data.root = "reid-data"  # folder that holds the datasets' folders
     cfg.data.sources = ["vi_synthetic"]  # training datasets
     cfg.data.targets = []  # test datasets; the sources when empty
-    cfg.data.workers = 4  # loading processes; no result depends on it but with random_patch
+    cfg.data.workers = 4  # threads that read images; no result depends on it
     cfg.data.split_id = 0  # which split, from 0, where a dataset has several (RegDB: trial 1 is 0)
     cfg.data.height = 256  # of the images, in pixels
     cfg.data.width = 128  # of the images, in pixels
     cfg.data.interpolation = "bilinear"  # how images are resized: bilinear, bicubic or lanczos
     cfg.data.combineall = False  # add query and gallery to the training images
-    cfg.data.transforms = ["random_flip"]  # names of torchreid_vi.data.transforms.TRANSFORMS
-    cfg.data.augment = "image"  # image: one by one, with any transform; batch: faster, the same distributions
+    cfg.data.transforms = ["random_flip"]  # names of torchreid_vi.data.augmentation.TRANSFORMS
     cfg.data.second_view = []  # transforms of a second view of each visible image; no such view when empty
     cfg.data.maa = ["hue", "wg", "cc", "sj"]  # branches of MAA that are on; or cc_published, as in its code
     cfg.data.modalities = ["visible", "infrared"]  # modalities to train on

@@ -13,13 +13,14 @@ def data_kwargs(cfg: CN, use_gpu: bool) -> dict[str, Any]:
     """Arguments of :class:`~torchreid_vi.data.VIDataManager`."""
     names = (
         "root sources targets height width interpolation transforms second_view k_tfm norm_mean norm_std "
-        "split_id combineall load_train_targets workers augment cache maa modalities validation on_bad_image"
+        "split_id combineall load_train_targets workers cache maa modalities validation on_bad_image"
     )
     return (
         {name: cfg.data[name] for name in names.split()}
         | dict(cfg.sampler)
         | {
             "use_gpu": use_gpu,
+            "seed": cfg.train.seed,
             "batch_size_train": cfg.train.batch_size,
             "batch_size_test": cfg.test.batch_size,
             "cuhk03_labeled": cfg.cuhk03.labeled_images,

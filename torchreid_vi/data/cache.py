@@ -11,70 +11,38 @@ import os
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import PIL
-from PIL import Image
-from torchvision import transforms as tv
 
 from torchreid_vi import console, files
-from torchreid_vi.data.images import Range, dataset_image, resizer
-from torchreid_vi.errors import InputError
+from torchreid_vi.data.images import Decoder, Range, dataset_image
 from torchreid_vi.locking import locked
 
 
 class ImageCache:
-    """Calling it with a path returns the image in RGB, of the cache's size.
+    """Calling it with a path gives the image (3, H, W), uint8, which is read from the file when it is used.
 
     Args:
-        file: made by :func:`open_cache`.
-        paths: of the images, in the file's order.
-        height, width: of the images.
+        file: Made by :func:`open_cache`.
+        paths: Of the images, in the file's order.
+        height: Of the images, in pixels.
+        width: Likewise.
     """
 
     def __init__(self, file: Path, paths: Sequence[str], height: int, width: int) -> None:
-        self.file = file
-        self.shape = (len(paths), height, width, 3)
+        self.file, self.size = file, (height, width)
+        # Mapped now, it stays with this process if another one removes the file.
+        self.pixels = np.memmap(file, np.uint8, "r", shape=(len(paths), 3, height, width))
         self.row = {path: i for i, path in enumerate(paths)}
 
-    @cached_property
-    def pixels(self) -> np.ndarray:
-        """All images (N, H, W, 3), uint8; a page of the file is read when it is touched.
-
-        Raises:
-            InputError: when the file is gone.
-        """
-        try:
-            return np.memmap(self.file, np.uint8, "r", shape=self.shape)
-        except FileNotFoundError as error:
-            raise InputError(
-                f"image cache {self.file} has been removed, maybe by another run: start the same command again"
-            ) from error
-
-    def array(self, path: str) -> np.ndarray:
-        """The image (H, W, 3), uint8."""
-        return np.array(self.pixels[self.row[path]])
-
-    def __call__(self, path: str) -> Image.Image:
-        return Image.fromarray(self.pixels[self.row[path]])
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "pixels"}
+    def __call__(self, path: str) -> np.ndarray:
+        return self.pixels[self.row[path]]
 
 
-def open_cache(
-    folder: Path,
-    name: str,
-    paths: Iterable[str],
-    height: int,
-    width: int,
-    interpolation: str = "bilinear",
-    thermal: Range | None = None,
-) -> ImageCache | None:
-    """The cache of these images, built when it is not there or when a file has changed since.
+def open_cache(folder: Path, name: str, paths: Iterable[str], decoder: Decoder) -> ImageCache | None:
+    """Return the cache of these images, built when it is not there or when a file has changed since.
 
     It is written to a second file, which then takes its place, under a lock: a builder that is killed leaves
     nothing that counts as a cache, and one beside another waits and uses what that one built. Caches of other
@@ -84,9 +52,7 @@ def open_cache(
         folder: of the caches, made when it is not there.
         name: of what is cached, such as a dataset and its part.
         paths: of the images; repeated ones are kept once.
-        height, width: to resize to, in pixels.
-        interpolation: How; a name from :data:`torchreid_vi.data.images.INTERPOLATIONS`.
-        thermal: What is black and white in images of more than 8 bits.
+        decoder: Decodes and resizes an image.
 
     Returns:
         None when the folder cannot be written or is too small, which is said.
@@ -94,10 +60,10 @@ def open_cache(
     Raises:
         InputError: naming an image that is missing or does not decode.
     """
-    paths = sorted(set(paths))
+    paths, (height, width) = sorted(set(paths)), decoder.size
     size = len(paths) * height * width * 3
-    prefix = f"{name}-{interpolation}-{height}x{width}-"
-    file = folder / f"{prefix}{_fingerprint(paths, thermal)}.u8"
+    prefix = f"{name}-{decoder.interpolation}-{height}x{width}-"
+    file = folder / f"{prefix}{_fingerprint(paths, decoder.thermal)}.u8"
 
     def whole() -> bool:
         return file.is_file() and file.stat().st_size == size
@@ -107,22 +73,20 @@ def open_cache(
             folder.mkdir(parents=True, exist_ok=True)
             with locked(folder / f"{prefix}lock"):
                 if not whole():
-                    _build(file, paths, resizer(height, width, interpolation), thermal)
+                    _build(file, paths, decoder)
                 for stale in {*folder.glob(f"{prefix}*.u8"), *folder.glob(f".*.partial.{prefix}*.u8")} - {
                     file
                 }:
                     stale.unlink()
+        return ImageCache(file, paths, height, width)
     except OSError as error:
         console.say(f"No image cache in {folder} ({error.strerror}): images are decoded in every epoch")
         return None
-    cache = ImageCache(file, paths, height, width)
-    _ = cache.pixels  # mapped now, it stays with this process if another one removes the file
-    return cache
 
 
 def _fingerprint(paths: Sequence[str], thermal: Range | None) -> str:
     """Return 16 hex digits that change with the files, their sizes and times, and with what decodes them."""
-    digest = hashlib.sha256(f"{PIL.__version__}{thermal or ''}".encode())
+    digest = hashlib.sha256(f"planes {PIL.__version__}{thermal or ''}".encode())
     for path in paths:
         try:
             found = os.stat(path)
@@ -134,22 +98,20 @@ def _fingerprint(paths: Sequence[str], thermal: Range | None) -> str:
     return digest.hexdigest()[:16]
 
 
-def _build(file: Path, paths: Sequence[str], resize: tv.Resize, thermal: Range | None) -> None:
-    def decode(path: str) -> bytes:
-        return resize(dataset_image(path, thermal)).tobytes()
-
+def _build(file: Path, paths: Sequence[str], decoder: Decoder) -> None:
     cores = os.cpu_count() or 1
     ahead = 4 * cores  # images that wait in memory, however slow the disk is
     pool = ThreadPoolExecutor(cores)  # Pillow decodes and resizes outside Python's lock
     try:
         with files.whole(file) as out:
-            images: deque[Future[bytes]] = deque()
+            images: deque[Future[np.ndarray]] = deque()
             for path in console.progress(paths, f"caching {file.name[:-20]}"):
-                images.append(pool.submit(decode, path))
+                images.append(pool.submit(decoder, path))
                 if len(images) > ahead:
-                    out.write(images.popleft().result())
+                    out.write(images.popleft().result().tobytes())
             for image in images:
-                out.write(image.result())
-        console.say(f"Cached {len(paths):,} images of {resize.size[0]} × {resize.size[1]} pixels: {file}")
+                out.write(image.result().tobytes())
+        height, width = decoder.size
+        console.say(f"Cached {len(paths):,} images of {height} × {width} pixels: {file}")
     finally:
         pool.shutdown(cancel_futures=True)

@@ -70,6 +70,31 @@ def resizer(height: int, width: int, interpolation: str = "bilinear") -> tv.Resi
     return tv.Resize((height, width), INTERPOLATIONS[interpolation])
 
 
+class Decoder:
+    """Calling it with a path gives that image of a dataset (3, H, W), uint8, resized.
+
+    Args:
+        height: Of the result, in pixels.
+        width: Likewise.
+        interpolation: How images are resized; a name from :data:`INTERPOLATIONS`.
+        thermal: What is black and white in images of more than 8 bits.
+    """
+
+    def __init__(
+        self, height: int, width: int, interpolation: str = "bilinear", thermal: Range | None = None
+    ) -> None:
+        self.size, self.interpolation = (height, width), interpolation
+        self.thermal, self._resize = thermal, resizer(height, width, interpolation)
+
+    def __call__(self, path: str) -> np.ndarray:
+        return planes(self._resize(dataset_image(path, self.thermal)))
+
+
+def planes(image: Image.Image) -> np.ndarray:
+    """Return an RGB image as an array (3, H, W), uint8."""
+    return np.asarray(image).transpose(2, 0, 1)
+
+
 #: What to do about an image of a dataset that cannot be used.
 OF_DATASET = "restore or remove it (data.on_bad_image skip has training and testing do without)"
 

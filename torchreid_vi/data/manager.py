@@ -1,35 +1,24 @@
-"""torchreid's image data manager, with a transform for each modality and repeatable workers."""
+"""torchreid's image data manager for visible-infrared datasets, on our loaders."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, default_collate
 from torchvision import transforms as tv
 
 from torchreid_vi import console, distributed, host
-from torchreid_vi.data.batch import BatchAugment, BatchDataset, BatchLoader
+from torchreid_vi.data.augmentation import MAA, Augmentation, Settings
 from torchreid_vi.data.cache import open_cache
 from torchreid_vi.data.datasets import require_split
 from torchreid_vi.data.datasets.base import Item, VIDataset
 from torchreid_vi.data.datasets.vi_labelled import split_by
-from torchreid_vi.data.images import dataset_image, resizer
-from torchreid_vi.data.loader import Loader
-from torchreid_vi.data.samplers import (
-    BALANCED,
-    READ_IDENTITIES,
-    SeededDataset,
-    SeededSampler,
-    build_sampler,
-    shares,
-)
+from torchreid_vi.data.images import Decoder, dataset_image, resizer
+from torchreid_vi.data.loader import Source, TestLoader, TrainLoader
+from torchreid_vi.data.samplers import BALANCED, READ_IDENTITIES, build_sampler, shares
 from torchreid_vi.data.thermal import thermal_range as find_thermal_range
-from torchreid_vi.data.transforms import MAA, Settings, build_train_transform
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.folders import expanded
 from torchreid_vi.modality import Modality
@@ -41,7 +30,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
     Args:
         sources: names of the training datasets (or one name), a visible-infrared one first.
         targets: names of the test datasets; the sources when left out.
-        transforms: names from :data:`torchreid_vi.data.transforms.TRANSFORMS`.
+        transforms: names from :data:`torchreid_vi.data.augmentation.TRANSFORMS`.
         second_view: names of the transforms of a second view of each visible image, which joins the batch
             as an image of its own; none when empty.
         maa: branches of Modality Alignment Augmentation that are on.
@@ -54,21 +43,28 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         on_bad_image: ``error`` stops at the first unreadable image; ``skip`` decodes every image once
             at the start and leaves the unreadable ones out, saying how many.
         cache: folder of decoded images, under ``root`` or absolute; none when empty.
-        augment: ``image`` changes training images one by one, with any transform; ``batch`` a batch at a time, with
-            those of :data:`torchreid_vi.data.batch_transforms.BATCH_TRANSFORMS`, which is faster.
         interpolation: How images are resized, a name from :data:`torchreid_vi.data.images.INTERPOLATIONS`.
         replacement: Whether ``CrossModalitySampler`` draws with replacement.
         norm_mean, norm_std: of the three channels.
         thermal_range: What is black and white in images of more than 8 bits; percentiles of the infrared training
             images when empty.
         vi_labelled: Settings of :class:`~torchreid_vi.data.datasets.VILabelled`, ``test_share`` and ``test_list``.
+        workers: Number of threads that read images; no batch depends on it.
+        seed: Of all that is random in training batches, with the epoch and the step.
         **kwargs: those of torchreid's ``ImageDataManager``.
+
+    Attributes:
+        train_loader: A :class:`~torchreid_vi.data.loader.TrainLoader`.
+        test_loader: Of each target a :class:`~torchreid_vi.data.loader.TestLoader` of its query and its gallery.
+        val_loader: The same of what is held out for validation; None without it.
+        normalise: The normalisation of 8-bit images.
 
     Raises:
         InputError: for a name, dataset or share that cannot be used.
     """
 
-    train_loader: DataLoader
+    train_loader: TrainLoader
+    test_loader: dict[str, dict[str, TestLoader]]
 
     def __init__(
         self,
@@ -76,7 +72,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         targets: str | Sequence[str] = (),
         transforms: str | Sequence[str] = ("random_flip",),
         second_view: Sequence[str] = (),
-        maa: Sequence[str] = tuple(MAA),
+        maa: Sequence[str] = MAA,
         modalities: Sequence[str] = ("visible", "infrared"),
         train_sampler: str = "RandomSampler",
         identities: bool = True,
@@ -94,31 +90,24 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         replacement: bool = False,
         interpolation: str = "bilinear",
         cache: str = "",
-        augment: str = "image",
         thermal_range: Sequence[float] = (),
         vi_labelled: dict[str, Any] | None = None,
+        workers: int = 4,
+        seed: int = 1,
+        k_tfm: int = 1,
         **kwargs: Any,
     ) -> None:
         sources, targets, transforms = (
             [names] if isinstance(names, str) else list(names) for names in (sources, targets, transforms)
         )
-        if not sources or not modalities:
-            raise InputError("data.sources or data.modalities is empty: name at least one")
-        for name in (*sources, *targets):
-            if name not in host.IMAGE_DATASETS:
-                raise unknown_name("dataset", name, host.IMAGE_DATASETS)
-        require_split([*sources, *targets], kwargs.get("split_id", 0))
-        if on_bad_image not in ("error", "skip"):
-            raise unknown_name("value of data.on_bad_image", on_bad_image, ("error", "skip"))
         settings = Settings(height, width, norm_mean, norm_std, maa, interpolation)
-        if augment not in ("image", "batch"):
-            raise unknown_name("value of data.augment", augment, ("image", "batch"))
-        train_transform = build_train_transform(transforms, settings, second_view)
-        in_batches = BatchAugment(transforms, settings, second_view) if augment == "batch" else None
-        views = kwargs.get("k_tfm", 1)
-        if second_view and views > 1:
+        augmentation = Augmentation(transforms, settings, second_view)
+        self.normalise = augmentation.normalise
+        keep = _chosen_modalities(modalities)
+        _check(sources, targets, on_bad_image, kwargs.get("split_id", 0))
+        if second_view and k_tfm > 1:
             raise InputError(
-                f"data.k_tfm is {views} with a data.second_view: set it to 1, or leave the view out"
+                f"data.k_tfm is {k_tfm} with a data.second_view: set it to 1, or leave the view out"
             )
         try:
             with split_by(vi_labelled or {}):
@@ -130,20 +119,17 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
                     width=width,
                     norm_mean=list(norm_mean),
                     norm_std=list(norm_std),
-                    batch_size_train=1,  # the training loader is rebuilt below
-                    batch_size_test=batch_size_test,
+                    batch_size_train=1,  # the loaders are ours
+                    workers=0,
                     **kwargs,
                 )
         except (RuntimeError, OSError) as error:  # from one of torchreid's own datasets
             raise InputError(
                 f"a dataset cannot be loaded ({error}): check --root, or prepare it by hand"
             ) from error
-        self.transform_tr = train_transform
-        self.norm_mean, self.norm_std = (torch.tensor(norm)[:, None, None] for norm in (norm_mean, norm_std))
         dataset: Any = self.train_loader.dataset
         if not isinstance(dataset, VIDataset):
             raise InputError(f"data.sources begins with {sources[0]}: name a visible-infrared dataset first")
-        dataset.transform = train_transform
         if identities:
             self._require_identities()
         else:
@@ -153,32 +139,36 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
                     "set it to ModalityPairSampler"
                 )
             dataset.set_train([(path, 0, camid, dsetid) for path, _, camid, dsetid in dataset.train])
-        loaders = [loader for split in self.test_loader.values() for loader in split.values()]
         normalise = tv.Normalize(norm_mean, norm_std)
         self.transform_te = tv.Compose([resizer(height, width, interpolation), tv.ToTensor(), normalise])
-        for loader in loaders:
-            loader.dataset.transform = self.transform_te
         self.thermal_range = find_thermal_range(dataset, thermal_range)
-        for each in (dataset, *(loader.dataset for loader in loaders)):
-            if isinstance(each, VIDataset):
-                each.scale_by(self.thermal_range)
-        if on_bad_image == "skip":
-            for each in (dataset, *(loader.dataset for loader in loaders)):
-                _drop_unreadable(each)
-            self.test_dataset = {
-                name: {split: loader.dataset.data for split, loader in both.items()}
-                for name, both in self.test_loader.items()
-            }
-        if cache:
-            folder = expanded(str(kwargs.get("root", ""))) / cache
-            for each in (dataset, *(loader.dataset for loader in loaders)):
-                training = (
-                    [*sources[1:], *["all"] * bool(kwargs.get("combineall"))] if each is dataset else []
-                )
-                _cache(each, folder, settings, training)
-        keep = _chosen_modalities(modalities)
+        device = torch.device("cuda", torch.cuda.current_device()) if self.use_gpu else torch.device("cpu")
+        folder = expanded(str(kwargs.get("root", ""))) / cache if cache else None
+
+        def source(dataset: Any, also: Sequence[str] = ()) -> Source:
+            if ours := isinstance(dataset, VIDataset):
+                dataset.scale_by(self.thermal_range)
+            if on_bad_image == "skip":
+                _drop_unreadable(dataset)
+            read: Any = Decoder(height, width, interpolation, self.thermal_range if ours else None)
+            if folder and ours and dataset.data:
+                name = "-".join([dataset.root.name, *also, dataset.mode, str(dataset.split_id)])
+                read = open_cache(folder, name, (item[0] for item in dataset.data), read) or read
+            return Source(dataset, read, (height, width), device, workers)
+
+        train = source(dataset, [*sources[1:], *["all"] * bool(kwargs.get("combineall"))])
+        for name, both in self.test_loader.items():
+            for split, loader in both.items():
+                both[split] = TestLoader(source(loader.dataset), batch_size_test, self.normalise)
+                self.test_dataset[name][split] = both[split].dataset.data
         dataset.set_train(_renumbered([item for item in dataset.train if dataset.modality(item) in keep]))
-        self.val_loader = self._hold_out(dataset, validation, identities) if validation else None
+        held = self._hold_out(dataset, validation, identities) if validation else {}
+        self.val_loader = {
+            name: TestLoader(
+                Source(part, train.read, train.size, device, workers), batch_size_test, self.normalise
+            )
+            for name, part in held.items()
+        } or None
         self._num_train_pids, self._num_train_cams = dataset.num_train_pids, dataset.num_train_cams
         sampler = build_sampler(
             train_sampler,
@@ -196,37 +186,12 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
                 f"sampler.train_sampler to {' or '.join(BALANCED)}"
             )
         places = shares(train_sampler, batch_size_train, num_instances, processes)[distributed.rank()]
-        options: dict[str, Any] = {
-            "batch_size": len(places),
-            "sampler": SeededSampler(sampler, batch_size_train, places),
-            "num_workers": self.train_loader.num_workers,
-            "pin_memory": self.use_gpu,
-            "drop_last": True,
-        }
-        if in_batches:
-            batches = BatchDataset(dataset, in_batches, height, width, views)
-            self.train_loader = BatchLoader(
-                batches, torch.device("cuda" if self.use_gpu else "cpu"), **options
-            )
-        else:
-            join = join_views if second_view else None
-            self.train_loader = Loader(SeededDataset(dataset), collate_fn=join, **options)
+        self.train_loader = TrainLoader(train, sampler, batch_size_train, places, augmentation, seed, k_tfm)
         if not len(self.train_loader):
             raise InputError(
                 f"{len(dataset)} training images fill no batch of {batch_size_train}: lower train.batch_size"
             )
-        for modality, transform in zip(Modality, train_transform, strict=True):
-            how = ", in batches" if in_batches else ""
-            console.say(f"Training transforms, {modality.name.lower()}{how}: {transform}")
-        if "random_patch" in transforms:
-            console.say(
-                "random_patch keeps patches in each loading process: repeat with the same data.workers ≥ 1"
-            )
-
-    def one_channel(self, images: Tensor, channel: int) -> Tensor:
-        """Normalised images (B, 3, H, W) as they were had one of their channels been in all three places."""
-        grey = images[:, channel, None] * self.norm_std[channel] + self.norm_mean[channel]
-        return (grey - self.norm_mean) / self.norm_std
+        console.say(f"Training transforms: {augmentation}")
 
     def _require_identities(self) -> None:
         for name in (*self.sources, *self.targets):
@@ -236,28 +201,32 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
                     "loss.name mmgl, or name another one in data.sources and data.targets"
                 )
 
-    def _hold_out(self, dataset: VIDataset, share: float, identities: bool) -> dict[str, DataLoader]:
-        """Takes a share of the identities, or images, out of ``dataset``; loads them as query and gallery."""
+    def _hold_out(self, dataset: VIDataset, share: float, identities: bool) -> dict[str, VIDataset]:
+        """Take a share of the identities, or images, out of ``dataset``; return them as query and gallery."""
         chosen = _some_identities(dataset, share) if identities else _some_images(dataset, share)
         items = [item for item, held in zip(dataset.train, chosen, strict=True) if held]
         kept = [item for item, held in zip(dataset.train, chosen, strict=True) if not held]
         dataset.set_train(_renumbered(kept))
-        test = self.test_loader[self.targets[0]]["query"]
-        loaders: dict[str, DataLoader] = {}
+        parts: dict[str, VIDataset] = {}
         for name, modality in (("query", Modality.INFRARED), ("gallery", Modality.VISIBLE)):
             part = [item for item in items if dataset.modality(item) is modality]
             if not part:
                 raise InputError("data.validation needs both modalities: what is held out lacks one")
-            view = dataset.with_items(part, self.transform_te)
-            loaders[name] = Loader(view, batch_size=test.batch_size, num_workers=test.num_workers)
+            parts[name] = dataset.with_items(part)
         number = f"{len({item[1] for item in items})} training identities, " if identities else ""
         console.say(f"Holding out {number}{len(items)} images for validation")
-        return loaders
+        return parts
 
 
-def join_views(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A batch of samples whose images are lists of views: every view becomes a sample of its own."""
-    return default_collate([sample | {"img": view} for sample in samples for view in sample["img"]])
+def _check(sources: Sequence[str], targets: Sequence[str], on_bad_image: str, split: int) -> None:
+    if not sources:
+        raise InputError("data.sources is empty: name at least one")
+    for name in (*sources, *targets):
+        if name not in host.IMAGE_DATASETS:
+            raise unknown_name("dataset", name, host.IMAGE_DATASETS)
+    require_split([*sources, *targets], split)
+    if on_bad_image not in ("error", "skip"):
+        raise unknown_name("value of data.on_bad_image", on_bad_image, ("error", "skip"))
 
 
 def _some_identities(dataset: VIDataset, share: float) -> list[bool]:
@@ -289,6 +258,8 @@ def _some_images(dataset: VIDataset, share: float) -> list[bool]:
 
 def _chosen_modalities(names: Sequence[str]) -> set[Modality]:
     known = {modality.name.lower(): modality for modality in Modality}
+    if not names:
+        raise InputError("data.modalities is empty: name at least one")
     for name in names:
         if name not in known:
             raise unknown_name("modality in data.modalities", name, known)
@@ -299,16 +270,6 @@ def _renumbered(items: list[Item]) -> list[Item]:
     """The items with identities 0..N−1 again, after some were taken out."""
     label = {pid: i for i, pid in enumerate(sorted({item[1] for item in items}))}
     return [(path, label[pid], camid, dsetid) for path, pid, camid, dsetid in items]
-
-
-def _cache(dataset: Any, folder: Path, settings: Settings, more: Sequence[str]) -> None:
-    """Makes one of our datasets take its images from a cache; ``more`` says what it holds beside its own part."""
-    if isinstance(dataset, VIDataset) and dataset.data:
-        name = "-".join([dataset.root.name, *more, dataset.mode, str(dataset.split_id)])
-        paths = (item[0] for item in dataset.data)
-        size = settings.height, settings.width
-        opened = open_cache(folder, name, paths, *size, settings.interpolation, dataset.thermal)
-        dataset.image = opened or dataset.image
 
 
 def _drop_unreadable(dataset: Any) -> None:

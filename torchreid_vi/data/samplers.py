@@ -1,4 +1,4 @@
-"""Samplers: torchreid's own by name, the cross-modality P×K sampler, and seeds for every drawn image."""
+"""Samplers: torchreid's own by name, and those that balance modalities."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Sampler
 
 from torchreid_vi import host
 from torchreid_vi.errors import InputError, unknown_name
@@ -243,60 +242,3 @@ def shares(name: str, batch_size: int, num_instances: int, processes: int) -> li
             f"make it a multiple of {processes * unit}"
         )
     return np.sort(places.reshape(processes, -1)).tolist()
-
-
-class SeededSampler(Sampler[Any]):
-    """Gives every index that a sampler draws a seed of its own, from torch's global generator.
-
-    The whole epoch is drawn when iteration begins, so what other code does with the generators in the
-    meantime changes nothing, and several processes with the same generators draw the same.
-
-    Args:
-        sampler: of whole batches, and of a part of one that is left out.
-        batch_size: of these.
-        places: those in each batch that are for this process.
-
-    Attributes:
-        skip: number of batches that the next iteration leaves out, at its beginning; none after it.
-    """
-
-    def __init__(self, sampler: Sampler[int], batch_size: int, places: Sequence[int]) -> None:
-        self.sampler, self.batch_size, self.places = sampler, batch_size, places
-        self.skip = 0
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        indices = list(self.sampler)
-        draws = list(zip(indices, torch.randint(2**31, (len(indices),)).tolist(), strict=True))
-        batches = range(0, len(draws) - self.batch_size + 1, self.batch_size)[self.skip :]
-        self.skip = 0
-        return iter([draws[batch + place] for batch in batches for place in self.places])
-
-    def __len__(self) -> int:
-        return len(self.sampler) // self.batch_size * len(self.places)  # type: ignore[arg-type]
-
-
-class SeededDataset(Dataset[Any]):
-    """A dataset indexed by (index, seed): its random transforms depend on that seed alone.
-
-    Hence a run draws the same images whatever the number of workers. The generators of the process are
-    left as they were.
-    """
-
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
-
-    def __getitem__(self, draw: tuple[int, int]) -> Any:
-        index, seed = draw
-        states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-        random.seed(seed)
-        np.random.seed(seed)
-        torch.default_generator.manual_seed(seed)
-        try:
-            return self.dataset[index]
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
-            torch.set_rng_state(states[2])
-
-    def __len__(self) -> int:
-        return len(self.dataset)

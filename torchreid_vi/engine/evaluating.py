@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
 
 from torchreid_vi import console, distributed, files
 from torchreid_vi.data.datasets import VIDataset
-from torchreid_vi.data.loader import Loader
+from torchreid_vi.data.loader import TestLoader
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.evaluation import (
     PROTOCOLS,
@@ -132,7 +132,7 @@ class EvaluationMixin:
 
     @torch.inference_mode()
     def extract(
-        self: Any, loaders: Sequence[DataLoader], channel: int | None = None
+        self: Any, loaders: Sequence[TestLoader], channel: int | None = None
     ) -> tuple[np.ndarray, TestSet]:
         """Features (N, D) of every image of the loaders, and what the images are.
 
@@ -142,7 +142,7 @@ class EvaluationMixin:
         distributed.agree(self.model)
         parts = []
         for loader in loaders:
-            dataset = cast(VIDataset, loader.dataset)
+            dataset = loader.dataset
             chosen = [
                 number
                 for number, item in enumerate(dataset.data)
@@ -153,26 +153,27 @@ class EvaluationMixin:
         features = torch.cat(parts).numpy()
         if not np.isfinite(features).all():
             raise InputError("the model's features hold NaN or infinity: training diverged; lower train.lr")
-        return features, describe([cast(VIDataset, loader.dataset) for loader in loaders])
+        return features, describe([loader.dataset for loader in loaders])
 
-    def _features(self: Any, loader: DataLoader, chosen: Sequence[int], channel: int | None) -> Tensor:
-        """Those of the chosen images of a loader's dataset, on the CPU."""
+    def _features(self: Any, loader: TestLoader, chosen: Sequence[int], channel: int | None) -> Tensor:
+        """Return those of the chosen images of a loader's dataset, on the CPU."""
         processes = distributed.size()
         dealt = np.resize(chosen, (math.ceil(len(chosen) / processes), processes))  # the last may come twice
-        own = Subset(loader.dataset, dealt[:, distributed.rank()].tolist())
-        same = {name: getattr(loader, name) for name in ("batch_size", "num_workers", "pin_memory")}
-        batches = Loader(own, **same)
-        parts = []
+        batches = loader.only(dealt[:, distributed.rank()].tolist())
+        parts = []  # on the device until all are there: it is not waited for
         for batch in console.progress(batches, "extracting features", "batch", leave=False):
-            images, modality = batch["img"], batch["modality"]
+            images = batch["img"]
             if channel is not None:
-                images = self.datamanager.one_channel(images, channel)
-            if self.use_gpu:
-                images, modality = images.cuda(), modality.cuda()
-            embed = partial(self.embed, modality=modality)
-            features = flip_averaged(embed, images) if self.flip else embed(images)
-            parts.append(features.float().cpu())
-        return distributed.collect(torch.cat(parts), len(chosen))
+                images = loader.normalise.one_channel(images, channel)
+            embed = partial(self.embed, modality=batch["modality"])
+            with self.autocast():
+                features = flip_averaged(embed, images) if self.flip else embed(images)
+            parts.append(features.float())
+        return distributed.collect(torch.cat(parts).cpu(), len(chosen))
+
+    def autocast(self: Any) -> AbstractContextManager[Any]:
+        """Return the context in which the model computes."""
+        return nullcontext()
 
     def embed(self: Any, images: Tensor, modality: Tensor) -> Tensor:
         """Features of a batch; torchreid's models know no modality."""
@@ -211,7 +212,7 @@ def check_default_protocols(dataset: VIDataset) -> None:
     """
     if not dataset.labelled:
         return
-    view = dataset.with_items([*dataset.query, *dataset.gallery], None)
+    view = dataset.with_items([*dataset.query, *dataset.gallery])
     view.mode = "query"
     test_set = describe([view])
     for name, protocol in choose(view.protocols, [], test_set).items():

@@ -17,7 +17,6 @@ from PIL import Image
 
 from torchreid_vi import console, host
 from torchreid_vi.data.images import Range, dataset_image
-from torchreid_vi.data.transforms import ModalityTransform
 from torchreid_vi.errors import InputError
 from torchreid_vi.files import LARGEST_TEXT, read_bytes
 from torchreid_vi.folders import expanded
@@ -62,7 +61,7 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
     thermal: Range | None = None  # what is black and white in its images of more than 8 bits
 
     def __init__(self, root: str = "", split_id: int = 0, **kwargs: Any) -> None:
-        self.image: Callable[[str], Image.Image] = dataset_image  # of a path, or what a cache has of it
+        self.image: Callable[[str], Image.Image] = dataset_image  # of a path
         self.root = self.find(root)
         self.split_id = split_id
         splits = self.read(self.root, split_id)
@@ -129,11 +128,8 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
         path, pid, camid, dsetid = self.data[index]
         modality = self.modality(self.data[index])
         image = self.image(path)
-        transform = self.transform
-        if isinstance(transform, ModalityTransform):
-            transform = transform[modality]
-        if transform is not None:
-            image = self._transform_image(transform, self.k_tfm, image)
+        if self.transform is not None:
+            image = self._transform_image(self.transform, self.k_tfm, image)
         return {
             "img": image,
             "pid": pid,
@@ -168,10 +164,10 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
         if self.mode == "train":
             self.data = items
 
-    def with_items(self, items: list[Item], transform: Any) -> VIDataset:
-        """A view of the dataset that holds ``items`` alone and transforms them with ``transform``."""
+    def with_items(self, items: list[Item]) -> VIDataset:
+        """Return a view of the dataset that holds ``items`` alone."""
         view = copy.copy(self)
-        view.data, view.transform, view.k_tfm = items, transform, 1
+        view.data = items
         return view
 
     def combine_all(self) -> None:

@@ -1,0 +1,450 @@
+"""Training transforms on batches: their distributions beside transforms of single images, and exact values."""
+
+import random
+from collections import Counter
+
+import numpy as np
+import one_by_one
+import pytest
+import torch
+from PIL import Image
+from scipy.stats import chisquare, ks_2samp
+from torchvision import transforms as tv
+from torchvision.transforms import functional as F
+
+from torchreid_vi.data import augmentation
+from torchreid_vi.data.augmentation import MAA, TRANSFORMS, Augmentation, Settings, Transform, seeded
+from torchreid_vi.errors import InputError
+from torchreid_vi.modality import Modality
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HEIGHT, WIDTH, NUMBER = 48, 24, 1600
+SETTINGS = Settings(HEIGHT, WIDTH, MEAN, STD)
+RAW = ((0, 0, 0), (1, 1, 1))
+VISIBLE, INFRARED = Modality
+BATCHED = [name for name, transform in TRANSFORMS.items() if transform.batched]
+
+
+def picture():
+    """Colours that change smoothly from place to place, all different."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    waves = [128 + 90 * np.sin(a * y + b * x) for a, b in ((0.11, 0.2), (0.07, -0.31), (-0.15, 0.12))]
+    return Image.fromarray(np.rint(np.stack(waves, -1)).astype(np.uint8))
+
+
+def flat(height, width, colour):
+    return Image.new("RGB", (width, height), colour)
+
+
+def changed(names, image, number, modality=VISIBLE, settings=None, seed=11):
+    """What a number of copies of an image become, normalised."""
+    settings = settings or Settings(image.height, image.width, MEAN, STD)
+    augment = Augmentation(names, settings)
+    images = F.pil_to_tensor(image).repeat(number, 1, 1, 1)
+    return run(augment, images, torch.full((number,), int(modality)), seed)
+
+
+def run(augment, images, modality, seed=11):
+    plan = augment.plan(modality, torch.zeros_like(modality), torch.Generator().manual_seed(seed))
+    return augment.change(augment.normalise(augment.change(images, plan.on_bytes)), plan.on_tensor)
+
+
+def levels(names, image, number, **settings):
+    """What copies of an image become, in levels from 0 to 255, as integers."""
+    return (
+        (changed(names, image, number, settings=Settings(image.height, image.width, *RAW, **settings)) * 255)
+        .round()
+        .int()
+    )
+
+
+def maa(branch, image, number):
+    """What copies of an image that a branch of MAA changes become; a half and a quarter of them in the mean."""
+    result = levels(["maa"], image, 8 * number, maa=[branch])
+    return result[(result != F.pil_to_tensor(image).int()).flatten(1).any(1)]
+
+
+# Distributions
+
+
+def statistics(images):
+    """Numbers that tell what was done to an image: colours, how much was changed and where."""
+    plain = tv.Normalize(MEAN, STD)(F.to_tensor(picture()))
+    different = (images - plain).abs().amax(1) > 0.05
+    rows = torch.linspace(0, 1, HEIGHT)[None, :, None].expand_as(different)
+    columns = torch.linspace(0, 1, WIDTH)[None, None].expand_as(different)
+
+    def centre(place):
+        return (place * different).sum((1, 2)) / different.sum((1, 2)).clamp(min=1)
+
+    def first(axis):
+        return different.any(axis).float().argmax(1).float()
+
+    values = {f"mean of channel {c}": images[:, c].mean((1, 2)) for c in range(3)}
+    values |= {f"spread of channel {c}": images[:, c].std((1, 2)) for c in range(3)}
+    values |= {"colourfulness": (images.amax(1) - images.amin(1)).mean((1, 2))}
+    values |= {"changed": different.float().mean((1, 2)), "row": centre(rows), "column": centre(columns)}
+    values |= {"top": first(2), "left": first(1)}
+    return values | {"height": different.any(2).float().mean(1), "width": different.any(1).float().mean(1)}
+
+
+@pytest.mark.parametrize("modality", Modality, ids=lambda side: side.name.lower())
+@pytest.mark.parametrize("name", BATCHED)
+def test_distributions_are_those_of_single_images(name, modality):
+    """Kolmogorov and Smirnov's test; a little noise lets values differ that were rounded on another way."""
+    call, on_tensor = one_by_one.transform(name, HEIGHT, WIDTH, MEAN, modality)
+    normalise = tv.Compose([tv.ToTensor(), tv.Normalize(MEAN, STD)])
+    chain = tv.Compose([normalise, call] if on_tensor else [call, normalise])
+    with seeded(5):
+        expected = statistics(torch.stack([chain(picture()) for _ in range(NUMBER)]))
+    found = statistics(changed([name], picture(), NUMBER, modality))
+    rng = np.random.default_rng(0)
+    for what in expected:
+        first, second = (s[what].numpy() + rng.normal(0, 0.01, NUMBER) for s in (expected, found))
+        assert ks_2samp(first, second).pvalue > 1e-3, what
+
+
+def test_without_transforms_images_are_resized_and_normalised_alone():
+    images = torch.from_numpy(np.random.default_rng(2).integers(0, 256, (5, 3, 9, 7), dtype=np.uint8))
+    expected = tv.Normalize(MEAN, STD)(images.float() / 255)
+    found = run(Augmentation([], Settings(9, 7, MEAN, STD)), images.clone(), torch.zeros(5, dtype=torch.long))
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+
+
+def test_normalising_is_undone_and_a_channel_takes_the_place_of_all():
+    normalise = augmentation.Normalise(MEAN, STD)
+    images = torch.randint(256, (4, 3, 5, 6), dtype=torch.uint8)
+    assert torch.equal(normalise.undo(normalise(images)), images)
+    grey = images[:, 1:2].expand(-1, 3, -1, -1)
+    torch.testing.assert_close(
+        normalise.one_channel(normalise(images), 1), normalise(grey), atol=1e-5, rtol=0
+    )
+
+
+# MAA
+
+PRIMARIES = np.zeros((30, 30, 3), dtype=np.uint8)
+for _channel in range(3):
+    PRIMARIES[:, _channel::3, _channel] = 255  # of a size in which a box of CC always fits
+
+
+def branch_of(image):
+    """Which branch changed the primaries to levels (3, 30, 30); None where none did."""
+    before, after = PRIMARIES[0], image[:, 0].T.numpy()
+    if (before == after).all():
+        return None
+    if not (after == after[:, :1]).all():
+        # SJ moves all three pixels' channels towards one of them; hue jitter keeps pure colours pure.
+        return "sj" if (after.min(1) > 0).any() else "hue"
+    return "cc" if set(np.unique(after)) <= {0, 255} else "wg"
+
+
+def test_each_branch_is_chosen_a_quarter_of_the_time_and_applied_half_of_that():
+    counts = Counter(map(branch_of, levels(["maa"], Image.fromarray(PRIMARIES), 4000)))
+    names = [None, *MAA]
+    assert chisquare([counts[name] for name in names], [2000, 500, 500, 500, 500]).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("off", MAA)
+def test_a_branch_that_is_off_does_nothing_and_its_share_is_not_redistributed(off):
+    on = [name for name in MAA if name != off]
+    counts = Counter(map(branch_of, levels(["maa"], Image.fromarray(PRIMARIES), 4000, maa=on)))
+    assert counts.get(off, 0) < 12  # an SJ with a factor of 0 looks like CC
+    rest = 4000 - counts.get(off, 0)
+    expected = [rest * share / 8 for share in (5, 1, 1, 1)]
+    assert chisquare([counts[name] for name in (None, *on)], expected).pvalue > 1e-3
+
+
+def test_without_branches_nothing_happens():
+    assert {branch_of(image) for image in levels(["maa"], Image.fromarray(PRIMARIES), 200, maa=[])} == {None}
+
+
+def test_hue_is_turned_as_torchvision_turns_it():
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (20, 3, 30, 20), dtype=np.uint8))
+    factors = torch.linspace(-0.2, 0.2, 20)
+    found = augmentation._hue(images, 6 * factors[:, None])
+    for image, factor, result in zip(images, factors.tolist(), found, strict=True):
+        expected = tv.functional.adjust_hue(image, factor)  # it cuts off where ours rounds
+        assert (result.int() - expected.int()).abs().max() <= 1
+
+
+def test_hue_stays_within_a_fifth_of_the_circle():
+    hues = []
+    for image in maa("hue", flat(1, 1, (255, 0, 0)), 500):
+        h, s, v = Image.new("RGB", (1, 1), tuple(image.flatten().tolist())).convert("HSV").getpixel((0, 0))
+        assert s == 255 and v == 255
+        hues.append((h + 128) % 256 - 128)
+    assert -53 <= min(hues) < -45 and 45 < max(hues) <= 53
+
+
+def test_wg_weights_are_normalised_uniform_numbers():
+    primaries = Image.fromarray(
+        np.diag([255, 255, 255]).astype(np.uint8)[None]
+    )  # a red, a green, a blue pixel
+    drawn = maa("wg", primaries, 4000)
+    assert (drawn == drawn[:, :1]).all()
+    weights = drawn[:, 0, 0].numpy() / 255
+    assert np.abs(weights.sum(1) - 1).max() < 0.01
+    expected = np.random.default_rng(0).uniform(size=(200_000, 3))
+    expected = (expected / expected.sum(1, keepdims=True))[:, 0] + np.random.default_rng(1).uniform(
+        -1, 1, 200_000
+    ) / 510
+    noise = np.random.default_rng(2).uniform(-1, 1, len(weights)) / 510
+    assert ks_2samp(weights[:, 0] + noise, expected).pvalue > 1e-3
+
+
+def test_cc_boxes_have_the_area_and_aspect_of_the_paper_and_reach_all_of_the_image():
+    height, width = 96, 48
+    results = maa("cc", flat(height, width, (10, 120, 240)), 1200)
+    areas, ratios, pairs, below = [], [], Counter(), 0
+    covered = np.zeros((height, width), dtype=bool)
+    for result in results.numpy():
+        assert (result == result[0]).all()
+        found, counts = np.unique(result[0], return_counts=True)
+        if len(found) == 1:  # no box fitted
+            continue
+        box = result[0] == found[counts.argmin()]
+        rows, columns = np.flatnonzero(box.any(1)), np.flatnonzero(box.any(0))
+        h, w = np.ptp(rows) + 1, np.ptp(columns) + 1
+        assert h * w == counts.min(), "the patch is not a box"
+        pairs[int(found[counts.argmax()]), int(found[counts.argmin()])] += 1
+        areas.append(h * w / (height * width))
+        ratios.append(h / w)
+        covered |= box
+        below += rows.mean() > height / 2
+    number = len(areas)
+    assert number > 0.99 * len(results) > 1000
+    assert 0.155 < np.mean(areas) < 0.18 and 0.018 < min(areas) < 0.03 and 0.3 < max(areas) < 0.34
+    assert 0.27 < min(ratios) < 0.34 and 3.0 < max(ratios) < 3.6
+    assert covered.mean() > 0.99 and 0.45 < below / number < 0.55
+    assert len(pairs) == 6 and chisquare(list(pairs.values())).pvalue > 1e-3
+    assert all(background != foreground for background, foreground in pairs)
+
+
+def test_published_cc_swaps_the_sides_so_that_no_box_reaches_the_lower_half():
+    height, width = 96, 48
+    results = maa("cc_published", flat(height, width, (10, 120, 240)), 1000)[:, 0]
+    boxes = results != results.flatten(1).median(1).values[:, None, None]
+    covered, areas = boxes.any(0), boxes.float().mean((1, 2))
+    assert not covered[width:].any() and covered[:width].float().mean() > 0.99
+    assert float((areas == 0).float().mean()) == pytest.approx(
+        0.26, abs=0.03
+    )  # the box lies beside the image
+    assert float(areas[areas > 0].mean()) == pytest.approx(0.11, abs=0.01)
+
+
+def test_published_cc_takes_the_place_of_cc():
+    assert augmentation.maa_branches(["cc_published", "hue"]) == ("hue", "", "cc_published", "")
+    with pytest.raises(InputError, match="two forms of one branch"):
+        Augmentation(["maa"], SETTINGS._replace(maa=("cc", "cc_published")))
+
+
+def test_cc_returns_one_channel_where_no_box_fits():
+    # On an image of 2 × 4,000 pixels even the smallest and flattest box is higher than the image.
+    for result in maa("cc", flat(2, 4000, (10, 120, 240)), 10):
+        assert len(result.unique()) == 1 and int(result[0, 0, 0]) in (10, 120, 240)
+
+
+def test_sj_mixes_the_image_with_one_of_its_channels_by_a_uniform_factor():
+    factors, channels = [], Counter()
+    for y in maa("sj", flat(1, 1, (0, 100, 250)), 2500)[:, :, 0, 0].numpy():
+        factor = (y[2] - y[0]) / 250
+        expected = {c: factor * np.array((0, 100, 250)) + (1 - factor) * (0, 100, 250)[c] for c in range(3)}
+        distance = {c: np.abs(expected[c] - y).max() for c in range(3)}
+        channel = min(distance, key=distance.get)
+        assert distance[channel] <= 1.5
+        factors.append(factor)
+        if factor < 0.9:  # else the three are too close to tell
+            channels[channel] += 1
+    assert ks_2samp(factors, np.random.default_rng(0).uniform(size=20_000)).pvalue > 1e-3
+    assert chisquare([channels[c] for c in range(3)]).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("branch", ["wg", "cc", "sj"])
+def test_a_grey_image_stays_as_it_is(branch):
+    grey = np.repeat(np.random.default_rng(1).integers(0, 256, (40, 16, 1), dtype=np.uint8), 3, axis=2)
+    result = levels(["maa"], Image.fromarray(grey), 200, maa=[branch])
+    assert (result - F.pil_to_tensor(Image.fromarray(grey)).int()).abs().max() <= (branch == "wg")
+
+
+def test_an_unknown_branch_is_named_with_the_nearest():
+    with pytest.raises(InputError, match=r"data\.maa 'hues': did you mean 'hue'"):
+        Augmentation(["maa"], SETTINGS._replace(maa=("wg", "hues")))
+
+
+# Channel exchange
+
+
+def source(image, result):
+    """Which channel is in all places of the result: 0 to 2, ``grey``, or ``same``."""
+    if torch.equal(result, image):
+        return "same"
+    assert torch.equal(result[0], result[1]) and torch.equal(result[0], result[2])
+    for channel in range(3):
+        if torch.equal(result[0], image[channel]):
+            return channel
+    mix = 0.299 * image[0] + 0.587 * image[1] + 0.114 * image[2]
+    torch.testing.assert_close(result[0], mix, atol=2e-3, rtol=0)
+    return "grey"
+
+
+@pytest.mark.parametrize(
+    ("modality", "shares"),
+    [
+        (VISIBLE, {0: 8 / 24, 1: 8 / 24, 2: 8 / 24}),
+        (INFRARED, {0: 6 / 24, 1: 6 / 24, 2: 6 / 24, "grey": 3 / 24, "same": 3 / 24}),
+    ],
+)
+def test_channels_are_exchanged_as_often_as_caj_says(modality, shares):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8))
+    settings = Settings(6, 5, *RAW)
+    plain = changed([], image, 1, settings=settings)[0]
+    seen = Counter(
+        source(plain, each)
+        for each in changed(["channel_exchange", "channel_grey"], image, 4000, modality, settings)
+    )
+    assert seen.keys() == shares.keys()
+    assert chisquare([seen[k] for k in shares], [4000 * share for share in shares.values()]).pvalue > 1e-3
+
+
+def test_erasing_comes_before_the_exchange_and_fills_with_cajs_colour():
+    image, settings = flat(12, 6, (255, 255, 255)), Settings(12, 6, *RAW)
+    erased = changed(["channel_erase"], image, 60, INFRARED, settings)
+    colours = {tuple(round(v, 4) for v in c) for each in erased for c in each.flatten(1).T.tolist()}
+    assert colours == {(1, 1, 1), (0.4914, 0.4822, 0.4465)}
+    both = changed(["channel_erase", "channel_exchange"], image, 40, VISIBLE, settings)
+    assert torch.equal(both[:, 0], both[:, 1]) and torch.equal(both[:, 0], both[:, 2])
+
+
+# Crops and erasing
+
+
+@pytest.mark.parametrize(("name", "fill"), [("pad_crop", 0), ("pad_crop_grey", 127)])
+def test_a_padded_crop_pads_ten_pixels_of_its_colour(name, fill):
+    depths = set()
+    for result in levels([name], flat(40, 16, (255, 255, 255)), 600):
+        assert set(result.unique().tolist()) <= {fill, 255}
+        inside = result[0] == 255
+        rows, columns = inside.any(1).nonzero().ravel(), inside.any(0).nonzero().ravel()
+        assert inside[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
+        depths.add(("rows", int(rows[0]), 39 - int(rows[-1])))
+        depths.add(("columns", int(columns[0]), 15 - int(columns[-1])))
+    for side in ("rows", "columns"):
+        expected = {(side, n, 0) for n in range(11)} | {(side, 0, n) for n in range(11)}
+        assert {each for each in depths if each[0] == side} == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "largest", "ratios"),
+    [("random_erase_zero", 0.3, (0.3, 3.3)), ("llcm_erase", 0.4, (0.3, 1 / 0.3))],
+)
+def test_erasing_with_zero_keeps_to_its_area_and_aspect(name, largest, ratios):
+    results = changed([name], flat(96, 48, (255, 255, 255)), 1200)
+    assert {round(v, 3) for v in results[:, 0].unique().tolist()} == {0, round((1 - MEAN[0]) / STD[0], 3)}
+    erased = results[(results == 0).flatten(1).any(1)][:, 0] == 0
+    heights, widths = erased.any(2).sum(1), erased.any(1).sum(1)
+    assert torch.equal(heights * widths, erased.sum((1, 2)))
+    areas, aspects = heights * widths / (96 * 48), heights / widths
+    assert 0.45 < len(erased) / 1200 < 0.55
+    assert 0.018 < areas.min() < 0.04 and largest - 0.04 < areas.max() < largest + 0.01
+    assert ratios[0] - 0.04 < aspects.min() < 0.4 and 2.7 < aspects.max() < ratios[1] + 0.4
+
+
+# The chain
+
+
+def test_a_transform_changes_its_own_modalities_alone():
+    images = F.pil_to_tensor(picture()).repeat(80, 1, 1, 1)
+    modality = torch.arange(80) % 2
+    for name in set(TRANSFORMS) - {"random_patch"}:  # whose patches are of the same picture
+        different = (
+            run(Augmentation([name], SETTINGS), images.clone(), modality) - changed([], picture(), 1)
+        ).abs()
+        found = {
+            Modality(side) for side in (0, 1) if (different.amax((1, 2, 3))[modality == side] > 1e-5).any()
+        }
+        assert found == set(TRANSFORMS[name].modalities), name
+
+
+def test_the_order_and_case_of_the_names_do_not_matter():
+    names = list(TRANSFORMS)
+    results = [
+        changed(each, picture(), 40) for each in (names, names[::-1], [name.upper() for name in names])
+    ]
+    assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
+    assert len(torch.unique(results[0], dim=0)) > 20
+
+
+def test_what_is_sampled_for_one_transform_says_nothing_of_another():
+    augment = Augmentation(["random_flip", "random_erase_zero"], SETTINGS)
+    zero = torch.zeros(2000, dtype=torch.long)
+    chosen = torch.zeros(2, 2000)
+    for row, changes in zip(chosen, augment.plan(zero, zero, torch.Generator().manual_seed(0)), strict=True):
+        row[changes[0].rows] = 1
+    assert ((chosen.mean(1) - 0.5).abs() < 0.05).all() and abs(torch.corrcoef(chosen)[0, 1]) < 0.08
+
+
+def test_a_part_of_a_batch_becomes_what_it_becomes_in_the_whole():
+    names = BATCHED
+    augment = Augmentation(names, SETTINGS)
+    images = torch.from_numpy(
+        np.random.default_rng(3).integers(0, 256, (24, 3, HEIGHT, WIDTH), dtype=np.uint8)
+    )
+    modality = torch.arange(24) % 2
+    plan = augment.plan(modality, torch.zeros_like(modality), torch.Generator().manual_seed(4))
+    whole = run(augment, images.clone(), modality, 4)
+    part = torch.tensor([1, 2, 7, 20])
+    own = plan.of(part, 24)
+    found = augment.change(augment.normalise(augment.change(images[part], own.on_bytes)), own.on_tensor)
+    assert torch.equal(found, whole[part])
+
+
+@pytest.mark.parametrize("name", ["color_jitter", "random_patch"])
+def test_transforms_of_single_images_do_what_they_do_in_torchreid(name):
+    images = [picture().resize((WIDTH, HEIGHT)).rotate(90 * number) for number in range(150)]
+    batch = torch.stack([F.pil_to_tensor(image) for image in images])
+    augment = Augmentation([name], Settings(HEIGHT, WIDTH, *RAW))
+    assert augment.on_cpu
+    modality = torch.zeros(len(batch), dtype=torch.long)
+    plan = augment.plan(modality, modality, torch.Generator().manual_seed(0))
+    ((_, _, seeds),) = plan.on_bytes
+    call = TRANSFORMS[name].build(SETTINGS)
+    expected = []
+    for image, seed in zip(images, seeds[:, 0].int().tolist(), strict=True):
+        with seeded(seed):
+            expected.append(F.pil_to_tensor(call(image)))
+    before = random.getstate(), torch.get_rng_state()
+    found = augment.change(batch, plan.on_bytes)
+    assert torch.equal(found, torch.stack(expected)) and len(torch.unique(found, dim=0)) > 20
+    assert random.getstate() == before[0] and torch.equal(torch.get_rng_state(), before[1])
+
+
+def test_a_users_transform_of_normalised_tensors_is_called_with_each(monkeypatch):
+    def add(image):
+        assert image.shape == (3, HEIGHT, WIDTH)
+        return image + torch.rand(1)
+
+    monkeypatch.setitem(TRANSFORMS, "add", Transform(lambda settings: add, on_tensor=True))
+    plain, result = changed([], picture(), 6), changed(["add"], picture(), 6)
+    added = (result - plain).flatten(1)
+    assert (added.amax(1) - added.amin(1)).max() < 1e-5 and len(added[:, 0].unique()) == 6
+    assert torch.equal(result, changed(["add"], picture(), 6))
+
+
+def test_an_unknown_transform_is_named_with_the_nearest():
+    with pytest.raises(InputError, match=r"data\.transforms 'random_flipp': did you mean 'random_flip'"):
+        Augmentation(["maa", "random_flipp"], SETTINGS)
+    with pytest.raises(InputError, match=r"data\.second_view 'channel_swap'"):
+        Augmentation([], SETTINGS, ["channel_swap"])
+
+
+@pytest.mark.parametrize("size", [(0, 16), (40, 0), (-1, -1)])
+def test_an_empty_size_is_named(size):
+    with pytest.raises(InputError, match=r"data\.height"):
+        Augmentation([], Settings(*size, MEAN, STD))
+
+
+def test_it_says_what_becomes_of_each_modality():
+    augment = Augmentation(["random_erase", "maa"], SETTINGS, ["random_flip"])
+    assert str(augment) == "visible: maa, random_erase; second view random_flip | infrared: random_erase"
+    assert str(Augmentation([], SETTINGS)) == "visible: none | infrared: none"
