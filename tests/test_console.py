@@ -36,6 +36,7 @@ def on_a_terminal(monkeypatch):
             for number in console.progress(range(3), "training", "batch"):
                 time.sleep(0.15)
                 print("epoch", number)
+                console.result(f"result {number}")
         console.complain("a sentence")
     parts = []
     with contextlib.suppress(OSError):  # how it ends when nobody writes any more
@@ -82,16 +83,18 @@ def test_what_is_soon_over_shows_no_lines_of_progress(capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("log", [True, False])
-def test_a_log_keeps_everything_in_quiet_mode_too(tmp_path, capsys, log):
-    with console.quiet(log), console.logged() as kept:
+@pytest.mark.parametrize("quiet", [True, False])
+def test_a_log_keeps_everything_in_order_and_standard_output_has_results_alone(tmp_path, capsys, quiet):
+    with console.quiet(quiet), console.logged() as log:
         console.say("a note")
-        kept.to(tmp_path / "run.log")
-        print("what torchreid says")
+        log.to(tmp_path / "run.log")
+        print("what torchreid prints")
         console.result("a result")
-    everything = "=> a note\nwhat torchreid says\na result\n"
-    assert (tmp_path / "run.log").read_text() == everything
-    assert capsys.readouterr().out == ("a result\n" if log else everything)
+        print("more", end="")
+    assert (tmp_path / "run.log").read_text() == "=> a note\nwhat torchreid prints\na result\nmore"
+    assert capsys.readouterr() == ("a result\n", "" if quiet else "=> a note\nwhat torchreid prints\nmore")
+    print("later")
+    assert capsys.readouterr().out == "later\n"
 
 
 def test_a_terminal_shows_a_bar_with_the_time_left_and_notes_beside_it(monkeypatch):
@@ -101,7 +104,7 @@ def test_a_terminal_shows_a_bar_with_the_time_left_and_notes_beside_it(monkeypat
     assert "looking" in text and "3/3" in text and "<00:0" in text
     lines = [line.rsplit("\r", 1)[-1] for line in text.replace("\r\n", "\n").split("\n")]
     assert lines.count("=> a note") == 3
-    assert {"epoch 0", "epoch 1", "epoch 2"} < {*lines}
+    assert {f"{word} {number}" for word in ("epoch", "result") for number in range(3)} < {*lines}
 
 
 def test_colours_are_declined_by_no_color(monkeypatch):

@@ -29,7 +29,7 @@ def train(method, roots, cwd, *options):
 
 @pytest.fixture(scope="module")
 def run(roots, tmp_path_factory):
-    """The folder of a run in half precision with everything that a GPU likes, and what was printed."""
+    """The folder of a run in half precision with everything that a GPU likes, and what it noted."""
     cwd = tmp_path_factory.mktemp("run")
     fast = [
         "train.precision",
@@ -43,12 +43,12 @@ def run(roots, tmp_path_factory):
     ]
     result = train("mcja", roots, cwd, *fast)
     assert result.returncode == 0, result.stderr
-    return cwd / "log" / "mcja_synthetic", result.stdout
+    return cwd / "log" / "mcja_synthetic", result.stderr
 
 
 def test_a_run_uses_the_gpu_and_says_which(run):
-    folder, out = run
-    assert "seed 1, GPU" in out
+    folder, notes = run
+    assert "seed 1, GPU" in notes
     assert json.loads((folder / "environment.json").read_text())["gpu"] == torch.cuda.get_device_name()
     assert 0 <= json.loads((folder / "results.json").read_text())["results"][0]["mean"]["R1"] <= 100
 
@@ -67,7 +67,7 @@ def test_a_run_goes_on_from_its_checkpoint(precision, roots, tmp_path):
     assert train("base", roots, tmp_path, *options).returncode == 0
     last = tmp_path / "log" / "base_synthetic" / "checkpoints" / "last.pth"
     result = train("base", roots, tmp_path, *options, "model.resume", last, "train.max_epoch", "2")
-    assert result.returncode == 0 and "Resumed after epoch 1" in result.stdout, result.stderr
+    assert result.returncode == 0 and "Resumed after epoch 1" in result.stderr, result.stderr
 
 
 def test_features_are_those_of_the_cpu(run, roots):

@@ -28,22 +28,36 @@ def train(roots, cwd, *arguments, config=CONFIG):
 
 @pytest.fixture(scope="module")
 def finished(roots, tmp_path_factory):
-    """A finished run: its working folder and what it printed."""
+    """A finished run: its working folder, and what it wrote on standard output and standard error."""
     cwd = tmp_path_factory.mktemp("run")
     result = train(roots, cwd, "test.eval_freq", "1")
     assert result.returncode == 0, result.stderr
-    return cwd, result.stdout
+    return cwd, result.stdout, result.stderr
 
 
-def test_a_run_ends_with_a_table_that_names_its_protocol(finished):
-    _, out = finished
-    table = out[out.rindex("vi_synthetic (synthetic, split 0)") :]
-    assert "cosine distance" in table and "official draw of the gallery" in table
-    assert "all/1-shot/official" in table and "indoor/1-shot/official" in table
+def test_a_run_prints_its_tables_which_name_their_protocols_and_nothing_else(finished):
+    lines = finished[1].splitlines()
+    assert len(lines) == 12  # a table after each epoch
+    for title, head, *rows in (lines[:6], lines[6:]):
+        assert title.startswith("vi_synthetic (synthetic, split 0); cosine distance")
+        assert head.split() == ["protocol", "R1", "R5", "R10", "R20", "mAP", "mINP", "trials"]
+        names = ["all/1-shot/official", "indoor/1-shot/official"]
+        assert [row.split()[0].rstrip(":") for row in rows] == names * 2  # metrics, then what they are of
+        assert all("official draw of the gallery" in row for row in rows[2:])
+
+
+def test_its_log_has_what_both_streams_had(finished):
+    cwd, out, error = finished
+    log = (cwd / "log" / "mcja_synthetic" / "train.log").read_text().splitlines()
+    printed = out.splitlines()
+    assert [line for line in log if line in printed] == printed
+    assert "=> Final test" in log and "Building train transforms ..." in log
+    notes = iter(error.splitlines())  # with warnings and progress among them
+    assert all(line in notes for line in log if line not in printed)
 
 
 def test_a_run_folder_holds_all_of_a_run(finished):
-    cwd, _ = finished
+    cwd = finished[0]
     folder = cwd / "log" / "mcja_synthetic"
     names = {path.name for path in folder.iterdir()}
     assert {"config.yaml", "environment.json", "train.log", "results.json", "checkpoints"} <= names
@@ -71,7 +85,7 @@ def test_a_run_folder_holds_all_of_a_run(finished):
 
 
 def test_evaluation_alone_gives_the_same_figures(finished, roots):
-    cwd, _ = finished
+    cwd = finished[0]
     weights = cwd / "log" / "mcja_synthetic" / "checkpoints" / "last.pth"
     arguments = ["--config-file", CONFIG, "--root", roots, "model.load_weights", weights, *TINY]
     result = call("test.py", *arguments, cwd=cwd)
@@ -87,7 +101,7 @@ def test_evaluation_alone_gives_the_same_figures(finished, roots):
 
 
 def test_a_second_run_takes_the_next_folder(finished, roots):
-    cwd, _ = finished
+    cwd = finished[0]
     before = (cwd / "log" / "mcja_synthetic" / "results.json").read_bytes()
     assert train(roots, cwd, "train.max_epoch", "1").returncode == 0
     assert (cwd / "log" / "mcja_synthetic-2" / "results.json").is_file()
@@ -118,7 +132,7 @@ def test_a_broken_run_ends_by_the_same_command_as_the_unbroken(finished, roots, 
     assert torch.load(last, weights_only=True)["epoch"] == 1
     result = train(roots, tmp_path, "test.eval_freq", "1")
     assert result.returncode == 0, result.stderr
-    assert "=> Resumed after epoch 1" in result.stdout
+    assert "=> Resumed after epoch 1" in result.stderr
     assert not (tmp_path / "log" / "mcja_synthetic-2").exists()
     unbroken = finished[0] / "log" / "mcja_synthetic"
     resumed = tmp_path / "log" / "mcja_synthetic"
@@ -134,14 +148,14 @@ def test_a_broken_run_ends_by_the_same_command_as_the_unbroken(finished, roots, 
 
 
 def test_a_resumed_run_stays_in_its_own_folder(finished, roots):
-    cwd, _ = finished
+    cwd = finished[0]
     first = cwd / "log" / "mcja_synthetic"
     before = {path: path.read_bytes() for path in (first / "config.yaml", first / "results.json")}
     assert train(roots, cwd, "train.seed", "5", "data.save_dir", "log/other").returncode == 0
     last = Path("log") / "other" / "checkpoints" / "last.pth"
     result = train(roots, cwd, "train.seed", "5", "model.resume", last)
     assert result.returncode == 0, result.stderr
-    assert f"Run folder: {cwd / 'log' / 'other'}" in result.stdout
+    assert f"Run folder: {cwd / 'log' / 'other'}" in result.stderr
     assert {path: path.read_bytes() for path in before} == before
     assert yaml.safe_load((cwd / "log" / "other" / "config.yaml").read_text())["model"]["resume"] == ""
 
@@ -288,12 +302,13 @@ def test_trials_and_seeds_are_run_in_turn_and_go_on_where_they_were_interrupted(
     each = [result["mean"]["mAP"] for result in results]
     assert summary["results"][0]["each"]["mAP"] == each
     assert [result["dataset"]["split"] for result in results] == [0, 0, 1, 1]
+    assert "=> " not in first.stdout
     table = first.stdout[first.stdout.rindex("mean ± sample deviation over 4 runs") :]
     assert f"{sum(each) / 4:.2f} ±" in table and "visible-to-infrared" in table
     (folder / runs[3] / "results.json").unlink()  # as if killed before its test
     again = train(roots, tmp_path, *series, config=config)
     assert again.stdout[again.stdout.rindex("mean ± sample") :] == table
-    assert again.stdout.count("=> Resumed after epoch 2") == 1 and "training:" not in again.stderr
+    assert again.stderr.count("=> Resumed after epoch 2") == 1 and "training:" not in again.stderr
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -319,7 +334,7 @@ def test_a_corrupt_image_is_named_through_a_worker_process(copy_of, tmp_path):
     assert last.startswith(f"error: image {bad} is corrupt or truncated") and "Traceback" not in result.stderr
     skipped = call("train.py", "--config-file", CONFIG, *arguments, "data.on_bad_image", "skip", cwd=tmp_path)
     assert skipped.returncode == 0, skipped.stderr
-    assert "=> Left out 1 unreadable" in skipped.stdout
+    assert "=> Left out 1 unreadable" in skipped.stderr
 
 
 @pytest.mark.parametrize(

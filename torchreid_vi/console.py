@@ -1,16 +1,17 @@
-"""What all tools show, with one look: notes, results, errors, progress, and the log of a run.
+"""Output of all tools: results, notes, errors, progress, and the log of a run.
 
-Results go to standard output; notes (``=> …``), progress and errors to standard error, so that results can be
-piped. Within :func:`logged` notes and results go to standard output, as torchreid's do, and to a file. In quiet
-mode there are results and errors alone, and the file has everything.
+Results alone go to standard output, so that they can be piped. Notes (``=> …``), progress and errors go to
+standard error. Within :func:`logged`, so does what torchreid and others print, and a file gets results, notes and
+prints in order. Quiet mode shows results and errors alone; the file still gets everything.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -35,18 +36,19 @@ def quiet(on: bool = True) -> Iterator[None]:
 
 
 def say(note: str) -> None:
-    """Says what is done, or where something was written."""
+    """Show a note on what is done, or where something was written."""
     if _log is not None:
-        print(f"=> {note}", file=_log)
+        _log.write(f"=> {note}\n")
     elif not _quiet:
         tqdm.write(f"=> {note}", file=sys.stderr)
 
 
 def result(text: str) -> None:
-    """Shows what was asked for, in quiet mode too."""
-    print(text)
-    if _log is not None and _quiet:
-        _log.console.write(f"{text}\n")
+    """Print what was asked for, in quiet mode too."""
+    with tqdm.external_write_mode(file=sys.stderr):  # where the bars are
+        print(text, file=_log and _log.stdout, flush=True)
+    if _log is not None:
+        _log.keep(f"{text}\n")
 
 
 def complain(sentence: str) -> None:
@@ -106,53 +108,54 @@ class _Lines:
 
 
 class Log:
-    """Standard output past the bars, and a file."""
+    """A stream to standard error, past the bars, and to a file.
 
-    def __init__(self, console: TextIO) -> None:
-        self.console = console
-        self.file: TextIO | None = None
-        self.kept: list[str] = []
-        self.line = ""  # its beginning: a bar would be drawn over it
+    Attributes:
+        stdout: the standard output that it stands in for.
+    """
+
+    def __init__(self) -> None:
+        self.stdout = sys.stdout
+        self.file: TextIO = io.StringIO()
+        self.line = ""  # incomplete: a bar would be drawn over it
 
     def write(self, text: str) -> int:
-        if not _quiet:
-            lines, end, self.line = (self.line + text).rpartition("\n")
-            if end:
-                with tqdm.external_write_mode(file=sys.stderr):
-                    self.console.write(lines + end)
-        if self.file:
-            self.file.write(text)
-            self.file.flush()
-        else:
-            self.kept.append(text)
+        lines, end, self.line = (self.line + text).rpartition("\n")
+        if end and not _quiet:
+            tqdm.write(lines, file=sys.stderr)
+        self.keep(text)
         return len(text)
 
+    def keep(self, text: str) -> None:
+        """Write to the file alone."""
+        self.file.write(text)
+        self.file.flush()
+
     def flush(self) -> None:
-        self.console.write(self.line)
+        if not _quiet:
+            sys.stderr.write(self.line)
         self.line = ""
-        self.console.flush()
 
     def isatty(self) -> bool:
-        return self.console.isatty()
+        return sys.stderr.isatty()
 
     def to(self, path: Path) -> None:
-        """Appends to a file from now on, what was kept first."""
-        self.file = path.open("a", encoding="utf-8", errors="backslashreplace")  # names need not be text
-        self.file.write("".join(self.kept))
-        self.kept.clear()
+        """Append to a file from now on, first what was written before."""
+        before, self.file = self.file, path.open("a", encoding="utf-8", errors="backslashreplace")
+        before.seek(0)
+        self.keep(before.read())
 
 
 @contextmanager
 def logged() -> Iterator[Log]:
-    """Within it standard output, notes among it, is kept for the log's file."""
+    """Keep results, notes and prints for the log's file until the block exits."""
     global _log
-    log = Log(sys.stdout)
+    log = Log()
     before, _log = _log, log
-    sys.stdout = log  # type: ignore[assignment]
     try:
-        yield log
+        with redirect_stdout(log):  # type: ignore[type-var]
+            yield log
     finally:
+        _log = before
         log.flush()
-        sys.stdout, _log = log.console, before
-        if log.file:
-            log.file.close()
+        log.file.close()

@@ -89,7 +89,7 @@ def test_a_check_reads_them_by_their_range(regdb):
 def test_who_uses_the_weights_scales_as_the_training_did(regdb, tmp_path, capsys):
     settings = TINY | {"data.root": str(regdb), "data.save_dir": str(tmp_path / "run"), "data.cache": "kept"}
     run(load_config(overrides=settings))
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     assert said.count("Infrared images of more than 8 bits") == 1
     weights = tmp_path / "run" / "checkpoints" / "last.pth"
     saved = load_config(str(tmp_path / "run" / "config.yaml")).data.thermal_found
@@ -124,7 +124,7 @@ def test_a_run_goes_on_with_the_range_that_it_began_with(regdb, tmp_path, capsys
         Image.fromarray(np.full((40, 16), 9999, np.uint16)).save(path, "PNG")
     capsys.readouterr()
     run(load_config(overrides=settings), exactly=True)
-    assert "Resumed after epoch" in capsys.readouterr().out
+    assert "Resumed after epoch" in capsys.readouterr().err
     assert load_config(str(tmp_path / "run" / "config.yaml")).data.thermal_found == first
 
 

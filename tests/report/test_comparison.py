@@ -195,7 +195,7 @@ def test_the_command_runs_what_is_missing_and_ends_with_the_same_table(roots, tm
     assert now[:3] == times[:3] and now[3] != times[3]
     folders = [*runs[2:], *runs[:2]]
     shown = compare(tmp_path, "--runs", *folders, "--out", "shown")
-    assert shown.returncode == 0, shown.stderr
+    assert shown.returncode == 0 and shown.stdout == first.stdout, shown.stderr
     assert (tmp_path / "shown" / "comparison.md").read_text() == table
 
 

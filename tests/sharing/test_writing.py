@@ -45,7 +45,7 @@ def test_training_on_from_it_ends_with_the_same_weights(trained, packaged, roots
         run(load_config(str(file), overrides=settings))
         ends.append(read_checkpoint(tmp_path / f"{number}" / "checkpoints" / "last.pth")["state_dict"])
     assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
-    assert f"from {packaged()}, saved after epoch 1" in capsys.readouterr().out
+    assert f"from {packaged()}, saved after epoch 1" in capsys.readouterr().err
 
 
 def test_tensors_that_share_memory_or_lie_otherwise_are_written_each_for_itself(tmp_path):

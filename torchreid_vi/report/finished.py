@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
-from torchreid_vi import build, config, console
+from torchreid_vi import build, config
 from torchreid_vi.data.datasets import VIDataset
 from torchreid_vi.data.datasets.base import Item
 from torchreid_vi.data.images import dataset_image
@@ -88,7 +88,7 @@ class FinishedRun:
         """With the trained model in evaluation mode."""
         use_gpu = torch.cuda.is_available()
         seed_everything(self.cfg.train.seed, 0)
-        with redirect_stdout(io.StringIO()), console.logged():  # torchreid prints what it reads
+        with redirect_stdout(io.StringIO()):  # torchreid prints what it reads
             manager = build.build_datamanager(self.cfg, use_gpu)
         model = build.build_model(self.cfg, manager.num_train_pids)
         try:
