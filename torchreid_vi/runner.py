@@ -28,7 +28,6 @@ from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import Result
 from torchreid_vi.models import load_weights
 from torchreid_vi.models.layouts import grouped
-from torchreid_vi.processes import loading
 from torchreid_vi.runs import RESULTS, SETTINGS, RunFolder, find
 from torchreid_vi.sharing import locate
 
@@ -52,13 +51,12 @@ def run(cfg: CfgNode, exactly: bool = False) -> list[Result] | list[PretextResul
         exactly: whether a taken ``data.save_dir`` is refused and not numbered.
 
     Raises:
-        InputError: for anything in the settings, the data or a checkpoint that cannot be used, and when a loading
-            process is killed.
+        InputError: for anything in the settings, the data or a checkpoint that cannot be used.
         Stopped: after a signal.
     """
     config.import_named(cfg.imports)  # in a process of its own, where nobody loaded the settings
     # Where processes work together, torchrun sends the signals, and a single one cannot finish a step.
-    with stopping.handled() if distributed.size() == 1 else nullcontext(), loading():
+    with stopping.handled() if distributed.size() == 1 else nullcontext():
         return _run(cfg, exactly)
 
 

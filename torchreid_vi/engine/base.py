@@ -17,7 +17,6 @@ from torchreid_vi.engine.logs import refused_logging_is_said_once
 from torchreid_vi.engine.progress import Behind, Progress, seed_everything
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import PROTOCOLS, Reranking, evaluate
-from torchreid_vi.processes import loading
 
 CHECKPOINTS = "checkpoints"
 LAST, PREVIOUS = "last.pth", "previous.pth"
@@ -77,7 +76,7 @@ class EngineMixin(EvaluationMixin):
         self.progress = Progress(self.train_loader, epochs)
         begun = start_epoch * len(self.train_loader) + self.behind.step
         own = {"save_dir": save_dir, "max_epoch": max_epoch, "start_epoch": start_epoch}
-        with refused_logging_is_said_once(self.save_dir), loading():
+        with refused_logging_is_said_once(self.save_dir):
             try:
                 if epochs and self.writer is None:
                     # What a run that was cut off logged beyond `begun` is void.
