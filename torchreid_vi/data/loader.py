@@ -20,6 +20,10 @@ class Loader(DataLoader[Any]):
     def __init__(self, dataset: Dataset[Any], **kwargs: Any) -> None:
         super().__init__(dataset, **kwargs, worker_init_fn=stopping.obey_parent)
 
+    def set_epoch(self, epoch: int, step: int = 0) -> None:
+        """Begin the next iteration at a step of an epoch, both from 0; the generators' state decides the epoch."""
+        self.sampler.skip = step  # type: ignore[attr-defined]
+
     def __iter__(self) -> Any:
         with stopping.blocked():
             batches = super().__iter__()
