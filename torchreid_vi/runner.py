@@ -71,7 +71,7 @@ def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
                 cfg.data.thermal_found = config.read_config(str(file)).data.thermal_found
         start = locate(cfg.model.load_weights) if cfg.model.load_weights else None
         console.say(_plan(cfg, folder))
-        seed_everything(cfg.train.seed, 0)
+        seed_everything(cfg.train.seed)
         with distributed.first_here_first():  # caches and weights are made once
             datamanager = build.build_datamanager(cfg, use_gpu)
             model = build.build_model(cfg, datamanager.num_train_pids)
@@ -103,7 +103,7 @@ def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
         if folder.checkpoints:
             checkpoint, state = folder.read()
             cfg.train.start_epoch = engine.resume(state)
-            steps = f" and {engine.behind.step} batches" if engine.behind.step else ""
+            steps = f" and {engine.start_step} batches" if engine.start_step else ""
             console.say(f"Resumed after epoch {cfg.train.start_epoch}{steps} from {checkpoint}")
         distributed.from_first(lambda: _open(folder, settings))
         private = TemporaryDirectory() if distributed.rank() else nullcontext(folder.path)

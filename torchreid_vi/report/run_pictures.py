@@ -140,6 +140,7 @@ def batch(run: FinishedRun, most: int = 32, blurred: bool = False) -> Image.Imag
     images, modality = images[:most], content["modality"][:most]
     if isinstance(run.engine, MMGLEngine):
         stripes = run.engine.model.stripes
+        seed_everything(run.cfg.train.seed, 1)
         images = shuffle_stripes(images, paired_orders(modality, stripes).to(images.device))
     names = [
         f"{Modality(int(side)).name.lower()[:3]} {int(pid)}"
