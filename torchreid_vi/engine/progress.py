@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from torchreid_vi import console, distributed, stopping
-from torchreid_vi.data.loader import Loader
+from torchreid_vi.data.loader import TrainLoader
 
 
 def seed_everything(seed: int, epoch: int = 0, step: int = 0) -> None:
@@ -40,7 +40,7 @@ class Progress:
         batch: the one that is under way, or was last.
     """
 
-    def __init__(self, loader: Loader, seed: int, epochs: int) -> None:
+    def __init__(self, loader: TrainLoader, seed: int, epochs: int) -> None:
         self.loader, self.seed, self.epochs, self.images = loader, seed, epochs, 0
         self.waiting = False
         self.batch: Any = None
