@@ -88,6 +88,13 @@ def _engine(args: Namespace, root: str, **settings: Any) -> Any:
     return build.build_engine(cfg, manager, model.cuda() if gpu else model, gpu)
 
 
+class _Ready(list[Any]):
+    """A loader of batches that are ready."""
+
+    def set_epoch(self, epoch: int, step: int = 0) -> None:
+        """Give the same batches in every epoch."""
+
+
 def _seconds(step: Any, batches: list) -> float:
     start = time.perf_counter()
     for batch in batches:
@@ -129,7 +136,7 @@ def _against_bare(engine: Any, batches: list, rounds: int) -> tuple[list[float],
         else:
             _seconds(step, batches)
 
-    engine.train, engine.train_loader, engine.test = one_epoch, batches, lambda *args, **kwargs: 0.0
+    engine.train, engine.train_loader, engine.test = one_epoch, _Ready(batches), lambda *args, **kwargs: 0.0
     with tempfile.TemporaryDirectory() as folder:
-        engine.run(save_dir=folder, max_epoch=rounds + 1, print_freq=20)
+        engine.run(save_dir=folder, max_epoch=rounds + 1)
     return ours, bare

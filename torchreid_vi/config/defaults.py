@@ -102,7 +102,6 @@ def default_config() -> CN:
     cfg.train.fused = False  # all of the optimiser's step at once, where adam, amsgrad or sgd allow it
     cfg.train.clip_grad = 0.0  # largest norm of the gradient, 0 for no limit
     cfg.train.skip_nonfinite = 0  # steps with NaN or infinity that a run leaves out before it stops
-    cfg.train.print_freq = 20  # batches between two lines of the log
     cfg.train.seed = 1  # of everything random
 
     cfg.sgd = CN()

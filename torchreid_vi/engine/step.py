@@ -10,6 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from torchreid_vi import console, distributed, host
 from torchreid_vi.engine.base import EngineMixin
+from torchreid_vi.engine.loop import NONFINITE
 from torchreid_vi.engine.precision import dtype_of, wrong_layer
 from torchreid_vi.errors import InputError
 from torchreid_vi.models import Backbone
@@ -25,7 +26,7 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
     Args:
         datamanager: a :class:`~torchreid_vi.data.VIDataManager`.
         model: called with images (B, 3, H, W) and their modality (B,).
-        optimizer: of the model's parameters.
+        optimizer: of the model's parameters; one with ``fused=True`` does not wait for the device.
         losses: by name, each with its weight.
         scheduler: stepped once an epoch.
         use_gpu: train on the GPU when there is one.
@@ -81,7 +82,7 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         self.model, self.optimizer, self.scheduler, self.losses = model, optimizer, scheduler, losses
         self.clip_grad = clip_grad
-        self.skip_nonfinite, self.skipped = skip_nonfinite, 0
+        self.skip_nonfinite = skip_nonfinite
         self._buffers: list[Tensor] = []  # of the model before the step, where one may be left out
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         model.to(memory_format=self.memory_format)
@@ -125,16 +126,16 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
 
     def step(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Backpropagates the weighted sum of the losses and moves the parameters.
+        """Backpropagate the weighted sum of the losses and move the parameters.
+
+        A step whose sum or gradient is NaN or infinite changes neither the parameters nor the state of the
+        optimiser. Nothing waits for the device to find that out, but for an optimiser without a fused form.
 
         Args:
             values: a scalar for each of ``losses``.
 
         Returns:
-            What to log: the sum as ``loss``, and each of them; nothing of a step that is left out.
-
-        Raises:
-            InputError: naming the loss, or the parameters whose gradient it is, that is NaN or infinite.
+            What to log: the sum as ``loss``, each of them, and ``nonfinite``, whether the step is left out.
         """
         if distributed.size() > 1 and not self._called:
             raise InputError(
@@ -148,15 +149,30 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
         self.scaler.unscale_(self.optimizer)
         if distributed.size() > 1:
             self._check_all_are_averaged()
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)
-        if not torch.stack([total.detach(), norm]).isfinite().all() and not self._overflown(total):
-            return self._leave_out(values)
+        total = total.detach()
+        norm = nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
         if self.clip_grad > 0:
             nn.utils.clip_grads_with_norm_(self.model.parameters(), self.clip_grad, norm)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        return {"loss": total.detach(), **{name: value.detach() for name, value in values.items()}}
+        bad = ~(total.isfinite() & norm.isfinite())
+        self._move_unless(bad)
+        if self.scaler.is_enabled():  # too large a scale of the loss is no fault of the step
+            bad = bad & ~(total.isfinite() & (self.scaler.scale(torch.ones_like(total)) > 1))
+            self.scaler.update()
+        for buffer, before in zip(self.model.buffers(), self._buffers, strict=False):
+            buffer.copy_(torch.where(bad, before, buffer))
+        return {
+            "loss": total,
+            **{name: value.detach() for name, value in values.items()},
+            NONFINITE: bad,
+        }
+
+    def _move_unless(self, bad: Tensor) -> None:
+        """Move the parameters unless the step is bad; a fused optimiser finds out on the device."""
+        if self.optimizer.defaults.get("fused"):
+            self.optimizer.grad_scale, self.optimizer.found_inf = None, bad.float()  # type: ignore[attr-defined]
+            self.optimizer.step()
+        elif not bad:  # waits for the device
+            self.optimizer.step()
 
     def _check_all_are_averaged(self) -> None:
         """Averaging the gradients of several processes waits for that of every parameter, forever for some."""
@@ -166,30 +182,6 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
                 f"no output of the model depends on {absent[0]}, whose gradient several processes wait for: choose "
                 "another model.name, or start it without torchrun"
             )
-
-    def _overflown(self, total: Tensor) -> bool:
-        """Whether a gradient is no number because the scale of the loss is too large, which the scaler lowers."""
-        return self.scaler.is_enabled() and bool(total.isfinite()) and self.scaler.get_scale() > 1
-
-    def _leave_out(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Keeps a batch that gave NaN or infinity; goes on without it, or stops."""
-        wrong = [f"loss {name} is {value:.3g}" for name, value in values.items() if not value.isfinite()]
-        if not wrong:
-            wrong = [
-                f"the gradient of {name} holds NaN or infinity"
-                for name, p in self.model.named_parameters()
-                if p.grad is not None and not p.grad.isfinite().all()
-            ]
-        for buffer, before in zip(self.model.buffers(), self._buffers, strict=False):
-            buffer.copy_(before)
-        self.optimizer.zero_grad()
-        self.scaler.update()
-        self.skipped += 1
-        kept = self.keep_nonfinite(wrong or ["the gradient's norm is infinite"])
-        if self.skipped > self.skip_nonfinite:
-            raise self.diverged(kept, "set train.skip_nonfinite")
-        console.say(f"Left out {kept}")
-        return {}
 
     def parse_data_for_train(self, data: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         """Images (B, 3, H, W), identities (B,) and modalities (B,); several views of a batch are joined."""
