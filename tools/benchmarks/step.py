@@ -21,13 +21,8 @@ KEYS: dict[str, dict[str, Any]] = {
     "as it is": {},
     "compile": {"train.compile": True},
     "bf16": {"train.precision": "bf16"},
-    "channels_last": {"train.channels_last": True},
-    "fused": {"train.fused": True},
-    "bf16, channels_last, fused": {
-        "train.precision": "bf16",
-        "train.channels_last": True,
-        "train.fused": True,
-    },
+    "channels_last": {"train.memory_format": "channels_last"},
+    "bf16, channels_last": {"train.precision": "bf16", "train.memory_format": "channels_last"},
 }
 
 
@@ -77,6 +72,7 @@ def _engine(args: Namespace, root: str, **settings: Any) -> Any:
             "sampler.train_sampler": "CrossModalitySampler",
             "train.batch_size": args.batch_size,
             "train.precision": args.precision,
+            "train.memory_format": "contiguous",
             "loss.terms": ["identity", "cmr"],
             "loss.weights": [1.0, 1.0],
         }

@@ -11,8 +11,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torchreid_vi import console, distributed, host
 from torchreid_vi.engine.base import EngineMixin
 from torchreid_vi.engine.loop import NONFINITE
-from torchreid_vi.engine.precision import dtype_of, wrong_layer
+from torchreid_vi.engine.precision import dtype_of, memory_format_of, wrong_layer
 from torchreid_vi.errors import InputError
+from torchreid_vi.modality import moved
 from torchreid_vi.models import Backbone
 
 WeightedLosses = dict[str, tuple[nn.Module, float]]
@@ -32,7 +33,8 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
         use_gpu: train on the GPU when there is one.
         precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: on a GPU bf16 where it has it and fp16
             otherwise, on a CPU fp32. Losses are always computed in full precision.
-        channels_last: keep images and weights with the channels innermost in memory.
+        memory_format: how images and weights lie in memory: ``channels_last``, ``contiguous``, or ``auto``, the
+            first on a GPU and the second on a CPU.
         compile: compile the model when it is first called.
         sync_bn: batch normalisation over the shares of all processes, on GPUs.
         clip_grad: largest norm of the gradient, 0 for no limit.
@@ -59,8 +61,8 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
         losses: WeightedLosses,
         scheduler: Any = None,
         use_gpu: bool = True,
-        precision: str = "fp32",
-        channels_last: bool = False,
+        precision: str = "auto",
+        memory_format: str = "auto",
         compile: bool = False,
         sync_bn: bool = False,
         clip_grad: float = 0.0,
@@ -84,7 +86,8 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
         self.clip_grad = clip_grad
         self.skip_nonfinite = skip_nonfinite
         self._buffers: list[Tensor] = []  # of the model before the step, where one may be left out
-        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.device = torch.device("cuda" if self.use_gpu else "cpu")
+        self.memory_format = memory_format_of(memory_format, self.device)
         model.to(memory_format=self.memory_format)
         if compile:
             model.compile()
@@ -93,7 +96,6 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
         if distributed.size() > 1:
             self.network = DistributedDataParallel(model)
             self.network.register_forward_hook(lambda *_: setattr(self, "_called", True))
-        self.device = torch.device("cuda" if self.use_gpu else "cpu")
         self.dtype = dtype_of(precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
         self.register_model("model", model, optimizer, scheduler)
@@ -184,14 +186,14 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
             )
 
     def parse_data_for_train(self, data: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-        """Images (B, 3, H, W), identities (B,) and modalities (B,); several views of a batch are joined."""
+        """Return images (B, 3, H, W), identities (B,) and modality (B,), on the CPU; views are joined."""
         if self.skip_nonfinite:  # batch normalisation learns from a step that is left out, too
             self._buffers = [buffer.clone() for buffer in self.model.buffers()]
         views = data["img"] if isinstance(data["img"], list) else [data["img"]]
-        images = views[0] if len(views) == 1 else torch.cat(views)  # which copies, out of pinned memory
+        images = views[0] if len(views) == 1 else torch.cat(views)
         images = images.to(self.device, non_blocking=True, memory_format=self.memory_format)
-        pids = data["pid"].repeat(len(views)).to(self.device, non_blocking=True)
-        return images, pids, data["modality"].repeat(len(views)).to(self.device, non_blocking=True)
+        pids = moved(data["pid"].repeat(len(views)), self.device)
+        return images, pids, data["modality"].repeat(len(views))
 
     def whole(self, outputs: Any, *labels: Tensor) -> tuple[Any, ...]:
         """Outputs, a named tuple of tensors, and labels of the whole batch, of this process's share of it."""
