@@ -109,7 +109,8 @@ def _against_bare(engine: Any, batches: list, rounds: int) -> tuple[list[float],
     model.train()
 
     def step(batch: dict[str, Any]) -> None:
-        images, pids, modality = (batch[key].to(engine.device) for key in ("img", "pid", "modality"))
+        images, pids = (batch[key].to(engine.device) for key in ("img", "pid"))
+        modality = batch["modality"]
         with engine.autocast():
             output = model(images, modality)
         values = [

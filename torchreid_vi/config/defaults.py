@@ -9,7 +9,7 @@ from yacs.config import CfgNode as CN
 
 def default_config() -> CN:
     """The defaults. Keys that torchreid has keep its name and meaning, and but for ``loss.name`` and the
-    datasets also its default."""
+    datasets also its default; its ``train.print_freq`` is left out."""
     cfg = CN()
     cfg.imports = []  # modules or .py files that register datasets, models, losses, … of your own
 
