@@ -9,7 +9,7 @@ from yacs.config import CfgNode as CN
 
 def default_config() -> CN:
     """The defaults. Keys that torchreid has keep its name and meaning, and but for ``loss.name`` and the
-    datasets also its default; its ``train.print_freq`` is left out."""
+    datasets also its default."""
     cfg = CN()
     cfg.imports = []  # modules or .py files that register datasets, models, losses, … of your own
 
@@ -84,6 +84,7 @@ def default_config() -> CN:
     cfg.train.weight_decay = 5e-4  # on all parameters
     cfg.train.max_epoch = 60  # epochs
     cfg.train.start_epoch = 0  # torchreid's; model.resume sets it
+    cfg.train.print_freq = 20  # torchreid's; has no effect: the log has one line an epoch
     cfg.train.batch_size = 32  # images of a batch, both modalities and all processes together
     cfg.train.fixbase_epoch = 0  # epochs in which open_layers alone are trained
     cfg.train.open_layers = ["classifier"]  # see fixbase_epoch
