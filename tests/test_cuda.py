@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from command_lines import call
-from methods import METHODS, batches_of, engine_of
+from methods import METHODS, engine_of
 
 from torchreid_vi import FeatureExtractor
 from torchreid_vi.engine.loop import Readback
@@ -54,17 +54,24 @@ def test_every_method_trains(method, roots, tmp_path):
     assert result.returncode == 0, result.stderr
 
 
+def endless(loader):
+    """The loader's batches, epoch after epoch."""
+    while True:
+        yield from loader
+
+
 @pytest.mark.parametrize("precision", ["auto", "fp16"])
 @pytest.mark.parametrize("method", METHODS)
 def test_ten_steps_do_not_wait_for_the_gpu(method, precision, roots):
     engine = engine_of(method, roots, True, train__precision=precision, train__skip_nonfinite=1)
-    batches, readback = batches_of(engine, 11), Readback()
+    batches, readback = endless(engine.train_loader), Readback()
     engine.model.train()
-    engine.forward_backward(batches[0])  # which also prepares
+    for _ in range(2):  # which also prepares
+        engine.forward_backward(next(batches))
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        for number, batch in enumerate(batches):
+        for number, batch in zip(range(11), batches, strict=False):
             seed_everything(1, 0, number)
             read = readback.push(number, batch["impath"], engine.forward_backward(batch))
     finally:

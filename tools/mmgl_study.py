@@ -31,7 +31,7 @@ PARTS = ("accuracy", "rivals", "data", "transfer", "ablation", "augmented", "loo
 HERE = Path(__file__).resolve().parents[1]
 RESNET, OSNET = "resnet18", "osnet_x0_25"
 
-#: Everything a run of this study has in common: small images, half precision, no loading processes.
+#: Everything a run of this study has in common: small images, half precision, no threads that read images.
 COMMON = {
     "data.height": 96,
     "data.width": 32,

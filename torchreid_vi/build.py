@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -152,7 +153,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
             )
     with _said("the optimiser's settings"):
         optimizer = host.optim.build_optimizer(model, **config.optimizer_kwargs(cfg))
-    if "fused" not in optimizer.defaults:
+    if "fused" not in optimizer.defaults or optimizer.defaults.get("dampening"):
         return optimizer
     fused = {"fused": True, "foreach": False}
     return type(optimizer)([group | fused for group in optimizer.param_groups], **optimizer.defaults | fused)
@@ -177,6 +178,8 @@ def build_engine(cfg: CfgNode, datamanager: Any, model: nn.Module, use_gpu: bool
 
     PyTorch's choice of algorithms, which is one for the process, follows ``train.deterministic``.
     """
+    if cfg.train.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which cuBLAS reads when it starts
     torch.backends.cudnn.benchmark = use_gpu and not cfg.train.deterministic
     torch.use_deterministic_algorithms(cfg.train.deterministic, warn_only=True)
     cls = _engine(cfg)

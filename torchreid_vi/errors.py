@@ -11,16 +11,15 @@ _LONGEST = 1600  # characters of a sentence
 class InputError(ValueError):
     """Bad input: one sentence that names the file or key and the remedy.
 
-    The command lines print it and leave with exit status 2. A DataLoader worker raises it again with
-    the worker's whole traceback in the message, of which only the sentence is kept. Names that it takes from
-    files stay on its line: what cannot be printed is escaped, and what is endless is cut.
+    The command lines print it and leave with exit status 2. Names that it takes from files stay on its line: what
+    cannot be printed is escaped, and what is endless is cut.
 
     >>> print(InputError("a\\nb"))
     a\\nb
     """
 
     def __init__(self, message: str) -> None:
-        sentence = message.rpartition("InputError: ")[2].strip()
+        sentence = message.strip()
         if len(sentence) > _LONGEST:
             sentence = f"{sentence[: _LONGEST // 2]} … {sentence[-_LONGEST // 4 :]}"
         super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in sentence))

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import threading
 from multiprocessing import active_children
 
 import pytest
@@ -150,9 +151,10 @@ def test_a_run_that_is_called_from_python_says_why_it_ends_and_leaves_nothing_ru
     make, monkeypatch, ending
 ):
     _, cfg = make(data__workers=2)
+    before = set(threading.enumerate())
     with ending(monkeypatch) as kept:
         run_config(cfg)
-    assert not active_children() and kept.tb
+    assert not active_children() and set(threading.enumerate()) <= before and kept.tb
 
 
 def weights_after_each_step(engine):

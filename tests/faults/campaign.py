@@ -237,7 +237,7 @@ def _break(
         else:
             status, error = _run(victim.command(folder), kind, rng.random() * takes, rng)
         where = f"{victim.name}, {kind}, status {status}"
-        if "Traceback" in error and status != -signal.SIGKILL:  # after that only loading processes can speak
+        if "Traceback" in error and status != -signal.SIGKILL:  # after that only its workers can speak
             outcome.tracebacks += 1
             outcome.wrong.append(f"{where}: {error[-600:]!r}")
         if status == 0:  # it was faster than the fault

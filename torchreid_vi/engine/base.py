@@ -109,7 +109,7 @@ class EngineMixin(EvaluationMixin):
 
     def _start_momentum(self: Any) -> None:
         """Start the momentum of SGD at zero, which its fused form leaves undefined in a step that it skips."""
-        if isinstance(self.optimizer, torch.optim.SGD):
+        if isinstance(self.optimizer, torch.optim.SGD) and self.optimizer.defaults["fused"]:
             for group in self.optimizer.param_groups:
                 for parameter in group["params"] if group["momentum"] else ():
                     state = self.optimizer.state[parameter]

@@ -162,16 +162,18 @@ class EvaluationMixin:
         processes = distributed.size()
         dealt = np.resize(chosen, (math.ceil(len(chosen) / processes), processes))  # the last may come twice
         batches = loader.only(dealt[:, distributed.rank()].tolist())
-        parts = []  # on the device until all are there: it is not waited for
+        parts = []
         for batch in console.progress(batches, "extracting features", "batch", leave=False):
             images = batch["img"]
             if channel is not None:
                 images = loader.normalise.one_channel(images, channel)
             embed = partial(self.embed, modality=batch["modality"])
-            with self.autocast():
+            with self.autocast() if self.use_gpu else nullcontext():  # some processors err in half precision
                 features = flip_averaged(embed, images) if self.flip else embed(images)
-            parts.append(features.float())
-        return distributed.collect(torch.cat(parts).cpu(), len(chosen))
+            parts.append(features.float().to("cpu", non_blocking=True))
+        if self.use_gpu:
+            torch.cuda.synchronize()
+        return distributed.collect(torch.cat(parts), len(chosen))
 
     def autocast(self: Any) -> AbstractContextManager[Any]:
         """Return the context in which the model computes."""
