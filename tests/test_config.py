@@ -8,7 +8,7 @@ import pytest
 from torchreid_vi import InputError, build, load_config
 from torchreid_vi.config import defaults
 from torchreid_vi.config.defaults import flat
-from torchreid_vi.data.transforms import TRANSFORMS, Settings, build_train_transform
+from torchreid_vi.data.augmentation import TRANSFORMS, Augmentation, Settings
 
 DATASETS = ("sysu", "regdb", "llcm")
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
@@ -31,7 +31,7 @@ def test_every_config_builds_its_model_losses_and_schedule(path):
     assert set(build.build_losses(cfg)) == set(cfg.loss.terms)
     assert scheduler.state_dict()
     settings = Settings(cfg.data.height, cfg.data.width, cfg.data.norm_mean, cfg.data.norm_std, cfg.data.maa)
-    build_train_transform(cfg.data.transforms, settings)
+    Augmentation(cfg.data.transforms, settings)
     assert cfg.data.save_dir == f"log/{path.stem}"
     assert path.read_text().startswith("# ")
 
@@ -285,6 +285,6 @@ def test_an_unknown_name_is_answered_with_the_nearest(options, said):
 def test_every_transform_is_built_and_runs(name):
     from PIL import Image
 
-    chain = build_train_transform([name], Settings(32, 16, [0.5] * 3, [0.5] * 3))
+    chain = Augmentation([name], Settings(32, 16, [0.5] * 3, [0.5] * 3))
     for transform in chain:
         assert transform(Image.new("RGB", (20, 50))).shape == (3, 32, 16)

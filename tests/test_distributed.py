@@ -353,7 +353,7 @@ def test_a_death_is_said_to_leave_the_checkpoint_of_the_run_under_way(tmp_path):
 
 
 def test_a_step_that_is_no_number_is_kept_with_every_processs_share_and_said_once(roots, tmp_path):
-    settings = ["train.lr", "1e15", "data.augment", "batch", "data.workers", 1]
+    settings = ["train.lr", "1e15", "data.workers", 1]
     _, err = launch("--root", roots, *settings, cwd=tmp_path).communicate(timeout=300)
     said = re.findall(r"^error: .*", err.replace("\r", "\n"), re.MULTILINE)
     (kept,) = (tmp_path / "log" / "mcja_synthetic").glob("nonfinite-*.pth")

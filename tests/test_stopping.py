@@ -8,16 +8,12 @@ import sys
 import threading
 import time
 from multiprocessing import active_children
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from torchreid_vi import InputError, stopping
-from torchreid_vi.data import VIDataManager
-from torchreid_vi.data.batch import BatchLoader
-from torchreid_vi.data.loader import Loader
-from torchreid_vi.processes import loading, worker_pool
+from torchreid_vi.processes import worker_pool
 
 
 def send(number=signal.SIGTERM):
@@ -141,51 +137,6 @@ def test_processes_that_are_started_meanwhile_get_no_signal():
         assert late
 
 
-@pytest.mark.parametrize("kind", [Loader, BatchLoader])
-def test_a_loaders_processes_end_with_it_and_not_for_a_signal_from_elsewhere(roots, kind):
-    augment = "batch" if kind is BatchLoader else "image"
-    small = {"height": 32, "width": 16, "batch_size_train": 8, "use_gpu": False}
-    loader = VIDataManager("vi_synthetic", root=str(roots), workers=1, augment=augment, **small).train_loader
-    assert isinstance(loader, kind)
-    batches = iter(loader)
-    next(batches)
-    (worker,) = active_children()
-    for name in ("TERM", "INT"):
-        subprocess.run(["kill", f"-{name}", str(worker.pid)], check=True)
-    for _ in range(3):
-        next(batches)
-    assert worker.is_alive()
-    worker.terminate()  # as Python does with what is left when it ends
-    worker.join(10)
-    assert worker.exitcode == 0
-    with pytest.raises(InputError, match="a process that loads images ended unexpectedly"), loading():
-        list(batches)
-
-
-@pytest.mark.parametrize(
-    ("number", "said"),
-    [
-        (signal.SIGKILL, "was killed, most often for want of memory: lower data.workers"),
-        (signal.SIGSEGV, "ended by SIGSEGV, which is an error of a library"),
-        (signal.SIGBUS, "ended by SIGBUS, for want of shared memory"),
-        (None, "ended with status 3, and said why above"),
-    ],
-)
-def test_how_a_loading_process_died_is_told(roots, number, said, monkeypatch):
-    def die(*_):
-        if number:
-            signal.signal(number, signal.SIG_DFL) if number != signal.SIGKILL else None
-            os.kill(os.getpid(), number)
-            time.sleep(20)
-        os._exit(3)
-
-    small = {"height": 32, "width": 16, "batch_size_train": 8, "use_gpu": False}
-    loader = VIDataManager("vi_synthetic", root=str(roots), workers=1, **small).train_loader
-    monkeypatch.setattr(type(loader.dataset), "__getitem__", die)
-    with pytest.raises(InputError, match=said), loading():
-        list(loader)
-
-
 @pytest.mark.parametrize(
     ("work", "argument", "said"),
     [
@@ -200,40 +151,32 @@ def test_how_a_worker_died_is_told(work, argument, said):
 
 
 PROGRAM = """
-import multiprocessing, os, sys
-from torchreid_vi.data import VIDataManager
-from torchreid_vi.processes import loading, worker_pool
+import multiprocessing, os
+from torchreid_vi.processes import worker_pool
 
-def load():
-    with loading():
-        loader = VIDataManager(
-            "vi_synthetic", root=sys.argv[1], workers=1, augment=sys.argv[2], height=32, width=16,
-            batch_size_train=8, use_gpu=False,
-        ).train_loader
-        number = len(list(loader))
+def work():
     with worker_pool(1) as pool:
-        print("loaded", number == len(loader) > 1, pool.submit(os.getpid).result() != os.getpid())
+        print("worked", pool.submit(os.getpid).result() != os.getpid())
 """
 GUARD = "if __name__ == '__main__':\n    "
 
 
-def started(start, augment, roots, tmp_path, guard):
+def started(start, tmp_path, guard):
     file = tmp_path / "program.py"
-    file.write_text(f"{PROGRAM}\n{guard}multiprocessing.set_start_method({start!r}, force=True); load()\n")
-    command = [sys.executable, file, roots, augment]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240)
+    file.write_text(f"{PROGRAM}\n{guard}multiprocessing.set_start_method({start!r}, force=True); work()\n")
+    return subprocess.run([sys.executable, file], capture_output=True, text=True, timeout=240)
 
 
-@pytest.mark.parametrize(("start", "augment"), [("spawn", "batch"), ("forkserver", "image")])
-def test_processes_load_however_they_are_started(start, augment, roots, tmp_path):
-    done = started(start, augment, roots, tmp_path, GUARD)
+@pytest.mark.parametrize("start", ["spawn", "forkserver"])
+def test_processes_work_however_they_are_started(start, tmp_path):
+    done = started(start, tmp_path, GUARD)
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
-    assert done.stdout.splitlines()[-1] == "loaded True True"
+    assert done.stdout == "worked True\n"
 
 
-def test_a_program_without_its_guard_is_told_of_it(roots, tmp_path):
-    done = started("spawn", "batch", roots, tmp_path, "")
-    assert "a process that loads images ended with status 1, and said why above" in done.stderr
+def test_a_program_without_its_guard_is_told_of_it(tmp_path):
+    done = started("spawn", tmp_path, "")
+    assert "a process that worked for this one ended with status 1, and said why above" in done.stderr
     assert "needs 'if __name__ ==" in done.stderr
 
 
@@ -305,11 +248,6 @@ def _finish_late(begun, done):
         done.touch()
 
 
-def test_an_error_of_something_else_is_no_death():
-    with pytest.raises(RuntimeError, match="CUDA out of memory"), loading():
-        raise RuntimeError("CUDA out of memory")
-
-
 def test_who_works_shares_the_processors_with_the_others():
     for jobs in (1, 2):
         with worker_pool(jobs, "fork") as pool:
@@ -378,15 +316,3 @@ def test_what_else_fails_while_an_object_is_removed_is_said(capsys):
         del one
     assert sys.unraisablehook is before
     assert "OSError: the disk is full" in capsys.readouterr().err
-
-
-def test_a_process_whose_parent_ended_before_it_could_look_ends_too(monkeypatch):
-    child = os.fork()
-    if not child:
-        monkeypatch.setattr(
-            stopping, "parent_process", lambda: SimpleNamespace(pid=1, is_alive=lambda: False)
-        )
-        stopping.obey_parent()
-        time.sleep(20)
-        os._exit(7)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

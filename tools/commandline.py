@@ -97,12 +97,11 @@ def status(work: Callable[[], int | None], args: Any, interrupted: str = "") -> 
     """
     _end_at_once()
     from torchreid_vi import InputError, config, console, stopping
-    from torchreid_vi.processes import loading
 
     with contextlib.suppress(AttributeError):  # of a stream that is none of the system's
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
-        with stopping.handled(), loading(), console.quiet(args.quiet):
+        with stopping.handled(), console.quiet(args.quiet):
             config.import_named(args.imports)
             return work() or 0
     except InputError as error:

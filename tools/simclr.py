@@ -18,7 +18,7 @@ from torchvision import transforms as tv
 from yacs.config import CfgNode
 
 from torchreid_vi import ENGINES, LOSSES, build
-from torchreid_vi.data.transforms import TRANSFORMS, Settings, Step
+from torchreid_vi.data.augmentation import TRANSFORMS, Settings, Transform
 from torchreid_vi.engine import PretrainingEngine
 from torchreid_vi.models import Backbone
 
@@ -101,7 +101,7 @@ def _model(cfg: CfgNode, num_classes: int, pretrained: bool) -> nn.Module:
     return SimCLRModel(cfg.model.name, cfg.model.streams, cfg.model.last_stride)
 
 
-TRANSFORMS["simclr"] = Step(_views)
+TRANSFORMS["simclr"] = Transform(_views)
 LOSSES["ntxent"] = TwoViewLoss
 ENGINES["simclr"] = SimCLREngine
 build.MODELS[SimCLREngine] = _model

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -17,7 +15,6 @@ from multiprocessing.context import BaseContext
 from threading import Lock, Thread
 from types import FrameType
 from typing import Any, TypeVar
-from weakref import WeakSet
 
 import torch
 
@@ -26,48 +23,8 @@ from torchreid_vi.errors import InputError
 
 T = TypeVar("T")
 
-_loaders: WeakSet[Any] = WeakSet()  # processes that load images
 _working = Lock()  # held while this process does what another told it to
 _stopped: stopping.Stopped | None = None  # with what this process, which works for another, was told to stop
-
-
-@contextmanager
-def loading() -> Iterator[None]:
-    """Within it processes load images: bad input or a signal that leaves it ends them.
-
-    Raises:
-        InputError: when one dies, which PyTorch raises wherever this process is.
-    """
-    try:
-        yield
-    except (InputError, stopping.Stopped) as error:
-        # A notebook keeps what was raised, with it the frames that it left, and their loaders.
-        traceback.clear_frames(error.__traceback__)
-        raise
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker"):  # errors within one are "Caught ..."
-            raise
-        code = _death_in(str(error))
-        traceback.clear_frames(error.__traceback__)
-        raise InputError(
-            _of_death("a process that loads images", code, "lower data.workers or train.batch_size, and ")
-        ) from error
-
-
-def watch(loaders: Iterable[Any]) -> None:
-    """Remember processes that load images, for :func:`loading` to say how one ended."""
-    _loaders.update(loaders)
-
-
-def _death_in(error: str) -> int | None:
-    """The exit code, as Python counts it, of a process that PyTorch says has died; None when it is not known."""
-    if status := re.search(r"exit code (\d+)", error):
-        return int(status[1])
-    for number in signal.Signals:
-        if f"killed by signal: {signal.strsignal(number)}." in error:
-            return -number
-    pids = set(map(int, re.findall(r"\d+", error)))  # which is all that is said in its thread
-    return _first_death(process for process in _loaders if process.pid in pids)
 
 
 def _first_death(processes: Iterable[Any]) -> int | None:
@@ -76,11 +33,14 @@ def _first_death(processes: Iterable[Any]) -> int | None:
     return next((code for code in codes if code not in (None, 0, -signal.SIGTERM)), None)
 
 
-def _of_death(who: str, code: int | None, less: str) -> str:
-    """How a process ended, and the remedy, in a sentence."""
-    again = "start the same command again"
+def _of_death(code: int | None) -> str:
+    """Say in a sentence how a worker ended, and the remedy."""
+    who, again = (
+        "a process that worked for this one",
+        "start fewer at a time, and start the same command again",
+    )
     if code is None:
-        return f"{who} ended unexpectedly: {less}{again}"
+        return f"{who} ended unexpectedly: {again}"
     if code > 0:
         guard = 'if __name__ == "__main__":'
         return (
@@ -88,11 +48,9 @@ def _of_death(who: str, code: int | None, less: str) -> str:
             f"script needs {guard!r} before what it does"
         )
     if -code == signal.SIGKILL:
-        return f"{who} was killed, most often for want of memory: {less}{again}"
+        return f"{who} was killed, most often for want of memory: {again}"
     name = signal.Signals(-code).name
-    if name == "SIGBUS":
-        return f"{who} ended by SIGBUS, for want of shared memory: {less}give more (docker run --shm-size)"
-    return f"{who} ended by {name}, which is an error of a library or of the machine: {again} with data.workers 0"
+    return f"{who} ended by {name}, which is an error of a library or of the machine: {again}"
 
 
 @contextmanager
@@ -123,10 +81,7 @@ def worker_pool(jobs: int, start: str | None = None) -> Iterator[ProcessPoolExec
             Thread(target=pool.dismiss, daemon=True).start()
             pool.shutdown(cancel_futures=True)
     except BrokenProcessPool as error:
-        code = _first_death(workers.values())
-        raise InputError(
-            _of_death("a process that worked for this one", code, "start fewer at a time, and ")
-        ) from error
+        raise InputError(_of_death(_first_death(workers.values()))) from error
 
 
 class _Pool(ProcessPoolExecutor):

@@ -28,7 +28,6 @@ from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import Result
 from torchreid_vi.models import load_weights
 from torchreid_vi.models.layouts import grouped
-from torchreid_vi.processes import loading
 from torchreid_vi.runs import RESULTS, SETTINGS, RunFolder, find
 from torchreid_vi.sharing import locate
 
@@ -52,13 +51,12 @@ def run(cfg: CfgNode, exactly: bool = False) -> list[Result] | list[PretextResul
         exactly: whether a taken ``data.save_dir`` is refused and not numbered.
 
     Raises:
-        InputError: for anything in the settings, the data or a checkpoint that cannot be used, and when a loading
-            process is killed.
+        InputError: for anything in the settings, the data or a checkpoint that cannot be used.
         Stopped: after a signal.
     """
     config.import_named(cfg.imports)  # in a process of its own, where nobody loaded the settings
     # Where processes work together, torchrun sends the signals, and a single one cannot finish a step.
-    with stopping.handled() if distributed.size() == 1 else nullcontext(), loading():
+    with stopping.handled() if distributed.size() == 1 else nullcontext():
         return _run(cfg, exactly)
 
 
@@ -73,7 +71,7 @@ def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
                 cfg.data.thermal_found = config.read_config(str(file)).data.thermal_found
         start = locate(cfg.model.load_weights) if cfg.model.load_weights else None
         console.say(_plan(cfg, folder))
-        seed_everything(cfg.train.seed, 0)
+        seed_everything(cfg.train.seed)
         with distributed.first_here_first():  # caches and weights are made once
             datamanager = build.build_datamanager(cfg, use_gpu)
             model = build.build_model(cfg, datamanager.num_train_pids)
@@ -105,7 +103,7 @@ def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
         if folder.checkpoints:
             checkpoint, state = folder.read()
             cfg.train.start_epoch = engine.resume(state)
-            steps = f" and {engine.behind.step} batches" if engine.behind.step else ""
+            steps = f" and {engine.start_step} batches" if engine.start_step else ""
             console.say(f"Resumed after epoch {cfg.train.start_epoch}{steps} from {checkpoint}")
         distributed.from_first(lambda: _open(folder, settings))
         private = TemporaryDirectory() if distributed.rank() else nullcontext(folder.path)

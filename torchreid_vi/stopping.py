@@ -8,8 +8,6 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from multiprocessing import parent_process
-from multiprocessing.process import BaseProcess
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -80,7 +78,7 @@ def allowed() -> Iterator[None]:
 def blocked() -> Iterator[None]:
     """Processes that are started within it get neither signal, and this one gets it at the end.
 
-    They have to call :func:`obey_parent` or :func:`work_for_parent`.
+    They have to call :func:`work_for_parent`.
     """
     with deferred():  # another thread may get it
         if not hasattr(signal, "sigtimedwait"):
@@ -93,14 +91,6 @@ def blocked() -> Iterator[None]:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def obey_parent(worker: int = 0) -> None:
-    """Has a process that was started within :func:`blocked` end with its parent, or at a signal from it alone."""
-    parent = parent_process()
-    if parent and hasattr(signal, "sigtimedwait"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # a server that forks has blocked none
-        threading.Thread(target=_wait_for_parent, args=(parent,), daemon=True).start()
-
-
 def work_for_parent() -> None:
     """Has a process that was started within :func:`blocked` leave SIGINT to its parent, and hear SIGTERM."""
     global _deferring
@@ -108,14 +98,6 @@ def work_for_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-
-
-def _wait_for_parent(parent: BaseProcess) -> None:
-    while parent.is_alive():  # it may have ended before this process came here
-        found = signal.sigtimedwait(_SIGNALS, 0.5)
-        if found and found.si_pid == parent.pid:
-            break
-    os._exit(0)
 
 
 def _in_main_thread() -> bool:

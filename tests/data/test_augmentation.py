@@ -41,12 +41,7 @@ def changed(names, image, number, modality=VISIBLE, settings=None, seed=11):
     settings = settings or Settings(image.height, image.width, MEAN, STD)
     augment = Augmentation(names, settings)
     images = F.pil_to_tensor(image).repeat(number, 1, 1, 1)
-    return run(augment, images, torch.full((number,), int(modality)), seed)
-
-
-def run(augment, images, modality, seed=11):
-    plan = augment.plan(modality, torch.zeros_like(modality), torch.Generator().manual_seed(seed))
-    return augment.change(augment.normalise(augment.change(images, plan.on_bytes)), plan.on_tensor)
+    return augment.augment(images, [modality] * number, seed)
 
 
 def levels(names, image, number, **settings):
@@ -107,7 +102,7 @@ def test_distributions_are_those_of_single_images(name, modality):
 def test_without_transforms_images_are_resized_and_normalised_alone():
     images = torch.from_numpy(np.random.default_rng(2).integers(0, 256, (5, 3, 9, 7), dtype=np.uint8))
     expected = tv.Normalize(MEAN, STD)(images.float() / 255)
-    found = run(Augmentation([], Settings(9, 7, MEAN, STD)), images.clone(), torch.zeros(5, dtype=torch.long))
+    found = Augmentation([], Settings(9, 7, MEAN, STD)).augment(images, [0] * 5, 1)
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
 
 
@@ -358,7 +353,7 @@ def test_a_transform_changes_its_own_modalities_alone():
     modality = torch.arange(80) % 2
     for name in set(TRANSFORMS) - {"random_patch"}:  # whose patches are of the same picture
         different = (
-            run(Augmentation([name], SETTINGS), images.clone(), modality) - changed([], picture(), 1)
+            Augmentation([name], SETTINGS).augment(images, modality, 1) - changed([], picture(), 1)
         ).abs()
         found = {
             Modality(side) for side in (0, 1) if (different.amax((1, 2, 3))[modality == side] > 1e-5).any()
@@ -392,7 +387,7 @@ def test_a_part_of_a_batch_becomes_what_it_becomes_in_the_whole():
     )
     modality = torch.arange(24) % 2
     plan = augment.plan(modality, torch.zeros_like(modality), torch.Generator().manual_seed(4))
-    whole = run(augment, images.clone(), modality, 4)
+    whole = augment.augment(images, modality, 4)
     part = torch.tensor([1, 2, 7, 20])
     own = plan.of(part, 24)
     found = augment.change(augment.normalise(augment.change(images[part], own.on_bytes)), own.on_tensor)

@@ -18,7 +18,6 @@ from torchvision import transforms as tv
 from torchreid_vi.data import DATASETS, VIDataset
 from torchreid_vi.data.datasets import require_split
 from torchreid_vi.data.images import read_image
-from torchreid_vi.data.transforms import ModalityTransform
 from torchreid_vi.errors import InputError
 from torchreid_vi.modality import Modality
 
@@ -149,22 +148,16 @@ def test_sysu_image_numbers_are_those_of_the_file_names(copy_of):
 
 
 def test_an_item_carries_its_modality_through_torchs_collate(roots):
-    transform = ModalityTransform(
-        tv.Compose([tv.ToTensor(), tv.Lambda(torch.zeros_like)]),
-        tv.Compose([tv.ToTensor(), tv.Lambda(torch.ones_like)]),
-    )
-    dataset = load("llcm", roots, transform=transform)
+    dataset = load("llcm", roots, transform=tv.ToTensor())
     batch = default_collate([dataset[index] for index in range(len(dataset))])
     expected = torch.tensor([dataset.modality(item) for item in dataset.data])
     assert torch.equal(batch["modality"], expected)
-    # Each modality was given its own transform: visible pictures to 0, infrared ones to 1.
-    assert torch.equal(batch["img"].mean((1, 2, 3)), expected.float())
     assert batch["impath"] == [item[0] for item in dataset.data]
     assert batch["pid"].tolist() == [item[1] for item in dataset.data]
     assert batch["camid"].tolist() == [item[2] for item in dataset.data]
 
 
-def test_a_plain_transform_serves_both_modalities_and_none_leaves_the_picture(roots):
+def test_without_a_transform_an_item_has_the_picture(roots):
     assert load("sysu_mm01", roots, transform=tv.ToTensor())[0]["img"].shape == (3, 40, 16)
     picture = load("sysu_mm01", roots)[0]["img"]
     assert isinstance(picture, Image.Image) and picture.mode == "RGB"
@@ -173,7 +166,7 @@ def test_a_plain_transform_serves_both_modalities_and_none_leaves_the_picture(ro
 def test_k_tfm_gives_independent_views(roots):
     torch.manual_seed(0)
     noise = tv.Compose([tv.ToTensor(), tv.Lambda(lambda image: image + torch.rand(1))])
-    views = load("sysu_mm01", roots, transform=ModalityTransform(noise, noise), k_tfm=2)[0]["img"]
+    views = load("sysu_mm01", roots, transform=noise, k_tfm=2)[0]["img"]
     assert len(views) == 2 and not torch.equal(*views)
 
 

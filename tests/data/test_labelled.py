@@ -54,7 +54,7 @@ def test_a_folder_for_each_identity_is_a_dataset(own):
 
 def test_every_query_is_compared_with_all_of_the_other_modality(own):
     dataset = VILabelled(str(own), verbose=False)
-    view = dataset.with_items([*dataset.query, *dataset.gallery], None)
+    view = dataset.with_items([*dataset.query, *dataset.gallery])
     view.mode = "query"
     test_set = describe([view])
     for protocol in PROTOCOLS[dataset.protocols].values():

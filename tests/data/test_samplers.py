@@ -1,4 +1,4 @@
-"""Samplers: the batches that CrossModalitySampler deals, torchreid's by name, and the seeds of images."""
+"""Samplers: the batches that CrossModalitySampler deals, and torchreid's by name."""
 
 import math
 import random
@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampler
+from torch.utils.data import RandomSampler, SequentialSampler
 
 from torchreid_vi import host
 from torchreid_vi.data import DATASETS
@@ -19,8 +19,6 @@ from torchreid_vi.data.samplers import (
     SAMPLERS,
     CrossModalitySampler,
     ModalityPairSampler,
-    SeededDataset,
-    SeededSampler,
     build_sampler,
     shares,
 )
@@ -271,76 +269,7 @@ def test_a_batch_that_a_sampler_cannot_fill_is_named(name, options, roots):
     assert ("sampler.num_instances" in str(caught.value)) == (name in READ_IDENTITIES)
 
 
-# Seeds
-
-
-class Noise(Dataset):
-    """Draws from all three generators for each index."""
-
-    def __len__(self):
-        return 23
-
-    def __getitem__(self, index):
-        if index == 999:
-            raise InputError("item 999 is missing")
-        return {
-            "index": index,
-            "python": random.random(),
-            "numpy": np.random.uniform(),
-            "torch": torch.rand(2),
-        }
-
-
-def stream(workers, number=5):
-    seed_all(number)
-    noise = Noise()
-    sampler = SeededSampler(RandomSampler(noise), 1, [0])
-    loader = DataLoader(SeededDataset(noise), batch_size=4, sampler=sampler, num_workers=workers)
-    drawn = []
-    for _ in range(2):
-        for batch in loader:
-            drawn.append(
-                torch.cat([batch[key].double().ravel() for key in ("index", "python", "numpy", "torch")])
-            )
-            random.random(), np.random.uniform(), torch.rand(3)  # as training does in the meantime
-    return torch.cat(drawn)
-
-
-def test_the_stream_is_the_same_for_any_number_of_workers_and_follows_the_seed():
-    alone = stream(0)
-    assert torch.equal(stream(1), alone) and torch.equal(stream(2), alone)
-    assert not torch.equal(stream(0, number=6), alone)
-    assert len(torch.unique(alone)) > 23 * 2 * 4
-
-
-def global_state():
-    return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
-
-
-def test_the_global_generators_are_left_as_they_were_even_by_an_error():
-    noise = SeededDataset(Noise())
-    before = global_state()
-    first, again, other = noise[3, 17], noise[3, 17], noise[3, 18]
-    assert global_state() == before
-    with pytest.raises(InputError, match="999"):
-        noise[999, 1]
-    assert global_state() == before
-    for key in ("python", "numpy", "torch"):
-        assert torch.equal(torch.as_tensor(first[key]), torch.as_tensor(again[key]))
-        assert not torch.equal(torch.as_tensor(first[key]), torch.as_tensor(other[key]))
-
-
-def test_lengths_are_those_of_what_is_wrapped(roots):
-    train = dataset(roots)
-    sampler = build_sampler("CrossModalitySampler", train, **OPTIONS)
-    seeded = SeededSampler(sampler, sampler.batch_size, range(sampler.batch_size))
-    assert len(seeded) == len(sampler) == len(list(seeded))
-    assert len(SeededDataset(train)) == len(train)
-
-
-def test_a_part_of_a_batch_is_left_out():
-    seeded = SeededSampler(SequentialSampler(range(11)), 4, [0, 3])
-    assert [index for index, _ in seeded] == [0, 3, 4, 7] and len(seeded) == 4
+# Several processes
 
 
 @pytest.mark.parametrize(
@@ -358,17 +287,11 @@ def test_processes_share_a_batch_evenly(roots, name, size, processes, unit):
     sampler = build_sampler(name, train, **OPTIONS | {"batch_size": size, "num_instances": 3})
     places = shares(name, size, 3, processes)
     assert sorted(chain(*places)) == list(range(size))
-    drawn = []
-    for own in places:
-        seed_all(3)
-        drawn.append([index for index, _ in SeededSampler(sampler, size, own)])
-    seed_all(3)
-    whole = [index for index, _ in SeededSampler(sampler, size, range(size))]
-    assert len(whole) % size == 0 and len(whole) > 0
-    for start in range(0, len(whole), size):
+    whole, part = list(sampler), size // processes
+    assert len(whole) >= size
+    for start in range(0, len(whole) - size + 1, size):
         batch = whole[start : start + size]
-        part = size // processes
-        parts = [own[start // processes : start // processes + part] for own in drawn]
+        parts = [[batch[place] for place in own] for own in places]
         assert sorted(chain(*parts)) == sorted(batch)
         if name != "RandomSampler":
             kinds = [Counter(train.modality(train.train[i]) for i in own) for own in parts]
@@ -380,18 +303,6 @@ def test_processes_share_a_batch_evenly(roots, name, size, processes, unit):
             assert sum(map(len, people)) == len(set.union(*people)) == size // unit
     with pytest.raises(InputError, match=f"multiple of {processes * unit}"):
         shares(name, size + unit, 3, processes)
-
-
-def test_every_draw_has_a_seed_of_its_own_and_the_epoch_is_drawn_at_its_start():
-    sampler = SeededSampler(RandomSampler(range(200)), 1, [0])
-    seed_all(2)
-    first = list(sampler)
-    assert len({seed for _, seed in first}) == 200 and sorted(index for index, _ in first) == list(range(200))
-    seed_all(2)
-    started = iter(sampler)
-    torch.rand(100)
-    assert list(started) == first
-    assert list(sampler) != first
 
 
 def test_pairs_of_modalities_show_the_larger_one_once_and_no_identity_matters():

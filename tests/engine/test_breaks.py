@@ -294,8 +294,6 @@ def test_a_signal_while_validating_loses_nothing(make, tmp_path, monkeypatch):
         {"best": "x"},
         {"step": -3},
         {"step": 10**6},
-        {"step": 1, "generators": {}},
-        {"step": 1, "generators": {"python": 1}},
     ],
     ids=str,
 )

@@ -97,7 +97,7 @@ def test_what_is_held_out_depends_on_no_identity_either(pretrain, other_pids):
     other_pids()
     assert held_out(pretrain()[0]) == held_out(plain)
     assert len(held_out(plain)["query"]) == 5  # a tenth of 48 infrared images
-    training = {item[0] for item in plain.train_loader.dataset.dataset.data}
+    training = {item[0] for item in plain.train_loader.dataset.data}
     assert not training & {path for paths in held_out(plain).values() for path in paths}
 
 

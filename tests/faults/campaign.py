@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 ROW = 7  # faults at most before a command may end
 PATIENCE = 150  # seconds that a command may take
 SMALL = """model.name osnet_x0_25 model.pretrained False data.height 32 data.width 16 data.workers 2
-data.augment batch sampler.train_sampler CrossModalitySampler sampler.num_instances 2 train.batch_size 16
+sampler.train_sampler CrossModalitySampler sampler.num_instances 2 train.batch_size 16
 train.max_epoch 3 train.staged_lr False loss.name vi loss.terms [identity,cmr] loss.weights [1.0,1.0]""".split()  # noqa: SIM905
 PRETEXT = """model.name osnet_x0_25 model.pretrained False data.height 48 data.width 16 data.workers 1
 data.validation 0.1 sampler.train_sampler ModalityPairSampler train.batch_size 16 train.max_epoch 3

@@ -34,7 +34,6 @@ def epochs(number: int) -> dict[str, Any]:
         places = {"data.root": root, "data.save_dir": f"{root}/run"}
         small = {"model.name": "osnet_x0_25", "model.pretrained": False, "data.height": 32, "data.width": 16}
         batches = {
-            "data.augment": "batch",
             "data.workers": 1,
             "train.batch_size": 48,
             "train.max_epoch": number,

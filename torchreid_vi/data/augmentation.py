@@ -528,6 +528,18 @@ class Augmentation:
             made.append(changes)
         return Plan(*made)
 
+    def augment(self, images: Tensor, modality: Sequence[int], seed: int) -> Tensor:
+        """Return images as they could be in a batch: changed and normalised, (B, 3, H, W).
+
+        Args:
+            images: (B, 3, H, W), uint8, of the size that the settings say; they are left as they are.
+            modality: 0 for visible and 1 for infrared images (B,).
+            seed: Of what is random.
+        """
+        sides = torch.tensor([int(side) for side in modality])
+        plan = self.plan(sides, torch.zeros_like(sides), Generator().manual_seed(seed))
+        return self.change(self.normalise(self.change(images.clone(), plan.on_bytes)), plan.on_tensor)
+
     def change(self, images: Tensor, changes: Iterable[Change]) -> Tensor:
         """Apply changes to images (V, 3, H, W) in place, on their device."""
         for function, rows, numbers in changes:

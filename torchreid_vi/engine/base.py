@@ -14,10 +14,9 @@ from torch.utils.tensorboard import SummaryWriter
 from torchreid_vi import console, distributed, files, stopping
 from torchreid_vi.engine.evaluating import EvaluationMixin
 from torchreid_vi.engine.logs import refused_logging_is_said_once
-from torchreid_vi.engine.progress import Behind, Progress, seed_everything
+from torchreid_vi.engine.progress import Progress
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import PROTOCOLS, Reranking, evaluate
-from torchreid_vi.processes import loading
 
 CHECKPOINTS = "checkpoints"
 LAST, PREVIOUS = "last.pth", "previous.pth"
@@ -27,7 +26,7 @@ _TOO_SMALL = ("Output size is too small", "can't be greater than actual input si
 class EngineMixin(EvaluationMixin):
     """Goes before a torchreid engine in a class's bases; the training loop stays torchreid's.
 
-    Every epoch begins by seeding all generators from the run's seed and the epoch's number and ends with
+    Every step begins by seeding all generators from the run's seed, the epoch and the step; every epoch ends with
     ``checkpoints/last.pth``; the one before it stays as ``previous.pth``. A signal that ends the run lets the
     step under way finish and saves it, too. So a run that was cut off and resumed is the run that was not. With a
     held-out validation split, ``checkpoints/best.pth`` is the epoch of the highest mAP on it, infrared
@@ -62,8 +61,8 @@ class EngineMixin(EvaluationMixin):
         self.results = []
         self.best = -1.0  # mAP of the best epoch on the validation split
         self.cost = {"seconds": 0.0, "images": 0}  # of training so far, before a break too
-        self.progress = Progress(self.train_loader, 0)
-        self.behind = Behind(0, {})
+        self.progress = Progress(self.train_loader, seed, 0)
+        self.start_step = 0  # of the first epoch that ``run`` trains
 
     # Training
 
@@ -74,10 +73,10 @@ class EngineMixin(EvaluationMixin):
         self.save_dir = Path(save_dir)
         self.epoch = start_epoch - 1  # stays so when the run to resume was already complete
         epochs = 0 if kwargs.get("test_only") else max(max_epoch - start_epoch, 0)
-        self.progress = Progress(self.train_loader, epochs)
-        begun = start_epoch * len(self.train_loader) + self.behind.step
+        self.progress = Progress(self.train_loader, self.seed, epochs)
+        begun = start_epoch * len(self.train_loader) + self.start_step
         own = {"save_dir": save_dir, "max_epoch": max_epoch, "start_epoch": start_epoch}
-        with refused_logging_is_said_once(self.save_dir), loading():
+        with refused_logging_is_said_once(self.save_dir):
             try:
                 if epochs and self.writer is None:
                     # What a run that was cut off logged beyond `begun` is void.
@@ -100,20 +99,19 @@ class EngineMixin(EvaluationMixin):
             try:
                 self._train(*args, **kwargs)
             except stopping.Stopped:
-                if behind := self.progress.behind:
-                    self._save(LAST, self._state(self.epoch - 1, None) | behind._asdict())
-                    console.say(f"Saved after {behind.step} batches of epoch {self.epoch + 1}")
+                if self.progress.waiting:
+                    self._save(LAST, self._state(self.epoch - 1, None) | {"step": self.progress.done})
+                    console.say(f"Saved after {self.progress.done} batches of epoch {self.epoch + 1}")
                 raise
             if getattr(self.datamanager, "val_loader", None):
                 self._validate()
             self.save_model(self.epoch, None, self.save_dir)
 
     def _train(self: Any, *args: Any, **kwargs: Any) -> None:
-        seed_everything(self.seed, self.epoch)
-        behind, self.behind = self.behind, Behind(0, {})
-        if not behind.step:
+        step, self.start_step = self.start_step, 0
+        if not step:
             self.begin_epoch()
-        self.progress.begin(behind)
+        self.progress.begin(self.epoch, step)
         loader, self.train_loader = self.train_loader, self.progress
         begun, seen = time.perf_counter(), self.progress.images
         try:
@@ -252,11 +250,9 @@ class EngineMixin(EvaluationMixin):
             self.best = float(state.get("best", self.best))
             cost = state.get("cost", self.cost)
             self.cost = {"seconds": float(cost["seconds"]), "images": int(cost["images"])}
-            self.behind = Behind(int(state.get("step", 0)), dict(state.get("generators", {})))
-            if not 0 <= self.behind.step <= len(self.train_loader):
-                raise ValueError(f"{self.behind.step} batches of an epoch of {len(self.train_loader)}")
-            if self.behind.step:
-                self.behind.restore()
+            self.start_step = int(state.get("step", 0))
+            if not 0 <= self.start_step <= len(self.train_loader):
+                raise ValueError(f"{self.start_step} batches of an epoch of {len(self.train_loader)}")
             return int(state["epoch"])
         except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())[:200]

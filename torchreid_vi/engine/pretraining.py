@@ -72,7 +72,7 @@ class PretrainingEngine(StepEngine):
             return 0.0
         result = self._measure()
         self.results = [result]
-        console.result(f"=> Pretext: {result}")
+        console.result(f"Pretext: {result}")
         return next(iter(result.scores.values())) / 100
 
     def judge(self, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, float]:

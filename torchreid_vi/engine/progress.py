@@ -1,54 +1,32 @@
-"""Where in a run its training is: repeatable epochs, and how to go on within one."""
+"""Where in a run its training is: repeatable steps, and how to go on within an epoch."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
 from torchreid_vi import console, distributed, stopping
+from torchreid_vi.data.loader import TrainLoader
 
 
-def seed_everything(seed: int, epoch: int) -> None:
-    """Seeds Python's, NumPy's and PyTorch's generators from a run's seed and an epoch's number."""
-    state = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+def seed_everything(seed: int, epoch: int = 0, step: int = 0) -> None:
+    """Seed the generators of Python, NumPy and PyTorch for one step of a run.
+
+    Args:
+        seed: Seed of the run.
+        epoch: Epoch, from 0.
+        step: Step of the epoch, from 0.
+    """
+    state = int(np.random.SeedSequence([seed, epoch, step]).generate_state(1)[0])
     random.seed(state)
     np.random.seed(state)
     torch.manual_seed(state)
     if distributed.rank():  # what is drawn on the CPU is for all processes; each GPU drops what it will
         torch.cuda.manual_seed(state + distributed.rank())
-
-
-class Behind(NamedTuple):
-    """Where in an epoch a run goes on: after how many batches, and with which states of the generators."""
-
-    step: int
-    generators: dict[str, Any]
-
-    @classmethod
-    def now(cls, step: int) -> Behind:
-        """After so many batches, with the states that the generators are in."""
-        numpy = np.random.get_state(legacy=False)
-        states = {
-            "python": random.getstate(),
-            "numpy": numpy | {"state": numpy["state"] | {"key": numpy["state"]["key"].tolist()}},
-            "torch": torch.get_rng_state(),
-        }
-        if torch.cuda.is_initialized():
-            states["cuda"] = torch.cuda.get_rng_state()
-        return cls(step, states)
-
-    def restore(self) -> None:
-        """Puts the generators into these states."""
-        random.setstate(self.generators["python"])
-        np.random.set_state(self.generators["numpy"])
-        torch.set_rng_state(self.generators["torch"])
-        if "cuda" in self.generators and torch.cuda.is_initialized():
-            torch.cuda.set_rng_state(self.generators["cuda"])
 
 
 class Progress:
@@ -58,16 +36,15 @@ class Progress:
         images: number of images that were trained on.
         done: number of batches of this epoch that were, those before a break too.
         skipped: of these, those before the break.
-        behind: where to go on, while nothing is under way but the loading of a batch and some are done.
+        waiting: whether nothing is under way but the loading of a batch, and some are done since the break.
         batch: the one that is under way, or was last.
     """
 
-    def __init__(self, loader: DataLoader, epochs: int) -> None:
-        self.loader, self.epochs, self.images = loader, epochs, 0
-        self.done = self.skipped = 0
-        self.behind: Behind | None = None
+    def __init__(self, loader: TrainLoader, seed: int, epochs: int) -> None:
+        self.loader, self.seed, self.epochs, self.images = loader, seed, epochs, 0
+        self.waiting = False
         self.batch: Any = None
-        self.begin(Behind(0, {}))
+        self.begin(0, 0)
         self.bar = console.progress(
             what="training", unit="batch", total=max(epochs, 0) * len(loader), shown=epochs > 0
         )
@@ -75,20 +52,18 @@ class Progress:
     def __len__(self) -> int:
         return len(self.loader)
 
-    def begin(self, behind: Behind) -> None:
-        """Has the next iteration go on after what is behind it."""
-        self.start, self.done, self.skipped = behind, behind.step, behind.step
+    def begin(self, epoch: int, step: int) -> None:
+        """Begin the next iteration at that step of that epoch."""
+        self.epoch, self.done, self.skipped = epoch, step, step
 
     def __iter__(self) -> Iterator[Any]:
-        if self.skipped:
-            self.loader.sampler.skip = self.skipped  # type: ignore[attr-defined]
-            self.bar.update(self.skipped)
+        self.bar.update(self.skipped)
+        seed_everything(self.seed, self.epoch)
+        self.loader.set_epoch(self.epoch, self.skipped)
         batches = iter(self.loader)
         while (batch := self._next(batches)) is not None:
             self.batch = batch
-            if self.start.step:
-                self.start.restore()
-            self.start = Behind(0, {})
+            seed_everything(self.seed, self.epoch, self.done)
             yield batch
             self.images += len(batch["pid"]) * distributed.size()
             self.done += 1
@@ -99,10 +74,10 @@ class Progress:
 
     def _next(self, batches: Iterator[Any]) -> Any:
         """The next batch, or nothing at the end of the epoch."""
-        self.behind = Behind.now(self.done) if self.done > self.skipped else None
+        self.waiting = self.done > self.skipped
         with stopping.allowed():
             batch = next(batches, None)
-        self.behind = None
+        self.waiting = False
         return batch
 
     def close(self) -> None:

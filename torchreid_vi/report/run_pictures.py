@@ -6,18 +6,17 @@ All of them are of people, and each can be had without their heads (``blurred``)
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
 
 from torchreid_vi.data.heads import hide_head
-from torchreid_vi.data.images import dataset_image
+from torchreid_vi.data.images import planes
 from torchreid_vi.data.stripes import paired_orders, shuffle_stripes
 from torchreid_vi.engine import MMGLEngine, seed_everything
 from torchreid_vi.modality import Modality
@@ -111,60 +110,52 @@ def _overlaid(image: Image.Image, response: Tensor) -> Image.Image:
 
 def augmentations(run: FinishedRun, times: int = 8, blurred: bool = False) -> Image.Image:
     """A training image of each modality, and what the training transforms make of it, several times."""
-    manager = run.engine.datamanager
-    dataset = manager.train_loader.dataset.dataset
-    seed_everything(run.cfg.train.seed, 1)
+    loader = run.engine.datamanager.train_loader
+    read = _headless(loader.source.read) if blurred else loader.source.read
     rows: list[tuple[Shown, list[Shown]]] = []
     for side in Modality:
-        item = next((item for item in dataset.train if dataset.modality(item) is side), None)
+        item = next((item for item in loader.dataset.train if loader.dataset.modality(item) is side), None)
         if item:
-            image = dataset_image(item[0], dataset.thermal)
-            image = hide_head(image) if blurred else image
-            made = [manager.transform_tr[side](image) for _ in range(times)]
-            views = [view[0] if isinstance(view, list) else view for view in made]
-            rows.append((Shown(image, side.name.lower()), [Shown(_picture(manager, view)) for view in views]))
+            image = torch.from_numpy(np.array(read(item[0])))
+            made = loader.augmentation.augment(
+                image.repeat(times, 1, 1, 1), [side] * times, run.cfg.train.seed
+            )
+            shown = [Shown(_picture(run, each)) for each in made]
+            rows.append((Shown(to_pil_image(image), side.name.lower()), shown))
     return ranked_picture(rows, blurred=blurred)
 
 
 def batch(run: FinishedRun, most: int = 32, blurred: bool = False) -> Image.Image:
     """The first images of the first batch of the second epoch, as the network gets them."""
-    manager = run.engine.datamanager
-    seed_everything(run.cfg.train.seed, 1)
-    with _headless(manager.train_loader.dataset.dataset, blurred):
-        content: dict[str, Any] = next(iter(manager.train_loader))
+    loader = run.engine.datamanager.train_loader
+    loader.set_epoch(1)
+    read = loader.source.read
+    if blurred:  # before transforms and stripes, which would carry heads elsewhere
+        loader.source.read = _headless(read)
+    try:
+        content: dict[str, Any] = next(iter(loader))
+    finally:
+        loader.source.read = read
     images = content["img"][0] if isinstance(content["img"], list) else content["img"]
     images, modality = images[:most], content["modality"][:most]
     if isinstance(run.engine, MMGLEngine):
         stripes = run.engine.model.stripes
+        seed_everything(run.cfg.train.seed, 1)
         images = shuffle_stripes(images, paired_orders(modality, stripes).to(images.device))
     names = [
         f"{Modality(int(side)).name.lower()[:3]} {int(pid)}"
         for side, pid in zip(modality, content["pid"], strict=False)
     ]
-    shown = [Shown(_picture(manager, image), name) for image, name in zip(images, names, strict=False)]
+    shown = [Shown(_picture(run, image), name) for image, name in zip(images, names, strict=False)]
     rows = [(shown[i], shown[i + 1 : i + 8]) for i in range(0, len(shown), 8)]
     return ranked_picture(rows, blurred=blurred)
 
 
-@contextmanager
-def _headless(dataset: Any, blurred: bool) -> Iterator[None]:
-    """Within it a dataset's images have no heads, which transforms and stripes would carry elsewhere."""
-    opened = dataset.image
-    if blurred:
-        dataset.image = partial(_without_head, opened)
-    try:
-        yield
-    finally:
-        dataset.image = opened
+def _headless(read: Callable[[str], np.ndarray]) -> Callable[[str], np.ndarray]:
+    """Return what reads an image (3, H, W) of a path, without its head."""
+    return lambda path: planes(hide_head(Image.fromarray(read(path).transpose(1, 2, 0))))
 
 
-def _without_head(opened: Callable[[str], Any], path: str) -> Any:
-    """An image or an array, as what opens it gives it."""
-    found = opened(path)
-    return np.array(hide_head(Image.fromarray(found))) if isinstance(found, np.ndarray) else hide_head(found)
-
-
-def _picture(manager: Any, image: Tensor) -> Image.Image:
+def _picture(run: FinishedRun, image: Tensor) -> Image.Image:
     """A normalised image (3, H, W) as a picture."""
-    plain = (image.cpu() * manager.norm_std + manager.norm_mean).clamp(0, 1)
-    return Image.fromarray((255 * plain).round().to(torch.uint8).permute(1, 2, 0).numpy())
+    return to_pil_image(run.engine.datamanager.normalise.undo(image).cpu())
