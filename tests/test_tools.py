@@ -18,6 +18,7 @@ from command_lines import call
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "mcja_synthetic.yaml"
+COSTS, THROUGHPUT = (ROOT / "benchmarks" / name for name in ("costs.py", "throughput.py"))
 TINY = """model.name osnet_x0_25 data.height 32 data.width 16 data.workers 0 sampler.num_instances 2
 train.batch_size 16 train.max_epoch 2""".split()  # noqa: SIM905
 
@@ -254,35 +255,71 @@ BAD = {
 }
 
 
-def test_the_benchmark_measures_steps_and_says_which_goals_are_met(tmp_path):
-    small = "--quick --backbone osnet_x0_25 --size 96 48 --batch-size 8 --out bench.json".split()  # noqa: SIM905
-    result = call("bench.py", "mmgl", "step", *small, cwd=tmp_path)
+def test_throughput_has_every_row_with_its_goal(tmp_path):
+    small = "--backbone resnet18 --batch-size 8 --steps 1 --images 144 --out new/t.json".split()  # noqa: SIM905
+    result = call(THROUGHPUT, *small, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    content = json.loads((tmp_path / "bench.json").read_text())
+    content = json.loads((tmp_path / "new" / "t.json").read_text())
     assert content["machine"]["torch"] == torch.__version__
-    figures = {part: {each["name"]: each for each in found} for part, found in content["figures"].items()}
-    assert list(figures) == ["mmgl", "step"]
-    assert figures["mmgl"]["bare backbone, to the bare backbone"]["value"] == 1
-    assert all(each["value"] > 0 for found in figures.values() for each in found.values())
-    assert figures["step"]["engine, to a bare loop"]["most"] == 1.03
-    line = next(line for line in result.stdout.splitlines() if "engine, to a bare loop" in line)
-    assert line.endswith(("≤ 1.03: met", "≤ 1.03: missed"))
+    rows = {row["name"]: row for row in content["rows"]}
+    speeds = {name: row["images_per_second"] for name, row in rows.items() if "ms" in row}
+    assert list(speeds) == [
+        "bare step, plain",
+        "bare step, best",
+        "training",
+        "pipeline alone",
+        "bare inference",
+        "extraction",
+        "MMGL, bare step, best",
+        "MMGL, training",
+        "DDAG, bare step, best",
+        "DDAG, training",
+    ]
+    for name, speed in speeds.items():
+        assert speed * rows[name]["ms"] / 1000 == pytest.approx(8)
+        assert rows[name]["peak_mib"] > 100
+    goals = {name: (row["least"], row["most"]) for name, row in rows.items() if "unit" in row}
+    assert goals == {
+        "training, of the best bare step": (90, None),
+        "pipeline alone, to the best bare step": (3, None),
+        "pipeline alone, of training's time": (None, 5),
+        "extraction, of bare inference": (90, None),
+        "pipeline alone, 384 × 192, one thread": (1300, None),
+        "MMGL, training, of the bare step": (90, None),
+        "DDAG, training, of the bare step": (None, None),
+    }
+    share = rows["training, of the best bare step"]["value"]
+    assert share == pytest.approx(100 * speeds["training"] / speeds["bare step, best"])
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= 100
+    line = next(line for line in lines if "training, of the best bare step" in line)
+    assert line.endswith("≥ 90: met" if share >= 90 else "≥ 90: missed")
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("command", "asked", "said"),
     [
-        (["--batch-size", "1"], "--batch-size is 1: it must be a multiple of 8"),
-        (["--out", "."], ". is a folder: name a file in it"),
+        (COSTS, ["processes", "--batch-size", "1"], "--batch-size is 1: it must be a multiple of 8"),
+        (COSTS, ["startup", "--out", "."], ". is a folder: name a file in it"),
+        (THROUGHPUT, ["--out", "."], ". is a folder: name a file in it"),
+        (THROUGHPUT, ["--steps", "0"], "--steps is 0: it must be at least 1"),
     ],
 )
-def test_a_benchmark_that_cannot_be_is_refused_before_it(tmp_path, asked, said):
-    result = call("bench.py", "step", "--quick", *asked, cwd=tmp_path)
+def test_a_benchmark_that_cannot_be_is_refused_before_it(tmp_path, command, asked, said):
+    result = call(command, *asked, cwd=tmp_path)
     assert result.returncode == 2 and said in result.stderr.splitlines()[-1] and not result.stdout
 
 
-def test_a_benchmark_that_is_none_is_answered_with_those_there_are(tmp_path):
-    result = call("bench.py", "speed", cwd=tmp_path)
+def test_costs_are_measured_and_kept(tmp_path):
+    result = call(COSTS, "identities", "--quick", "--out", "costs.json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    (part, rows), *others = json.loads((tmp_path / "costs.json").read_text())["parts"].items()
+    assert part == "identities" and not others
+    assert all(row["value"] > 0 and row["name"] in result.stdout for row in rows)
+
+
+def test_a_cost_that_is_none_is_answered_with_those_there_are(tmp_path):
+    result = call(COSTS, "speed", cwd=tmp_path)
     assert (
         result.returncode == 2 and "invalid choice: 'speed'" in result.stderr and "startup" in result.stderr
     )
