@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 import torch
 from command_lines import call
+from methods import METHODS, batches_of, engine_of
 
 from torchreid_vi import FeatureExtractor
+from torchreid_vi.engine import seed_everything
+from torchreid_vi.engine.loop import Readback
 
 pytestmark = [
     pytest.mark.cuda,
@@ -29,19 +32,9 @@ def train(method, roots, cwd, *options):
 
 @pytest.fixture(scope="module")
 def run(roots, tmp_path_factory):
-    """The folder of a run in half precision with everything that a GPU likes, and what it noted."""
+    """The folder of a run, and what it noted."""
     cwd = tmp_path_factory.mktemp("run")
-    fast = [
-        "train.precision",
-        "auto",
-        "train.channels_last",
-        "True",
-        "train.fused",
-        "True",
-        "data.augment",
-        "batch",
-    ]
-    result = train("mcja", roots, cwd, *fast)
+    result = train("mcja", roots, cwd)
     assert result.returncode == 0, result.stderr
     return cwd / "log" / "mcja_synthetic", result.stderr
 
@@ -59,6 +52,24 @@ def test_a_run_uses_the_gpu_and_says_which(run):
 def test_every_method_trains(method, roots, tmp_path):
     result = train(method, roots, tmp_path)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp16"])
+@pytest.mark.parametrize("method", METHODS)
+def test_ten_steps_do_not_wait_for_the_gpu(method, precision, roots):
+    engine = engine_of(method, roots, True, train__precision=precision, train__skip_nonfinite=1)
+    batches, readback = batches_of(engine, 11), Readback()
+    engine.model.train()
+    engine.forward_backward(batches[0])  # which also prepares
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for number, batch in enumerate(batches):
+            seed_everything(1, 0, number)
+            read = readback.push(number, batch["impath"], engine.forward_backward(batch))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert read.number == 9 and readback.pop().number == 10
 
 
 @pytest.mark.parametrize("precision", ["fp32", "auto", "fp16"])

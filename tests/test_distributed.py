@@ -19,7 +19,6 @@ from torch import nn
 
 from torchreid_vi import InputError, build, distributed, load_config, run, series
 from torchreid_vi.engine import seed_everything
-from torchreid_vi.models import read_checkpoint
 from torchreid_vi.models.ddag import GraphAttentionLayer
 
 ROOT = Path(__file__).parents[1]
@@ -352,15 +351,12 @@ def test_a_death_is_said_to_leave_the_checkpoint_of_the_run_under_way(tmp_path):
     assert not distributed._checkpoint
 
 
-def test_a_step_that_is_no_number_is_kept_with_every_processs_share_and_said_once(roots, tmp_path):
+def test_a_step_that_is_no_number_is_said_once_with_the_number_of_all_images(roots, tmp_path):
     settings = ["train.lr", "1e15", "data.workers", 1]
     _, err = launch("--root", roots, *settings, cwd=tmp_path).communicate(timeout=300)
     said = re.findall(r"^error: .*", err.replace("\r", "\n"), re.MULTILINE)
-    (kept,) = (tmp_path / "log" / "mcja_synthetic").glob("nonfinite-*.pth")
-    assert len(said) == 1 and f"kept in {kept}; set train.skip_nonfinite" in said[0]
-    batches = read_checkpoint(kept)["batches"]
-    paths = [path for batch in batches for path in batch["impath"]]
-    assert len(batches) == 2 and len(paths) == len(set(paths)) == SMALL["train.batch_size"]
+    more = SMALL["train.batch_size"] - 2
+    assert len(said) == 1 and f"jpg and {more} more images; set train.skip_nonfinite" in said[0]
 
 
 def test_a_mistake_that_all_processes_find_is_said_once(roots, tmp_path):

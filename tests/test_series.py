@@ -137,7 +137,7 @@ def test_a_folder_with_another_run_is_refused_and_left(settings, tmp_path):
 def test_places_and_workers_do_not_make_another_run(settings, roots, tmp_path):
     first = series.complete(settings(train__max_epoch=1))
     (tmp_path / "elsewhere").symlink_to(roots)
-    changes = {"data__root": str(tmp_path / "elsewhere"), "data__workers": 1, "train__print_freq": 1}
+    changes = {"data__root": str(tmp_path / "elsewhere"), "data__workers": 1, "test__batch_size": 7}
     assert series.complete(settings(train__max_epoch=1, **changes)) == first
 
 

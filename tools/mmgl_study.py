@@ -38,7 +38,6 @@ COMMON = {
     "data.workers": 0,
     "model.pretrained": False,
     "train.precision": "bf16",
-    "train.print_freq": 10,
 }
 #: Optimiser steps of a pre-training and of a fine-tuning, of 64 images each.
 STEPS = {"pretraining": {RESNET: 510, OSNET: 680}, "fine-tuning": 360}

@@ -138,7 +138,7 @@ def build_losses(cfg: CfgNode) -> dict[str, tuple[nn.Module, float]]:
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
-    """torchreid's optimiser."""
+    """torchreid's optimiser, in its fused form where it has one."""
     if cfg.train.optim not in (known := ("adam", "amsgrad", "sgd", "rmsprop", "radam")):
         raise unknown_name("optimiser in train.optim", cfg.train.optim, known)
     children = dict(model.named_children())
@@ -152,10 +152,8 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
             )
     with _said("the optimiser's settings"):
         optimizer = host.optim.build_optimizer(model, **config.optimizer_kwargs(cfg))
-    if not cfg.train.fused:
-        return optimizer
     if "fused" not in optimizer.defaults:
-        raise InputError(f"train.fused is not for train.optim {cfg.train.optim}: leave it False")
+        return optimizer
     fused = {"fused": True, "foreach": False}
     return type(optimizer)([group | fused for group in optimizer.param_groups], **optimizer.defaults | fused)
 
@@ -175,7 +173,12 @@ def build_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> Any:
 
 
 def build_engine(cfg: CfgNode, datamanager: Any, model: nn.Module, use_gpu: bool) -> Any:
-    """The engine of ``loss.name`` around a model, with its optimiser, schedule and losses."""
+    """The engine of ``loss.name`` around a model, with its optimiser, schedule and losses.
+
+    PyTorch's choice of algorithms, which is one for the process, follows ``train.deterministic``.
+    """
+    torch.backends.cudnn.benchmark = use_gpu and not cfg.train.deterministic
+    torch.use_deterministic_algorithms(cfg.train.deterministic, warn_only=True)
     cls = _engine(cfg)
     optimizer = build_optimizer(cfg, model)
     options = config.engine_kwargs(cfg) | {"scheduler": build_scheduler(cfg, optimizer), "use_gpu": use_gpu}
@@ -183,7 +186,7 @@ def build_engine(cfg: CfgNode, datamanager: Any, model: nn.Module, use_gpu: bool
     if distributed.size() > 1:
         _check_many(cfg)
     if issubclass(cls, StepEngine):
-        names = ("precision", "channels_last", "compile", "sync_bn", "clip_grad", "skip_nonfinite")
+        names = ("precision", "memory_format", "compile", "sync_bn", "clip_grad", "skip_nonfinite")
         options |= {"losses": build_losses(cfg)} | {name: cfg.train[name] for name in names}
     else:
         options |= {"label_smooth": cfg.loss.softmax.label_smooth}
@@ -230,7 +233,7 @@ def _say_what_is_ignored(cfg: CfgNode) -> None:
         "model.pooling",
         "model.last_stride",
         "train.precision",
-        "train.channels_last",
+        "train.memory_format",
         "train.compile",
         "train.sync_bn",
         "train.clip_grad",

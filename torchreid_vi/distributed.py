@@ -130,15 +130,6 @@ def from_first(make: Callable[[], T]) -> T:
     return found
 
 
-def to_first(value: T) -> list[T]:
-    """What every process has, in their order, in the first one; an empty list in the others, which wait for it."""
-    if size() == 1:
-        return [value]
-    found: list[Any] | None = None if rank() else [None] * size()
-    dist.gather_object(value, found)
-    return found or []
-
-
 def gather(*shares: Tensor) -> tuple[Tensor, ...]:
     """Tensors of the whole batch from every process's share of it, in the order of the processes.
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
+import torch
+from torch import Tensor
+
 
 class Modality(IntEnum):
     """What light a camera sees; its value is what batches carry."""
@@ -25,3 +28,23 @@ class Camera(NamedTuple):
     number: int
     location: int
     modality: Modality
+
+
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor to a device, through pinned memory where that lets nothing wait."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+def rows_of(modality: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Find the rows of the visible and of the infrared images of a batch.
+
+    They are found where ``modality`` is; on a GPU that waits, so training keeps it on the CPU.
+
+    Args:
+        modality: 0 visible, 1 infrared (B,).
+        device: Device of the rows.
+    """
+    visible, infrared = (moved((modality == kind).nonzero()[:, 0], device) for kind in Modality)
+    return visible, infrared

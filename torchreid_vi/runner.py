@@ -103,7 +103,7 @@ def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
         if folder.checkpoints:
             checkpoint, state = folder.read()
             cfg.train.start_epoch = engine.resume(state)
-            steps = f" and {engine.start_step} batches" if engine.start_step else ""
+            steps = f" and {engine.done} steps" if engine.done else ""
             console.say(f"Resumed after epoch {cfg.train.start_epoch}{steps} from {checkpoint}")
         distributed.from_first(lambda: _open(folder, settings))
         private = TemporaryDirectory() if distributed.rank() else nullcontext(folder.path)

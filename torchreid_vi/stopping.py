@@ -60,18 +60,24 @@ def handled() -> Iterator[None]:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Within it a signal waits for the end or for :func:`allowed`, unless a second one follows."""
-    with _set_deferring(True):
+    """Defer a signal until the block exits, unless a second one follows."""
+    global _deferring, _waiting
+    if not _in_main_thread():
         yield
-    _raise_waiting()
+        return
+    outer, _deferring = _deferring, True
+    try:
+        yield
+    finally:
+        _deferring = outer
+    if _waiting and not _deferring:
+        number, _waiting = _waiting, 0
+        raise Stopped(number)
 
 
-@contextlib.contextmanager
-def allowed() -> Iterator[None]:
-    """Within it, inside of :func:`deferred`, nothing waits."""
-    with _set_deferring(False):
-        _raise_waiting()
-        yield
+def waiting() -> bool:
+    """Return whether a signal waits for :func:`deferred` to exit."""
+    return bool(_waiting)
 
 
 @contextlib.contextmanager
@@ -103,26 +109,6 @@ def work_for_parent() -> None:
 def _in_main_thread() -> bool:
     """Whether this is the thread in which Python handles signals."""
     return threading.current_thread() is threading.main_thread()
-
-
-@contextlib.contextmanager
-def _set_deferring(on: bool) -> Iterator[None]:
-    global _deferring
-    if not _in_main_thread():
-        yield
-        return
-    outer, _deferring = _deferring, on
-    try:
-        yield
-    finally:
-        _deferring = outer
-
-
-def _raise_waiting() -> None:
-    global _waiting
-    if _waiting and not _deferring and _in_main_thread():
-        number, _waiting = _waiting, 0
-        raise Stopped(number)
 
 
 def _send_again(unraisable: sys.UnraisableHookArgs) -> None:

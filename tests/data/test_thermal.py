@@ -14,7 +14,7 @@ from torchreid_vi import FeatureExtractor, InputError, load_config, run
 from torchreid_vi.data import DATASETS
 from torchreid_vi.data.cache import open_cache
 from torchreid_vi.data.checking import examine
-from torchreid_vi.data.images import Range, dataset_image, read_image
+from torchreid_vi.data.images import Decoder, Range, dataset_image, planes, read_image
 from torchreid_vi.data.thermal import thermal_range
 
 COLD, HOT = 7000, 8000
@@ -74,12 +74,12 @@ def test_a_cache_is_of_one_range(tmp_path):
     path = tmp_path / "a.png"
     thermal(np.arange(100, dtype=np.uint8).reshape(10, 10), "png").save(path)
     caches = [
-        open_cache(tmp_path, "a", [str(path)], 10, 10, thermal=Range(COLD, HOT + extra))
+        open_cache(tmp_path, "a", [str(path)], Decoder(10, 10, thermal=Range(COLD, HOT + extra)))
         for extra in (0, 1000)
     ]
     assert caches[0].file != caches[1].file
     assert not np.array_equal(caches[0].pixels, caches[1].pixels)
-    assert np.array_equal(caches[0].pixels[0], dataset_image(path, Range(COLD, HOT)))
+    assert np.array_equal(caches[0].pixels[0], planes(dataset_image(path, Range(COLD, HOT))))
 
 
 def test_a_check_reads_them_by_their_range(regdb):

@@ -1,6 +1,7 @@
 """Engines on torchreid's loop: steps, resuming bit for bit, validation, precision, torchreid's own."""
 
 import math
+import re
 import shutil
 
 import numpy as np
@@ -13,8 +14,8 @@ from torch import nn
 from torchreid_vi import ENGINES, InputError, build
 from torchreid_vi.data.images import read_image
 from torchreid_vi.engine import VIEngine
-from torchreid_vi.engine.progress import Progress
 from torchreid_vi.models import VIOutput, read_checkpoint
+from torchreid_vi.report.collect import scalars
 
 
 @pytest.mark.parametrize("name", sorted(ENGINES.keys() - {"mmgl"}))
@@ -121,12 +122,15 @@ def losses_of(engine, steps=3):
 
 @pytest.mark.parametrize("optim", ["adam", "amsgrad", "sgd"])
 def test_faster_steps_give_the_same_losses(make, optim):
-    plain = losses_of(make(train__optim=optim)[0])
-    assert plain[0] != pytest.approx(plain[-1], rel=1e-3)
-    fused, _ = make(train__optim=optim, train__fused=True)
+    fused, _ = make(train__optim=optim)
     assert fused.optimizer.param_groups[0]["fused"]
-    assert losses_of(fused) == pytest.approx(plain, rel=1e-4)
-    innermost, _ = make(train__optim=optim, train__channels_last=True)
+    found = losses_of(fused)
+    unfused, _ = make(train__optim=optim)
+    options = unfused.optimizer.defaults | {"fused": False}
+    unfused.optimizer = type(unfused.optimizer)(unfused.model.parameters(), **options)
+    plain = losses_of(unfused)
+    assert plain[0] != pytest.approx(plain[-1], rel=1e-3) and found == pytest.approx(plain, rel=1e-4)
+    innermost, _ = make(train__optim=optim, train__memory_format="channels_last")
     weight = next(p for p in innermost.model.parameters() if p.ndim == 4 and min(p.shape[1:3]) > 1)
     assert weight.is_contiguous(memory_format=torch.channels_last)
     found = losses_of(innermost)
@@ -144,11 +148,6 @@ def test_a_compiled_model_gives_the_same_losses_and_checkpoints(make):
     assert engine.model.state_dict().keys() == plain.model.state_dict().keys()
 
 
-def test_an_optimiser_without_a_fused_form_is_refused(make):
-    with pytest.raises(InputError, match=r"train\.fused is not for train\.optim rmsprop"):
-        make(train__optim="rmsprop", train__fused=True)
-
-
 @pytest.mark.parametrize("loss", ["vi", "softmax"])
 def test_images_that_are_too_small_for_a_model_are_one_sentence(make, loss):
     engine, cfg = make(loss__name=loss, model__name="osnet_x0_25", data__height=16, data__width=8)
@@ -159,6 +158,16 @@ def test_images_that_are_too_small_for_a_model_are_one_sentence(make, loss):
 def test_an_unknown_precision_is_answered_with_the_nearest(make):
     with pytest.raises(InputError, match="did you mean 'bf16'"):
         make(train__precision="bf17")
+    with pytest.raises(InputError, match="did you mean 'channels_last'"):
+        make(train__memory_format="channel_last")
+
+
+def test_auto_is_what_suits_a_cpu_and_algorithms_are_deterministic_when_asked(make):
+    engine, _ = make(train__deterministic=True)
+    assert torch.are_deterministic_algorithms_enabled()
+    assert (engine.dtype, engine.memory_format) == (torch.float32, torch.contiguous_format)
+    make()
+    assert not torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.benchmark
 
 
 class Steep(nn.Module):
@@ -208,25 +217,52 @@ def test_best_is_replaced_by_a_better_one_alone(make, tmp_path):
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["best.pth"]
 
 
+def test_an_epoch_is_one_line_and_one_value_of_each_curve(make, tmp_path, capsys):
+    engine, cfg = make(train__max_epoch=2)
+    seen = []
+    original = engine.forward_backward
+
+    def forward_backward(data):
+        values = original(data)
+        seen.append({name: float(value) for name, value in values.items()})
+        return values
+
+    engine.forward_backward = forward_backward
+    run(engine, cfg)
+    steps = len(engine.train_loader)
+    logged = scalars(tmp_path / "run")
+    for name in ("loss", "identity", "cmr", "acc"):
+        epochs, values = logged[f"Train/{name}"]
+        expected = [np.mean([step[name] for step in seen[e * steps : (e + 1) * steps]]) for e in range(2)]
+        assert epochs.tolist() == [0, 1] and values == pytest.approx(expected, rel=1e-5)
+    assert {name for name in logged if name.startswith("Train/")} == {
+        f"Train/{name}" for name in ("loss", "identity", "cmr", "acc", "lr", "images_per_second")
+    }
+    said = re.findall(r"=> Epoch (.*)", capsys.readouterr().err)
+    line = r"1 of 2: loss \S+, identity \S+, cmr \S+, acc \S+; lr 0\.0003; \d+ images/s"
+    assert len(said) == 2 and re.fullmatch(line, said[0])
+    assert engine.bar.n == engine.bar.total == 2 * steps
+
+
 class Promising:
     """A loader that promises more batches than it gives."""
 
-    def __len__(self):
-        return 9
+    def __init__(self, loader):
+        self.loader, self.set_epoch = loader, loader.set_epoch
 
-    def set_epoch(self, epoch, step):
-        pass
+    def __len__(self):
+        return len(self.loader) + 5
 
     def __iter__(self):
-        return iter([{"pid": [0]}] * 4)
+        return iter(self.loader)
 
 
-def test_the_bar_is_full_in_the_end_though_a_loader_promises_more_than_it_gives():
-    progress = Progress(Promising(), 1, 2)
-    for _ in range(2):
-        progress.begin(0, 0)
-        assert len(list(progress)) == 4 and progress.bar.total == 8
-    assert progress.bar.n == 8
+def test_the_bar_is_full_in_the_end_though_a_loader_promises_more_than_it_gives(make):
+    engine, cfg = make(train__max_epoch=2)
+    steps = len(engine.train_loader)
+    engine.train_loader = Promising(engine.train_loader)
+    run(engine, cfg)
+    assert engine.bar.n == engine.bar.total == 2 * steps
 
 
 def test_without_a_validation_split_there_is_no_best(make, tmp_path):

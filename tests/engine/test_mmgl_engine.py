@@ -206,7 +206,7 @@ def test_every_variant_takes_a_step(pretrain, changes, terms):
     engine, _ = pretrain(loss__terms=terms, loss__weights=[1.0] * len(terms), **changes)
     engine.model.train()
     summary = engine.forward_backward(next(iter(engine.train_loader)))
-    assert set(summary) == {"loss", "stripes", *terms}
+    assert set(summary) == {"loss", "stripes", "nonfinite", *terms}
     assert all(torch.isfinite(value) for value in summary.values())
 
 

@@ -178,9 +178,11 @@ def test_no_transform_or_stripe_carries_a_head_elsewhere(finished):
     """People who are grey but for a head of black and white: none of it is left, wherever it was put."""
 
     def striped(path):
-        image = np.full((160, 64, 3), 127, np.uint8)
-        image[:48] = np.where(np.arange(64) // 8 % 2, 255, 0)[:, None]  # two in each cell
-        return np.asarray(Image.fromarray(image).resize(size[::-1])).transpose(2, 0, 1)
+        image = np.full((3, *size), 127, np.uint8)
+        image[:, : round(0.3 * size[0])] = np.where(
+            np.arange(size[1]) * 8 // size[1] % 2, 255, 0
+        )  # two in each cell
+        return image
 
     opened = FinishedRun(finished(**MMGL | {"data.transforms": ["random_flip", "random_patch"]}))
     source = opened.engine.datamanager.train_loader.source

@@ -9,7 +9,7 @@ from torchreid_vi.sharing import MANIFEST, SETTINGS, WEIGHTS
 KINDS = {
     "one stream": {},
     "two streams": {"model.streams": 2, "test.flip": True},
-    "mcja_journal": {"model.streams": 2, "model.blocks": "mda", "train.channels_last": True},
+    "mcja_journal": {"model.streams": 2, "model.blocks": "mda", "train.memory_format": "channels_last"},
     "ddag": {"loss.name": "ddag", "model.blocks": "non_local"},
     "torchreid's": {"loss.name": "softmax", "data.sources": ["vi_synthetic"]},
     "mmgl": {

@@ -79,7 +79,7 @@ def default_config() -> CN:
     cfg.sampler.num_datasets = 1  # of RandomDatasetSampler
 
     cfg.train = CN()
-    cfg.train.optim = "adam"  # adam, amsgrad, sgd, rmsprop, radam
+    cfg.train.optim = "adam"  # adam, amsgrad, sgd; rmsprop and radam, whose steps wait for the GPU
     cfg.train.lr = 0.0003  # learning rate
     cfg.train.weight_decay = 5e-4  # on all parameters
     cfg.train.max_epoch = 60  # epochs
@@ -94,14 +94,15 @@ def default_config() -> CN:
     cfg.train.stepsize = [20]  # epochs at which the learning rate falls
     cfg.train.gamma = 0.1  # by which factor it falls
     cfg.train.warmup = 0  # epochs of linear warm-up from lr/warmup to lr, on top of the scheduler
-    cfg.train.precision = "fp32"  # fp32, bf16, fp16; auto is bf16 or fp16 on a GPU and fp32 on a CPU
-    cfg.train.channels_last = False  # keep a pixel's channels side by side, which half precision likes
+    cfg.train.precision = "auto"  # fp32, bf16, fp16; auto is bf16 or fp16 on a GPU and fp32 on a CPU
+    cfg.train.memory_format = "auto"  # channels_last, contiguous; auto is the first on a GPU, else the second
+    cfg.train.deterministic = (
+        False  # algorithms that give the same on every run of a GPU, where there are any
+    )
     cfg.train.compile = False  # torch.compile; needs a C++ compiler, and minutes at the start
     cfg.train.sync_bn = False  # batch normalisation over the GPUs of all processes, not each for itself
-    cfg.train.fused = False  # all of the optimiser's step at once, where adam, amsgrad or sgd allow it
     cfg.train.clip_grad = 0.0  # largest norm of the gradient, 0 for no limit
     cfg.train.skip_nonfinite = 0  # steps with NaN or infinity that a run leaves out before it stops
-    cfg.train.print_freq = 20  # batches between two lines of the log
     cfg.train.seed = 1  # of everything random
 
     cfg.sgd = CN()

@@ -70,7 +70,7 @@ def engine_kwargs(cfg: CN) -> dict[str, Any]:
 
 def run_kwargs(cfg: CN) -> dict[str, Any]:
     """Arguments of an engine's ``run``."""
-    train = ("max_epoch", "start_epoch", "fixbase_epoch", "open_layers", "print_freq")
+    train = ("max_epoch", "start_epoch", "fixbase_epoch", "open_layers")
     test = ("start_eval", "eval_freq", "dist_metric", "normalize_feature", "ranks", "rerank")
     visrank = ("visrank", "visrank_topk")
     return {

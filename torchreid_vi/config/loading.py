@@ -221,7 +221,7 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         )  # pixels, which a model's memory has to hold
         for key in ("data.height", "data.width")
     },
-    **_at_least(1, "train.print_freq", "mmgl.part_dim"),
+    **_at_least(1, "mmgl.part_dim"),
     **_at_least(1, "model.non_local.width", "model.mda.contexts", "model.ddag.parts"),
     **_at_least(2, "mmgl.stripes"),
     **_at_least(0, "data.workers", "train.max_epoch", "train.warmup", "train.seed"),

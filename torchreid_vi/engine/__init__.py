@@ -3,9 +3,9 @@
 from torchreid_vi.engine.base import CHECKPOINTS, LAST, PREVIOUS, EngineMixin
 from torchreid_vi.engine.ddag import DDAGEngine
 from torchreid_vi.engine.host import SoftmaxEngine, TripletEngine
+from torchreid_vi.engine.loop import seed_everything
 from torchreid_vi.engine.mmgl import MMGLEngine
 from torchreid_vi.engine.pretraining import BACKBONE, PretextResult, PretrainingEngine
-from torchreid_vi.engine.progress import seed_everything
 from torchreid_vi.engine.step import StepEngine
 from torchreid_vi.engine.vi import VIEngine
 

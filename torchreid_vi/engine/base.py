@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,23 +15,27 @@ from torch.utils.tensorboard import SummaryWriter
 from torchreid_vi import console, distributed, files, stopping
 from torchreid_vi.engine.evaluating import EvaluationMixin
 from torchreid_vi.engine.logs import refused_logging_is_said_once
-from torchreid_vi.engine.progress import Progress
+from torchreid_vi.engine.loop import NONFINITE, Readback, Step, seed_everything
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import PROTOCOLS, Reranking, evaluate
 
 CHECKPOINTS = "checkpoints"
 LAST, PREVIOUS = "last.pth", "previous.pth"
+_NAMED = 2  # images of a batch that is not finite
 _TOO_SMALL = ("Output size is too small", "can't be greater than actual input size")  # PyTorch's words
 
 
 class EngineMixin(EvaluationMixin):
-    """Goes before a torchreid engine in a class's bases; the training loop stays torchreid's.
+    """Goes before a torchreid engine in a class's bases: torchreid's ``run`` with our loop over an epoch's steps.
 
     Every step begins by seeding all generators from the run's seed, the epoch and the step; every epoch ends with
     ``checkpoints/last.pth``; the one before it stays as ``previous.pth``. A signal that ends the run lets the
     step under way finish and saves it, too. So a run that was cut off and resumed is the run that was not. With a
     held-out validation split, ``checkpoints/best.pth`` is the epoch of the highest mAP on it, infrared
     against visible by the cosine; test data choose nothing.
+
+    The values that ``forward_backward`` returns are read when the next step has been enqueued, and their means are
+    logged after each epoch. A step whose loss or gradient is NaN or infinite is reported then.
 
     Args:
         *args: those of the torchreid engine.
@@ -42,6 +47,9 @@ class EngineMixin(EvaluationMixin):
         rerankings: each adds a result to that of every protocol.
         settings: what a run that continues this one has to share; kept in its checkpoints.
     """
+
+    skip_nonfinite = 0  # steps that may be left out
+    skipped = 0  # steps that were
 
     def __init__(
         self,
@@ -61,8 +69,9 @@ class EngineMixin(EvaluationMixin):
         self.results = []
         self.best = -1.0  # mAP of the best epoch on the validation split
         self.cost = {"seconds": 0.0, "images": 0}  # of training so far, before a break too
-        self.progress = Progress(self.train_loader, seed, 0)
-        self.start_step = 0  # of the first epoch that ``run`` trains
+        self.done = 0  # steps of this epoch, before a break too
+        self.sums: dict[str, float] = {}  # of the values of these steps
+        self.counted = 0  # steps in these sums
 
     # Training
 
@@ -73,14 +82,18 @@ class EngineMixin(EvaluationMixin):
         self.save_dir = Path(save_dir)
         self.epoch = start_epoch - 1  # stays so when the run to resume was already complete
         epochs = 0 if kwargs.get("test_only") else max(max_epoch - start_epoch, 0)
-        self.progress = Progress(self.train_loader, self.seed, epochs)
-        begun = start_epoch * len(self.train_loader) + self.start_step
         own = {"save_dir": save_dir, "max_epoch": max_epoch, "start_epoch": start_epoch}
-        with refused_logging_is_said_once(self.save_dir):
+        steps = epochs * len(self.train_loader)
+        self._start_momentum()
+        with (
+            refused_logging_is_said_once(self.save_dir),
+            console.progress(what="training", unit="step", total=steps, shown=epochs > 0) as self.bar,
+        ):
+            self.bar.update(self.done)
             try:
                 if epochs and self.writer is None:
-                    # What a run that was cut off logged beyond `begun` is void.
-                    self.writer = SummaryWriter(log_dir=save_dir, purge_step=begun)
+                    # What a run that was cut off logged of this epoch is void.
+                    self.writer = SummaryWriter(log_dir=save_dir, purge_step=start_epoch)
                 super().run(**own, **kwargs)  # type: ignore[misc]
             except RuntimeError as error:
                 if not any(said in str(error) for said in _TOO_SMALL):
@@ -89,49 +102,104 @@ class EngineMixin(EvaluationMixin):
                     "the images are too small for this model: raise data.height and data.width"
                 ) from error
             finally:
-                self.progress.close()
                 if self.writer is not None:
                     with suppress(OSError):
                         self.writer.close()
 
-    def train(self: Any, *args: Any, **kwargs: Any) -> None:
+    def _start_momentum(self: Any) -> None:
+        """Start the momentum of SGD at zero, which its fused form leaves undefined in a step that it skips."""
+        if isinstance(self.optimizer, torch.optim.SGD):
+            for group in self.optimizer.param_groups:
+                for parameter in group["params"] if group["momentum"] else ():
+                    state = self.optimizer.state[parameter]
+                    state.setdefault("momentum_buffer", torch.zeros_like(parameter))
+
+    def train(
+        self: Any, print_freq: int = 0, fixbase_epoch: int = 0, open_layers: Sequence[str] | None = None
+    ) -> None:
+        """Train for an epoch, as torchreid's ``run`` asks; ``print_freq`` has no effect."""
+        self.set_model_mode("train")
+        self.two_stepped_transfer_learning(self.epoch, fixbase_epoch, open_layers)
         with stopping.deferred():
-            try:
-                self._train(*args, **kwargs)
-            except stopping.Stopped:
-                if self.progress.waiting:
-                    self._save(LAST, self._state(self.epoch - 1, None) | {"step": self.progress.done})
-                    console.say(f"Saved after {self.progress.done} batches of epoch {self.epoch + 1}")
-                raise
+            images, seconds = self._take_steps()
+            self.cost = {"seconds": self.cost["seconds"] + seconds, "images": self.cost["images"] + images}
+            if stopping.waiting():
+                place = {"step": self.done, "sums": self.sums, "counted": self.counted}
+                self._save(LAST, self._state(self.epoch - 1, None) | place)
+                console.say(f"Saved after {self.done} steps of epoch {self.epoch + 1}")
+                return
+            self._log(images / seconds)
+            # Some samplers promise more batches than they draw.
+            self.bar.total = self.bar.n + (self.max_epoch - self.epoch - 1) * self.done
+            self.done, self.sums, self.counted = 0, {}, 0
+            self.update_lr()
             if getattr(self.datamanager, "val_loader", None):
                 self._validate()
             self.save_model(self.epoch, None, self.save_dir)
 
-    def _train(self: Any, *args: Any, **kwargs: Any) -> None:
-        step, self.start_step = self.start_step, 0
-        if not step:
+    def _take_steps(self: Any) -> tuple[int, float]:
+        """Take the steps of the epoch that are left, until a signal waits; return images and seconds."""
+        if not self.done:
             self.begin_epoch()
-        self.progress.begin(self.epoch, step)
-        loader, self.train_loader = self.train_loader, self.progress
-        begun, seen = time.perf_counter(), self.progress.images
-        try:
-            super().train(*args, **kwargs)  # type: ignore[misc]
-        finally:
-            self.train_loader = loader
-            self.cost["seconds"] += time.perf_counter() - begun
-            self.cost["images"] += self.progress.images - seen
+        begun, images, readback = time.perf_counter(), 0, Readback()
+        seed_everything(self.seed, self.epoch)
+        self.train_loader.set_epoch(self.epoch, self.done)
+        for data in self.train_loader:
+            seed_everything(self.seed, self.epoch, self.done)
+            values = self.forward_backward(data)
+            self.done += 1
+            self._count(readback.push(self.done, data["impath"], values))
+            images += len(data["pid"]) * distributed.size()
+            self.bar.update()
+            if stopping.waiting():
+                break
+        self._count(readback.pop())
+        return images, time.perf_counter() - begun
 
     def begin_epoch(self) -> None:
         """What an engine does before the first step of an epoch, and not when it goes on within one."""
 
-    @property
-    def batch_idx(self) -> int:
-        """The number of the batch in its epoch, from 0; torchreid counts those that it is given."""
-        return self._batch_idx
+    def _count(self, step: Step | None) -> None:
+        """Add the values of a step to the epoch's sums; report a step that is not finite.
 
-    @batch_idx.setter
-    def batch_idx(self, given: int) -> None:
-        self._batch_idx = self.progress.skipped + given
+        Raises:
+            InputError: When more than ``skip_nonfinite`` steps are not, or the weights have been moved by one.
+        """
+        if step is None:
+            return
+        values = dict(step.values)
+        wrong = [f"{name} is {value:.3g}" for name, value in values.items() if not math.isfinite(value)]
+        kept_from_weights = NONFINITE in values
+        if not values.pop(NONFINITE, wrong):
+            self.counted += 1
+            self.sums = {name: self.sums.get(name, 0.0) + value for name, value in values.items()}
+            return
+        number = len(step.files) * distributed.size()
+        said = (
+            f"epoch {self.epoch + 1}, step {step.number}: {', '.join(wrong) or 'the gradient is not finite'}, for "
+            f"{', '.join(step.files[:_NAMED])} and {number - _NAMED} more images"
+        )
+        self.skipped += 1
+        if self.skipped <= self.skip_nonfinite:
+            console.say(f"Left out {said}")
+            return
+        last, remedy = self.save_dir / CHECKPOINTS / LAST, ""
+        if kept_from_weights:
+            onward = f" and continue with model.resume {last}" if last.is_file() else ""
+            remedy = f"set train.skip_nonfinite{onward}, or "
+        raise InputError(f"{said}; {remedy}start again with a lower train.lr")
+
+    def _log(self: Any, images_per_second: float) -> None:
+        """Log the means of the epoch's values."""
+        means = {name: value / self.counted for name, value in self.sums.items()}
+        lr = self.get_current_lr()
+        said = ", ".join(f"{name} {value:.4g}" for name, value in means.items()) or "no step counts"
+        console.say(
+            f"Epoch {self.epoch + 1} of {self.max_epoch}: {said}; lr {lr:.4g}; {images_per_second:.0f} images/s"
+        )
+        for name, value in (means | {"lr": lr, "images_per_second": images_per_second}).items():
+            if self.writer is not None:
+                self.writer.add_scalar(f"Train/{name}", value, self.epoch)
 
     def _validate(self: Any) -> None:
         loaders = self.datamanager.val_loader
@@ -151,41 +219,6 @@ class EngineMixin(EvaluationMixin):
         if score > self.best:
             self.best = score
             self._save("best.pth", self._state(self.epoch, None))
-
-    def keep_nonfinite(self: Any, wrong: Sequence[str]) -> str:
-        """Writes the batch under way, of every process its share, and the model's weights, from which its step
-        can be repeated.
-
-        Args:
-            wrong: what is NaN or infinite, in words.
-
-        Returns:
-            Where in the run that was and where it is kept, in words.
-        """
-        number = self.progress.done + 1
-        name = f"nonfinite-{self.epoch + 1}-{number}.pth"
-        batches = distributed.to_first(self.progress.batch)
-
-        def keep() -> str:
-            self.save_dir.mkdir(parents=True, exist_ok=True)
-            with files.whole(self.save_dir / name) as file:
-                torch.save({"batches": batches, "state_dict": self.model.state_dict()}, file)
-            return str(self.save_dir / name)
-
-        more = f" and {len(wrong) - 2} more" if len(wrong) > 2 else ""
-        kept = distributed.from_first(keep)
-        return f"epoch {self.epoch + 1}, batch {number}: {', '.join(wrong[:2])}{more}; kept in {kept}"
-
-    def diverged(self: Any, kept: str, remedy: str = "") -> InputError:
-        """What ends a run.
-
-        Args:
-            kept: what :meth:`keep_nonfinite` returned.
-            remedy: with which the run may go on from its last checkpoint.
-        """
-        last = distributed.from_first(lambda: self.save_dir / CHECKPOINTS / LAST)
-        onward = f" and continue with model.resume {last}" if last.is_file() else ""
-        return InputError(f"{kept}; {remedy and f'{remedy}{onward}, or '}start again with a lower train.lr")
 
     # Checkpoints
 
@@ -250,9 +283,10 @@ class EngineMixin(EvaluationMixin):
             self.best = float(state.get("best", self.best))
             cost = state.get("cost", self.cost)
             self.cost = {"seconds": float(cost["seconds"]), "images": int(cost["images"])}
-            self.start_step = int(state.get("step", 0))
-            if not 0 <= self.start_step <= len(self.train_loader):
-                raise ValueError(f"{self.start_step} batches of an epoch of {len(self.train_loader)}")
+            self.done, self.counted = int(state.get("step", 0)), int(state.get("counted", 0))
+            self.sums = {name: float(value) for name, value in state.get("sums", {}).items()}
+            if not 0 <= self.counted <= self.done <= len(self.train_loader):
+                raise ValueError(f"{self.done} steps of an epoch of {len(self.train_loader)}")
             return int(state["epoch"])
         except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())[:200]

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchreid_vi.engine.loop import NONFINITE
 from torchreid_vi.engine.vi import VIEngine
 from torchreid_vi.models import DDAGOutput
 
@@ -30,11 +31,17 @@ class DDAGEngine(VIEngine):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.graph_weight = 0.0
-        self.sum, self.steps = torch.zeros((), dtype=torch.float64), 0  # of the other losses in this epoch
+        self._begin_sum(0.0, 0)
+
+    def _begin_sum(self, total: float, steps: int) -> None:
+        """Begin the sum of the other losses over an epoch's steps, and their number."""
+        self.sum = torch.full((), total, dtype=torch.float64, device=self.device)
+        self.steps = torch.full((), steps, device=self.device)
 
     def begin_epoch(self) -> None:
-        self.graph_weight = 1 / (1 + float(self.sum) / self.steps) if self.steps else 0.0
-        self.sum, self.steps = torch.zeros((), dtype=torch.float64, device=self.device), 0
+        total, steps = float(self.sum), int(self.steps)
+        self.graph_weight = 1 / (1 + total / steps) if steps else 0.0
+        self._begin_sum(0.0, 0)
 
     def predict(self, images: Tensor, modality: Tensor, pids: Tensor) -> DDAGOutput:
         return self.network(images, modality, pids)
@@ -44,19 +51,18 @@ class DDAGEngine(VIEngine):
         if GRAPH in values:
             values = values | {GRAPH: values[GRAPH] * self.graph_weight}
         summary = super().step(values)
-        if summary:  # a step that is left out counts for nothing
-            self.sum += torch.stack(others).sum()
-            self.steps += 1
+        left_out = summary[NONFINITE]
+        self.sum += torch.where(left_out, 0.0, torch.stack(others).sum())
+        self.steps += ~left_out
         return summary
 
     def extra_state(self) -> dict[str, Any]:
         return super().extra_state() | {
-            "others": [float(self.sum), self.steps],
+            "others": [float(self.sum), int(self.steps)],
             "graph_weight": self.graph_weight,
         }
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
         super().load_extra_state(state)
-        total, self.steps = state["others"]
+        self._begin_sum(*state["others"])
         self.graph_weight = state["graph_weight"]
-        self.sum = torch.tensor(total, dtype=torch.float64, device=self.device)

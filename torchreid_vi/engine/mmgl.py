@@ -18,6 +18,7 @@ from torchreid_vi.engine.pretraining import PretrainingEngine
 from torchreid_vi.engine.step import read_by
 from torchreid_vi.errors import unknown_name
 from torchreid_vi.losses import PermutationRecoveryLoss, exact_match, residual, stripe_accuracy
+from torchreid_vi.modality import moved
 from torchreid_vi.models import MMGLModel, MMGLOutput
 
 ORDERS = ("pair", "batch")
@@ -47,7 +48,7 @@ class MMGLEngine(PretrainingEngine):
         """One step on a batch; returns each loss and, in percent, the stripes put back in their place."""
         images, _, own = self.parse_data_for_train(data)
         (modality,) = distributed.gather(own)
-        orders = paired_orders(modality, self.model.stripes)
+        orders = moved(paired_orders(modality, self.model.stripes), self.device)
         if self.orders == "batch":
             orders = orders[:1].expand_as(orders)
         with self.autocast():
@@ -59,7 +60,7 @@ class MMGLEngine(PretrainingEngine):
             for name, (loss, _) in self.losses.items()
         }
         guess = self.recover(outputs.permutation.detach())
-        return self.step(values) | {"stripes": torch.tensor(stripe_accuracy(guess, orders))}
+        return self.step(values) | {"stripes": stripe_accuracy(guess, orders)}
 
     def recover(self, logits: Tensor) -> Tensor:
         """The doubly stochastic guess (B, S, S), also when the permutation is not among the losses."""
@@ -74,7 +75,7 @@ class MMGLEngine(PretrainingEngine):
             truth.append(orders)
         guess, orders = torch.cat(guesses), torch.cat(truth)
         return {
-            "stripe_accuracy": stripe_accuracy(guess, orders),
+            "stripe_accuracy": float(stripe_accuracy(guess, orders)),
             "exact_match": exact_match(guess, orders),
             "residual": residual(guess),
         }

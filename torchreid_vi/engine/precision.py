@@ -1,4 +1,4 @@
-"""The precision that a model computes in, and a check that this processor computes it right."""
+"""The precision and the memory format of a model, and a check that this processor computes it right."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from torchreid_vi.errors import unknown_name
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
+MEMORY_FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+
 _TOLERANCE = 0.1  # of the relative error of a layer; bf16 rounds to 0.004
 
 
@@ -24,6 +26,15 @@ def dtype_of(precision: str, device: torch.device) -> torch.dtype:
     if precision not in PRECISIONS:
         raise unknown_name("precision in train.precision", precision, ("auto", *PRECISIONS))
     return PRECISIONS[precision]
+
+
+def memory_format_of(name: str, device: torch.device) -> torch.memory_format:
+    """Return what ``train.memory_format`` means on a device: ``auto`` is ``channels_last`` on a GPU alone."""
+    if name == "auto":
+        name = "channels_last" if device.type == "cuda" else "contiguous"
+    if name not in MEMORY_FORMATS:
+        raise unknown_name("format in train.memory_format", name, ("auto", *MEMORY_FORMATS))
+    return MEMORY_FORMATS[name]
 
 
 def wrong_layer(backbone: nn.Module, images: Tensor, modality: Tensor, dtype: torch.dtype) -> str:

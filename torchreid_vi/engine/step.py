@@ -10,8 +10,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from torchreid_vi import console, distributed, host
 from torchreid_vi.engine.base import EngineMixin
-from torchreid_vi.engine.precision import dtype_of, wrong_layer
+from torchreid_vi.engine.loop import NONFINITE
+from torchreid_vi.engine.precision import dtype_of, memory_format_of, wrong_layer
 from torchreid_vi.errors import InputError
+from torchreid_vi.modality import moved
 from torchreid_vi.models import Backbone
 
 WeightedLosses = dict[str, tuple[nn.Module, float]]
@@ -25,13 +27,14 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
     Args:
         datamanager: a :class:`~torchreid_vi.data.VIDataManager`.
         model: called with images (B, 3, H, W) and their modality (B,).
-        optimizer: of the model's parameters.
+        optimizer: of the model's parameters; one with ``fused=True`` does not wait for the device.
         losses: by name, each with its weight.
         scheduler: stepped once an epoch.
         use_gpu: train on the GPU when there is one.
         precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: on a GPU bf16 where it has it and fp16
             otherwise, on a CPU fp32. Losses are always computed in full precision.
-        channels_last: keep images and weights with the channels innermost in memory.
+        memory_format: how images and weights lie in memory: ``channels_last``, ``contiguous``, or ``auto``, the
+            first on a GPU and the second on a CPU.
         compile: compile the model when it is first called.
         sync_bn: batch normalisation over the shares of all processes, on GPUs.
         clip_grad: largest norm of the gradient, 0 for no limit.
@@ -58,8 +61,8 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
         losses: WeightedLosses,
         scheduler: Any = None,
         use_gpu: bool = True,
-        precision: str = "fp32",
-        channels_last: bool = False,
+        precision: str = "auto",
+        memory_format: str = "auto",
         compile: bool = False,
         sync_bn: bool = False,
         clip_grad: float = 0.0,
@@ -81,9 +84,10 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         self.model, self.optimizer, self.scheduler, self.losses = model, optimizer, scheduler, losses
         self.clip_grad = clip_grad
-        self.skip_nonfinite, self.skipped = skip_nonfinite, 0
+        self.skip_nonfinite = skip_nonfinite
         self._buffers: list[Tensor] = []  # of the model before the step, where one may be left out
-        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.device = torch.device("cuda" if self.use_gpu else "cpu")
+        self.memory_format = memory_format_of(memory_format, self.device)
         model.to(memory_format=self.memory_format)
         if compile:
             model.compile()
@@ -92,7 +96,6 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
         if distributed.size() > 1:
             self.network = DistributedDataParallel(model)
             self.network.register_forward_hook(lambda *_: setattr(self, "_called", True))
-        self.device = torch.device("cuda" if self.use_gpu else "cpu")
         self.dtype = dtype_of(precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
         self.register_model("model", model, optimizer, scheduler)
@@ -125,16 +128,16 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
 
     def step(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Backpropagates the weighted sum of the losses and moves the parameters.
+        """Backpropagate the weighted sum of the losses and move the parameters.
+
+        A step whose sum or gradient is NaN or infinite changes neither the parameters nor the state of the
+        optimiser. Nothing waits for the device to find that out, but for an optimiser without a fused form.
 
         Args:
             values: a scalar for each of ``losses``.
 
         Returns:
-            What to log: the sum as ``loss``, and each of them; nothing of a step that is left out.
-
-        Raises:
-            InputError: naming the loss, or the parameters whose gradient it is, that is NaN or infinite.
+            What to log: the sum as ``loss``, each of them, and ``nonfinite``, whether the step is left out.
         """
         if distributed.size() > 1 and not self._called:
             raise InputError(
@@ -148,15 +151,30 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
         self.scaler.unscale_(self.optimizer)
         if distributed.size() > 1:
             self._check_all_are_averaged()
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)
-        if not torch.stack([total.detach(), norm]).isfinite().all() and not self._overflown(total):
-            return self._leave_out(values)
+        total = total.detach()
+        norm = nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
         if self.clip_grad > 0:
             nn.utils.clip_grads_with_norm_(self.model.parameters(), self.clip_grad, norm)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        return {"loss": total.detach(), **{name: value.detach() for name, value in values.items()}}
+        bad = ~(total.isfinite() & norm.isfinite())
+        self._move_unless(bad)
+        if self.scaler.is_enabled():  # too large a scale of the loss is no fault of the step
+            bad = bad & ~(total.isfinite() & (self.scaler.scale(torch.ones_like(total)) > 1))
+            self.scaler.update()
+        for buffer, before in zip(self.model.buffers(), self._buffers, strict=False):
+            buffer.copy_(torch.where(bad, before, buffer))
+        return {
+            "loss": total,
+            **{name: value.detach() for name, value in values.items()},
+            NONFINITE: bad,
+        }
+
+    def _move_unless(self, bad: Tensor) -> None:
+        """Move the parameters unless the step is bad; a fused optimiser finds out on the device."""
+        if self.optimizer.defaults.get("fused"):
+            self.optimizer.grad_scale, self.optimizer.found_inf = None, bad.float()  # type: ignore[attr-defined]
+            self.optimizer.step()
+        elif not bad:  # waits for the device
+            self.optimizer.step()
 
     def _check_all_are_averaged(self) -> None:
         """Averaging the gradients of several processes waits for that of every parameter, forever for some."""
@@ -167,39 +185,15 @@ class StepEngine(EngineMixin, host.engine.Engine):  # type: ignore[misc]
                 "another model.name, or start it without torchrun"
             )
 
-    def _overflown(self, total: Tensor) -> bool:
-        """Whether a gradient is no number because the scale of the loss is too large, which the scaler lowers."""
-        return self.scaler.is_enabled() and bool(total.isfinite()) and self.scaler.get_scale() > 1
-
-    def _leave_out(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Keeps a batch that gave NaN or infinity; goes on without it, or stops."""
-        wrong = [f"loss {name} is {value:.3g}" for name, value in values.items() if not value.isfinite()]
-        if not wrong:
-            wrong = [
-                f"the gradient of {name} holds NaN or infinity"
-                for name, p in self.model.named_parameters()
-                if p.grad is not None and not p.grad.isfinite().all()
-            ]
-        for buffer, before in zip(self.model.buffers(), self._buffers, strict=False):
-            buffer.copy_(before)
-        self.optimizer.zero_grad()
-        self.scaler.update()
-        self.skipped += 1
-        kept = self.keep_nonfinite(wrong or ["the gradient's norm is infinite"])
-        if self.skipped > self.skip_nonfinite:
-            raise self.diverged(kept, "set train.skip_nonfinite")
-        console.say(f"Left out {kept}")
-        return {}
-
     def parse_data_for_train(self, data: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-        """Images (B, 3, H, W), identities (B,) and modalities (B,); several views of a batch are joined."""
+        """Return images (B, 3, H, W), identities (B,) and modality (B,), on the CPU; views are joined."""
         if self.skip_nonfinite:  # batch normalisation learns from a step that is left out, too
             self._buffers = [buffer.clone() for buffer in self.model.buffers()]
         views = data["img"] if isinstance(data["img"], list) else [data["img"]]
-        images = views[0] if len(views) == 1 else torch.cat(views)  # which copies, out of pinned memory
+        images = views[0] if len(views) == 1 else torch.cat(views)
         images = images.to(self.device, non_blocking=True, memory_format=self.memory_format)
-        pids = data["pid"].repeat(len(views)).to(self.device, non_blocking=True)
-        return images, pids, data["modality"].repeat(len(views)).to(self.device, non_blocking=True)
+        pids = moved(data["pid"].repeat(len(views)), self.device)
+        return images, pids, data["modality"].repeat(len(views))
 
     def whole(self, outputs: Any, *labels: Tensor) -> tuple[Any, ...]:
         """Outputs, a named tuple of tensors, and labels of the whole batch, of this process's share of it."""

@@ -25,7 +25,7 @@ class ReIDLoss(nn.Module):
         Args:
             inputs: embeddings or logits (B, D).
             pids: identities (B,).
-            modality: 0 visible, 1 infrared (B,).
+            modality: 0 visible, 1 infrared (B,), on any device; one on the CPU lets no loss wait for a GPU.
 
         Returns:
             A scalar tensor with a gradient, zero where the batch has nothing to compare.
@@ -51,3 +51,8 @@ class ReIDLoss(nn.Module):
 def nothing(inputs: Tensor) -> Tensor:
     """A zero that backpropagates zeros, for a batch with nothing to compare."""
     return inputs.sum() * 0
+
+
+def mean_where(chosen: Tensor, values: Tensor) -> Tensor:
+    """Return the mean of the chosen values (N,), zero where none is, without waiting for the device."""
+    return torch.where(chosen, values, 0).sum() / chosen.sum().clamp(min=1)

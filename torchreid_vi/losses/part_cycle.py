@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from torchreid_vi.losses.base import nothing
-from torchreid_vi.modality import Modality
+from torchreid_vi.modality import rows_of
 
 POSITIVES = ("neighbours", "query")
 
@@ -63,7 +63,7 @@ class PartCycleContrastLoss(nn.Module):
 
         Args:
             parts: part embeddings (B, S, D) of length one, in any floating type.
-            modality: 0 visible, 1 infrared (B,).
+            modality: 0 visible, 1 infrared (B,), on any device; one on the CPU lets nothing wait for a GPU.
 
         Returns:
             A scalar tensor with a gradient.
@@ -77,7 +77,9 @@ class PartCycleContrastLoss(nn.Module):
             )
         with torch.autocast(parts.device.type, enabled=False):
             parts = parts if parts.dtype is torch.float64 else parts.float()
-            visible, infrared = (parts[modality == kind].flatten(0, 1) for kind in Modality)
+            visible, infrared = (
+                parts.index_select(0, rows).flatten(0, 1) for rows in rows_of(modality, parts.device)
+            )
             if not len(visible) or not len(infrared):
                 return nothing(parts)
             return (self._half(visible, infrared) + self._half(infrared, visible)) / 2

@@ -10,7 +10,6 @@ from __future__ import annotations
 import scipy
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 REDUCTIONS = ("sum", "mean")
 
@@ -96,7 +95,8 @@ class PermutationRecoveryLoss(nn.Module):
                 drawn = torch.empty_like(logits).exponential_()
                 logits = logits - self.noise * drawn.clamp(min=torch.finfo(drawn.dtype).tiny).log()
             guess = self.recover(logits)
-            error = (guess - F.one_hot(orders, orders.shape[1])).square().mean(0)
+            target = orders[..., None] == torch.arange(orders.shape[1], device=orders.device)
+            error = (guess - target.to(guess.dtype)).square().mean(0)
             return error.sum() if self.reduction == "sum" else error.mean()
 
     def recover(self, logits: Tensor) -> Tensor:
@@ -104,14 +104,14 @@ class PermutationRecoveryLoss(nn.Module):
         return sinkhorn(logits / self.temperature, self.rounds)
 
 
-def stripe_accuracy(recovered: Tensor, orders: Tensor) -> float:
+def stripe_accuracy(recovered: Tensor, orders: Tensor) -> Tensor:
     """Percentage of stripes whose most probable origin is the true one.
 
     Args:
         recovered: P̂ (B, S, S).
         orders: (B, S).
     """
-    return 100 * (recovered.argmax(-1) == orders).float().mean().item()
+    return 100 * (recovered.argmax(-1) == orders).float().mean()
 
 
 def exact_match(recovered: Tensor, orders: Tensor) -> float:

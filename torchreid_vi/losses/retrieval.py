@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from torchreid_vi.losses.base import ReIDLoss, nothing
+from torchreid_vi.losses.base import ReIDLoss, mean_where, nothing
 from torchreid_vi.losses.soft_rank import soft_rank
+from torchreid_vi.modality import rows_of
 
 
 class CrossModalityRetrievalLoss(ReIDLoss):
@@ -24,7 +25,7 @@ class CrossModalityRetrievalLoss(ReIDLoss):
     Args:
         epsilon: regularisation of the soft ranks. At the paper's 0.5 and n ≥ 4 they are an affine
             function of the distances, so the loss pulls mean distances apart; ranks proper begin to
-            show at about 2/n.
+            show at about 2/n. Below it they are found in a loop, each turn of which waits for the device.
 
     Raises:
         ValueError: for an ``epsilon`` that is not above 0.
@@ -40,21 +41,19 @@ class CrossModalityRetrievalLoss(ReIDLoss):
 
     def compute(self, inputs: Tensor, pids: Tensor, modality: Tensor) -> Tensor:
         embeddings = F.normalize(inputs, dim=1)
-        visible, infrared = ((modality == side).nonzero()[:, 0] for side in (0, 1))
+        visible, infrared = rows_of(modality, inputs.device)
+        if not len(visible) or not len(infrared):
+            return nothing(inputs)
         product = embeddings.index_select(0, visible) @ embeddings.index_select(0, infrared).T
         distances, same = (1 - product) / 2, pids[visible][:, None] == pids[infrared][None, :]
-        found = self._one_direction(distances, same), self._one_direction(distances.T, same.T)
-        losses = [loss for loss in found if loss is not None]
-        return torch.stack(losses).mean() if losses else nothing(inputs)
+        halves = [self._one_direction(distances, same), self._one_direction(distances.T, same.T)]
+        losses, valid = (torch.stack(values) for values in zip(*halves, strict=True))
+        return mean_where(valid, losses)
 
-    def _one_direction(self, distances: Tensor, same: Tensor) -> Tensor | None:
-        """The loss of queries against a gallery (Q, n); nothing when no query is valid."""
+    def _one_direction(self, distances: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss of queries against a gallery (Q, n), and whether any query is valid."""
         valid = same.any(1) & ~same.all(1)
-        if not valid.any():
-            return None
-        if not valid.all():
-            distances, same = distances[valid], same[valid]
         number = same.shape[1]
-        ranks = soft_rank(distances, self.epsilon, spread=1.0 if self.epsilon * number >= 2 else None)
+        ranks = soft_rank(distances, self.epsilon, spread=1.0)
         target = torch.where(same, 1.0, float(number)).to(ranks.dtype)
-        return (ranks - target).abs().mean()
+        return mean_where(valid, (ranks - target).abs().mean(1)), valid.any()

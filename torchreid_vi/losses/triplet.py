@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from torchreid_vi.losses.base import ReIDLoss, nothing
+from torchreid_vi.losses.base import ReIDLoss, mean_where
 
 _LARGEST = 88.0  # of a squared difference, beyond which its exponential leaves float32
 
@@ -33,12 +33,10 @@ class HardTripletLoss(ReIDLoss):
         self.margin = margin
 
     def compute(self, inputs: Tensor, pids: Tensor, modality: Tensor) -> Tensor:
-        distances, same = _with_negatives(inputs, pids)
-        if not len(distances):
-            return nothing(inputs)
+        distances, same, anchors = _pairs(inputs, pids)
         hardest_positive = distances.masked_fill(~same, -torch.inf).amax(1)
         hardest_negative = distances.masked_fill(same, torch.inf).amin(1)
-        return F.relu(self.margin + hardest_positive - hardest_negative).mean()
+        return mean_where(anchors, F.relu(self.margin + hardest_positive - hardest_negative))
 
 
 class WeightedTripletLoss(ReIDLoss):
@@ -66,17 +64,16 @@ class WeightedTripletLoss(ReIDLoss):
         self.squared, self.stable = squared, stable
 
     def compute(self, inputs: Tensor, pids: Tensor, modality: Tensor) -> Tensor:
-        distances, same = _with_negatives(inputs, pids)
-        if not len(distances):
-            return nothing(inputs)
+        distances, same, anchors = _pairs(inputs, pids)
         weigh = _softmax if self.stable else _published_weights
         nearer = distances - distances.masked_fill(~same, 0).amax(1, keepdim=True)
         positive = weigh(nearer.masked_fill(~same, -torch.inf))
-        negative = weigh((-distances).masked_fill(same, -torch.inf))
+        # An anchor without a negative counts for nothing, and its weights have to be numbers.
+        negative = weigh((-distances).masked_fill(same & anchors[:, None], -torch.inf))
         excess = ((positive - negative) * distances).sum(1)
         if self.squared:
             excess = torch.where(excess > 0, 1.0, -1.0) * (excess**2).clamp(max=_LARGEST)
-        return F.softplus(excess).mean()
+        return mean_where(anchors, F.softplus(excess))
 
 
 def _softmax(scores: Tensor) -> Tensor:
@@ -89,11 +86,10 @@ def _published_weights(scores: Tensor) -> Tensor:
     return exponentials / (exponentials.sum(1, keepdim=True) + 1e-6)
 
 
-def _with_negatives(inputs: Tensor, pids: Tensor) -> tuple[Tensor, Tensor]:
-    """Of the anchors that have a negative: distances to all images, and which have their identity (A, B)."""
+def _pairs(inputs: Tensor, pids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return distances of all images, which share an identity (B, B), and which have a negative (B,)."""
     same = pids[:, None] == pids[None, :]
-    anchors = ~same.all(1)
-    return euclidean_distances(inputs)[anchors], same[anchors]
+    return euclidean_distances(inputs), same, ~same.all(1)
 
 
 def euclidean_distances(x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from torchreid_vi import console, host
 from torchreid_vi.errors import InputError, unknown_name
-from torchreid_vi.modality import Modality
+from torchreid_vi.modality import Modality, rows_of
 from torchreid_vi.models.blocks import BLOCKS
 
 HEADS = ("classifier", "fc")  # what torchreid's models call what follows their feature maps
@@ -125,10 +125,11 @@ class Backbone(nn.Module):
             self.stems = nn.ModuleList([self.stems[modality]])
 
     def _stem(self, images: Tensor, modality: Tensor) -> Tensor:
-        rows = [(modality == kind).nonzero()[:, 0] for kind in Modality]
-        parts = [stem(images[row]) for stem, row in zip(self.stems, rows, strict=True) if len(row)]
-        order = torch.cat(rows)
-        return torch.cat(parts)[order.argsort()]
+        rows = rows_of(modality, images.device)
+        parts = [
+            stem(images.index_select(0, own)) for stem, own in zip(self.stems, rows, strict=True) if len(own)
+        ]
+        return torch.cat(parts).index_select(0, torch.cat(rows).argsort())
 
     @torch.no_grad()
     def maps_of(self, height: int, width: int) -> Tensor:

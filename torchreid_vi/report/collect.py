@@ -67,7 +67,7 @@ class Method:
         return [_read_rankings(folder / "rankings.npz") for folder in self.folders]
 
     def losses(self) -> list[np.ndarray]:
-        """The training loss at every logged batch (steps,), in each run that logged it."""
+        """The training loss of every epoch (epochs,), in each run that logged it."""
         logged = (scalars(folder) for folder in self.folders)
         return [found["Train/loss"][1] for found in logged if "Train/loss" in found]
 
@@ -84,7 +84,7 @@ class Method:
 
 
 def scalars(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Steps and values of everything that a run logged, by name."""
+    """Epochs and values of everything that a run logged, by name."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder))

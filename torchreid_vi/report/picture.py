@@ -41,13 +41,14 @@ def draw(methods: Sequence[Method]) -> str:
     for method, colour in zip(shown, colours, strict=True):
         cmc.plot(range(1, 21), 100 * method.cmc(label), color=colour)
         if found := method.losses():
-            steps = min(map(len, found))
-            loss.plot(_smooth(np.mean([each[:steps] for each in found], axis=0)), color=colour)
+            epochs = range(1, 1 + min(map(len, found)))
+            loss.plot(
+                epochs,
+                np.mean([each[: len(epochs)] for each in found], axis=0),
+                "o-",
+                color=colour,
+                markersize=3,
+            )
     cmc.set(title="CMC", xlabel="rank", ylabel="%", xlim=(1, 20), xticks=(1, 5, 10, 15, 20))
-    loss.set(title="training loss, running mean", xlabel="step", yscale="log")
+    loss.set(title="training loss", xlabel="epoch", yscale="log")
     return svg(figure)
-
-
-def _smooth(values: np.ndarray, width: int = 20) -> np.ndarray:
-    width = min(width, len(values))
-    return np.convolve(values, np.full(width, 1 / width), mode="valid")

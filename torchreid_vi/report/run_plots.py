@@ -29,18 +29,14 @@ def _figure(rows: int, columns: int, width: float = 11, height: float = 3.2) -> 
 
 def curves(run: FinishedRun) -> str:
     """Everything that was logged while training, a panel each: losses, accuracies, learning rate."""
-    logged = {
-        name: found
-        for name, found in scalars(run.folder).items()
-        if len(found[0]) > 1 and name not in ("Train/time", "Train/data")
-    }
+    logged = {name: found for name, found in scalars(run.folder).items() if len(found[0]) > 1}
     if not logged:
         return ""
     columns = 3
     figure, axes = _figure(-(-len(logged) // columns), columns, height=2.4)
-    for panel, (name, (steps, values)) in zip(axes, logged.items(), strict=False):
-        panel.plot(steps, values, color="tab:blue", linewidth=1)
-        panel.set(title=name, xlabel="step" if name.startswith("Train/") else "epoch")
+    for panel, (name, (epochs, values)) in zip(axes, logged.items(), strict=False):
+        panel.plot(epochs + 1, values, color="tab:blue", linewidth=1)
+        panel.set(title=name, xlabel="epoch")
         panel.grid(alpha=0.3)
     for panel in axes[len(logged) :]:
         panel.set_visible(False)

@@ -1,0 +1,74 @@
+"""Parts of the training loop: the seeds of a step, and values that are read without waiting for the device."""
+
+from __future__ import annotations
+
+import random
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchreid_vi import distributed
+
+NONFINITE = "nonfinite"  # the value that says whether a step was kept from the weights
+
+
+def seed_everything(seed: int, epoch: int = 0, step: int = 0) -> None:
+    """Seed the generators of Python, NumPy and PyTorch for one step of a run.
+
+    Args:
+        seed: Seed of the run.
+        epoch: Epoch, from 0.
+        step: Step of the epoch, from 0.
+    """
+    state = int(np.random.SeedSequence([seed, epoch, step]).generate_state(1)[0])
+    random.seed(state)
+    np.random.seed(state)
+    torch.manual_seed(state)
+    if distributed.rank():  # what is drawn on the CPU is for all processes; each GPU drops what it will
+        torch.cuda.manual_seed(state + distributed.rank())
+
+
+class Step(NamedTuple):
+    """A step and what it computed.
+
+    Attributes:
+        number: Step of the epoch, from 1.
+        files: Images of the batch.
+        values: Values by name.
+    """
+
+    number: int
+    files: list[str]
+    values: dict[str, float]
+
+
+class Readback:
+    """Read the values of a step when the next one has been enqueued, so that the device never waits."""
+
+    def __init__(self) -> None:
+        self._pending: tuple[int, list[str], list[str], Tensor, torch.cuda.Event | None] | None = None
+
+    def push(self, number: int, files: list[str], values: dict[str, Tensor | float]) -> Step | None:
+        """Begin to copy the values of a step; return the step before, of which nothing is under way any more."""
+        tensors = [torch.as_tensor(value).detach() for value in values.values()]
+        device = next((tensor.device for tensor in tensors if tensor.is_cuda), torch.device("cpu"))
+        stacked = torch.stack([tensor.to(device, torch.float32, non_blocking=True) for tensor in tensors])
+        copied = stacked.to("cpu", non_blocking=True)  # pinned memory, from a GPU
+        event = torch.cuda.Event() if stacked.is_cuda else None
+        if event:
+            event.record()
+        before = self.pop()
+        self._pending = number, files, list(values), copied, event
+        return before
+
+    def pop(self) -> Step | None:
+        """Return the last step, once the device has computed it."""
+        if self._pending is None:
+            return None
+        number, files, names, copied, event = self._pending
+        self._pending = None
+        if event:
+            event.synchronize()
+        return Step(number, files, dict(zip(names, copied.tolist(), strict=True)))
