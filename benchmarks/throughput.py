@@ -114,6 +114,7 @@ def measure_mcja(args: argparse.Namespace, root: str, report: Report, gpu: bool)
     bare = report.row("bare inference", speed.bare_inference(cfg, engine, steps))
     extraction = report.row("extraction", speed.extraction(cfg, engine, steps))
     report.ratio("extraction, of bare inference", 100 * extraction.rate / bare.rate, "%", least=90)
+    del engine  # and its memory
     if not gpu:
         large = {"data.height": 384, "data.width": 192, "train.batch_size": 128, "data.workers": 0}
         large["sampler.train_sampler"] = "RandomSampler"  # which few images are enough for
@@ -161,8 +162,12 @@ class Report:
 
     def head(self, name: str, cfg: Any) -> None:
         """Print what the following rows are of."""
+        from parts.speed import precision
+
         size = f"{cfg.data.height} × {cfg.data.width}"
-        what = f"{name}: {cfg.model.name}, {size}, batches of {cfg.train.batch_size}, {cfg.train.precision}"
+        what = (
+            f"{name}: {cfg.model.name}, {size}, batches of {cfg.train.batch_size}, {str(precision(cfg))[6:]}"
+        )
         print()
         self.line(f"{what:60}{'images/s':>10}{'ms a step':>11}{'peak MiB':>10}")
 

@@ -26,7 +26,7 @@ from yacs.config import CfgNode
 from parts.measurement import peak_mib
 from torchreid_vi import build, config, console
 from torchreid_vi.data.loader import Source, TestLoader
-from torchreid_vi.engine.precision import dtype_of
+from torchreid_vi.engine.precision import dtype_of, memory_format_of
 from torchreid_vi.models import Backbone
 
 BLOCKS = 5  # that count, after one that warms up
@@ -153,14 +153,14 @@ def bare_step(cfg: CfgNode, block: int, best: bool = True, compiled: bool = Fals
         compiled: Under torch.compile.
     """
     device = _device()
-    memory_format = _memory_format(device) if best else torch.contiguous_format
+    memory_format = memory_format_of("auto", device) if best else torch.contiguous_format
     model = (TwoStreams if cfg.loss.name == "mmgl" else Logits)(cfg).to(device, memory_format=memory_format)
     if compiled:
         model.compile()
     optimizer = torch.optim.Adam(model.parameters(), cfg.train.lr, fused=best or None)
     images, modality = _batch(cfg, cfg.train.batch_size, memory_format)
     pids = torch.arange(len(images), device=device) // 8
-    dtype = dtype_of(cfg.train.precision, device)
+    dtype = precision(cfg)
 
     def step() -> None:
         with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
@@ -175,7 +175,7 @@ def bare_step(cfg: CfgNode, block: int, best: bool = True, compiled: bool = Fals
 @quietly()
 def bare_inference(cfg: CfgNode, engine: Any, block: int) -> Speed:
     """Measure an engine's model in evaluation on one random batch that is on the device."""
-    images, modality = _batch(cfg, cfg.test.batch_size, _memory_format(engine.device))
+    images, modality = _batch(cfg, cfg.test.batch_size, engine.memory_format)
     engine.set_model_mode("eval")
 
     @torch.inference_mode()
@@ -197,17 +197,18 @@ def _repeated(step: Callable[[], None], block: int, images: int) -> Speed:
 
 
 def _batch(cfg: CfgNode, number: int, memory_format: torch.memory_format) -> tuple[Tensor, Tensor]:
-    """Return random images (B, 3, H, W) and their modality (B,) on the device."""
+    """Return random images (B, 3, H, W) on the device, and their modality (B,) on the CPU."""
     images = torch.randn(number, 3, cfg.data.height, cfg.data.width, device=_device())
-    return images.contiguous(memory_format=memory_format), torch.arange(number, device=_device()) % 2
+    return images.contiguous(memory_format=memory_format), torch.arange(number) % 2
+
+
+def precision(cfg: CfgNode) -> torch.dtype:
+    """Return what a run of these settings computes in."""
+    return dtype_of(cfg.train.precision, _device())
 
 
 def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _memory_format(device: torch.device) -> torch.memory_format:
-    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
 
 
 # The package
