@@ -278,7 +278,7 @@ def training(cfg: CfgNode, manager: Any, block: int) -> tuple[Speed, Any]:
 
 @quietly()
 def extraction(cfg: CfgNode, engine: Any, block: int) -> Speed:
-    """Measure whole extractions of features, of as many batches as the blocks of a stopwatch that count."""
+    """Measure extractions of the features of as many batches as five blocks have."""
     train = engine.datamanager.train_loader.source
     number = BLOCKS * block * cfg.test.batch_size
     items = list(islice(chain.from_iterable(repeat(train.dataset.data)), number))
@@ -286,7 +286,7 @@ def extraction(cfg: CfgNode, engine: Any, block: int) -> Speed:
     loader = TestLoader(source, cfg.test.batch_size, engine.datamanager.normalise)
     engine.set_model_mode("eval")
     stopwatch = Stopwatch(engine.device, 1)
-    for _ in range(1 + BLOCKS):
+    for _ in range(4):  # the first warms up
         stopwatch.start_step()
         engine.extract([loader])
     stopwatch.start_step()
