@@ -5,7 +5,6 @@ Diagrams are SVG on a white ground, pictures of people are JPEG. They come out t
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
@@ -17,11 +16,11 @@ from PIL import Image, ImageDraw, ImageFont
 from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 
 from torchreid_vi import Modality
+from torchreid_vi.data.augmentation import Augmentation, Settings
 from torchreid_vi.data.datasets import VISynthetic
 from torchreid_vi.data.images import read_image
 from torchreid_vi.data.stripes import shuffle_stripes
 from torchreid_vi.data.synthetic import draw_dataset
-from torchreid_vi.data.transforms import MAA
 from torchreid_vi.engine.evaluating import describe
 from torchreid_vi.evaluation import PROTOCOLS, trials
 from torchreid_vi.losses import sinkhorn, soft_rank
@@ -302,15 +301,21 @@ def augmentation(dataset: VISynthetic) -> None:
         "cc": "cross-channel cutmix",
         "sj": "spectrum jitter",
     }
-    random.seed(2)
-    torch.manual_seed(2)
     rows: list[Row] = []
     for pid in people:
         image, infrared = _of(dataset, pid)
-        changed = [MAA[name](image) for name in branches for _ in range(2)]
-        rows.append([image, *changed, infrared])
+        rows.append([image, *(each for name in branches for each in _changed(image, name, pid)), infrared])
     titles = [("visible", 1), *((title, 2) for title in branches.values()), ("infrared", 1)]
     _sheet(rows, titles).save(OUT / "maa.jpg", quality=85)
+
+
+def _changed(image: Image.Image, branch: str, seed: int) -> Row:
+    """An image, changed by a branch of MAA twice."""
+    pixels = pil_to_tensor(image)
+    settings = Settings(image.height, image.width, (0, 0, 0), (1, 1, 1), maa=[branch])
+    made = Augmentation(["maa"], settings).augment(pixels.repeat(100, 1, 1, 1), [0] * 100, seed)
+    levels = (255 * made).round().to(torch.uint8)  # most of them as they were
+    return [to_pil_image(each) for each in levels if not torch.equal(each, pixels)][:2]
 
 
 def stripes(dataset: VISynthetic) -> None:

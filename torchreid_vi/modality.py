@@ -30,6 +30,9 @@ class Camera(NamedTuple):
     modality: Modality
 
 
+Rows = tuple[Tensor, Tensor]  # the rows of a batch's visible and infrared images
+
+
 def moved(tensor: Tensor, device: torch.device) -> Tensor:
     """Copy a tensor to a device, through pinned memory where that lets nothing wait."""
     if device.type == "cuda" and tensor.device.type == "cpu":
@@ -37,7 +40,7 @@ def moved(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device, non_blocking=True)
 
 
-def rows_of(modality: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+def rows_of(modality: Tensor, device: torch.device) -> Rows:
     """Find the rows of the visible and of the infrared images of a batch.
 
     They are found where ``modality`` is; on a GPU that waits, so training keeps it on the CPU.

@@ -58,7 +58,6 @@ class RunFolder:
         free, has written into it."""
         self.path.mkdir(parents=True, exist_ok=True)
         if not self._lock:
-            # The loading processes of a run that was killed hold it, too, until they notice.
             lock = ExitStack()
             try:
                 lock.enter_context(locked(self.path / ".lock", timeout=3))

@@ -11,7 +11,7 @@ from engine_helpers import assert_identical, diverge_at, run, weights
 
 from torchreid_vi import InputError, stopping
 from torchreid_vi import run as run_config
-from torchreid_vi.data.samplers import SeededDataset
+from torchreid_vi.data.loader import Source
 from torchreid_vi.engine import VIEngine
 from torchreid_vi.models import read_checkpoint
 
@@ -92,21 +92,6 @@ def test_a_signal_in_the_last_step_of_an_epoch_leaves_none_of_it_to_do(make, tmp
     assert_identical(weights(resumed), state["state_dict"])
 
 
-def test_a_signal_before_the_first_step_after_a_break_leaves_the_checkpoint_as_it_is(
-    make, tmp_path, monkeypatch
-):
-    engine, cfg = make()
-    signalled_at(engine, 1)
-    stop(engine, cfg, tmp_path / "run")
-    last = tmp_path / "run" / "checkpoints" / "last.pth"
-    before = last.read_bytes()
-    resumed, cfg = make()
-    start = resumed.resume(read_checkpoint(last))
-    monkeypatch.setattr(SeededDataset, "__getitem__", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-    stop(resumed, cfg, tmp_path / "run", start_epoch=start)
-    assert last.read_bytes() == before
-
-
 def test_a_second_signal_does_not_wait(make, tmp_path):
     engine, cfg = make()
     signalled_at(engine, 1, (signal.SIGTERM, signal.SIGINT))
@@ -147,16 +132,6 @@ def test_a_run_that_is_called_from_python_hears_a_signal_too(make, tmp_path, mon
     assert read_checkpoint(tmp_path / "run" / "checkpoints" / "last.pth")["step"] == 1
 
 
-def killed(monkeypatch):
-    def kill():
-        pid = active_children()[0].pid
-        os.kill(pid, signal.SIGKILL)
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-
-    as_each_step_begins(monkeypatch, kill)
-    return pytest.raises(InputError, match="a process that loads images was killed")
-
-
 def interrupted(monkeypatch):
     as_each_step_begins(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGINT))
     return pytest.raises(stopping.Stopped)
@@ -166,12 +141,14 @@ def unreadable(monkeypatch):
     def raise_one(*_):
         raise InputError("image cannot be read")
 
-    monkeypatch.setattr(SeededDataset, "__getitem__", raise_one)
+    monkeypatch.setattr(Source, "images", raise_one)
     return pytest.raises(InputError, match="image cannot be read")
 
 
-@pytest.mark.parametrize("ending", [killed, interrupted, unreadable])
-def test_a_run_that_is_called_from_python_says_why_it_ends_and_leaves_no_process(make, monkeypatch, ending):
+@pytest.mark.parametrize("ending", [interrupted, unreadable])
+def test_a_run_that_is_called_from_python_says_why_it_ends_and_leaves_nothing_running(
+    make, monkeypatch, ending
+):
     _, cfg = make(data__workers=2)
     with ending(monkeypatch) as kept:
         run_config(cfg)

@@ -347,6 +347,21 @@ def test_a_run_continues_with_its_own_settings_alone(make, tmp_path):
     assert make(train__lr_scheduler="single_step", train__max_epoch=5)[0].resume(state) == 1
 
 
+@pytest.mark.parametrize("optim", ["adam", "sgd"])
+def test_the_optimisers_state_takes_the_memory_format_of_the_weights(make, optim):
+    """A checkpoint of a GPU continues on a CPU, whose fused step reads both in the order of memory."""
+    settings = {"train__optim": optim, "train__max_epoch": 1, "train__lr_scheduler": "single_step"}
+    engine, cfg = make(train__memory_format="channels_last", **settings)
+    run(engine, cfg)
+    other, _ = make(**settings)
+    other.resume(engine._state(0, None) | {"settings": other.settings})
+    for parameter, before in zip(other.model.parameters(), engine.model.parameters(), strict=True):
+        moments, expected = (e.optimizer.state[p] for e, p in ((other, parameter), (engine, before)))
+        for name, value in moments.items():
+            assert torch.equal(value, expected[name])
+            assert value.shape != parameter.shape or value.stride() == parameter.stride()
+
+
 def test_validation_works_on_the_sum_of_datasets(make):
     engine, cfg = make(data__sources=["sysu_mm01", "regdb"], data__validation=0.3, train__max_epoch=1)
     run(engine, cfg)

@@ -84,6 +84,7 @@ def default_config() -> CN:
     cfg.train.weight_decay = 5e-4  # on all parameters
     cfg.train.max_epoch = 60  # epochs
     cfg.train.start_epoch = 0  # torchreid's; model.resume sets it
+    cfg.train.print_freq = 20  # torchreid's; has no effect: the log has one line an epoch
     cfg.train.batch_size = 32  # images of a batch, both modalities and all processes together
     cfg.train.fixbase_epoch = 0  # epochs in which open_layers alone are trained
     cfg.train.open_layers = ["classifier"]  # see fixbase_epoch
@@ -96,9 +97,7 @@ def default_config() -> CN:
     cfg.train.warmup = 0  # epochs of linear warm-up from lr/warmup to lr, on top of the scheduler
     cfg.train.precision = "auto"  # fp32, bf16, fp16; auto is bf16 or fp16 on a GPU and fp32 on a CPU
     cfg.train.memory_format = "auto"  # channels_last, contiguous; auto is the first on a GPU, else the second
-    cfg.train.deterministic = (
-        False  # algorithms that give the same on every run of a GPU, where there are any
-    )
+    cfg.train.deterministic = False  # the same on every run of a GPU, wherever PyTorch can; slower
     cfg.train.compile = False  # torch.compile; needs a C++ compiler, and minutes at the start
     cfg.train.sync_bn = False  # batch normalisation over the GPUs of all processes, not each for itself
     cfg.train.clip_grad = 0.0  # largest norm of the gradient, 0 for no limit

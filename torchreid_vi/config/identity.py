@@ -18,7 +18,7 @@ def resumable(cfg: CN) -> dict[str, Any]:
     free = {f"model.{name}" for name in ("pretrained", "load_weights", "load_stem", "resume")}
     free |= {f"data.{name}" for name in ("root", "targets", "workers", "cache", "save_dir", "on_bad_image")}
     free |= {"imports", "data.thermal_found"}
-    free |= {"train.start_epoch", "train.skip_nonfinite"}
+    free |= {"train.print_freq", "train.start_epoch", "train.skip_nonfinite"}
     if cfg.train.lr_scheduler != "cosine":  # the only schedule that depends on the last epoch
         free.add("train.max_epoch")
     return {
@@ -32,7 +32,7 @@ def comparable(cfg: CN) -> dict[str, Any]:
     """The settings that two runs with the same figures share: all but places, and what only costs time."""
     free = {"model.resume", "data.root", "data.workers", "data.cache", "data.save_dir"}
     free |= {"imports", "data.thermal_found"}
-    free |= {"train.start_epoch", "test.batch_size"}
+    free |= {"train.print_freq", "train.start_epoch", "test.batch_size"}
     return {key: value for key, value in flat(cfg).items() if key not in free}
 
 

@@ -19,7 +19,7 @@ from torch import Generator, Tensor
 from torch.utils.data import Sampler
 
 from torchreid_vi.data.augmentation import Augmentation, Change, Normalise, Plan, seeded
-from torchreid_vi.modality import Modality
+from torchreid_vi.modality import Modality, moved
 
 T = TypeVar("T")
 
@@ -146,7 +146,7 @@ class TestLoader:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         def load(start: int) -> tuple[dict[str, Any], list[Tensor]]:
             batch = self.source.labels(self.indices[start : start + self.batch_size])
-            batch["img"] = to_device(self.source.images(batch["impath"]), self.source.device)
+            batch["img"] = moved(self.source.images(batch["impath"]), self.source.device)
             return batch, [batch["img"]]
 
         for batch in self.source.ahead(load, range(0, len(self.indices), self.batch_size)):
@@ -217,29 +217,21 @@ class TrainLoader:
         batch = self.source.labels([indices[i] for i in index[own].tolist()])
         images, device = self.source.images(batch["impath"]), self.source.device
         early = torch.device("cpu") if self.augmentation.on_cpu else device
-        images, plans = to_device(images, early), []
+        images, plans = moved(images, early), []
         for _ in range(self.views):
             plan = self.augmentation.plan(modality[index], view, generator).of(own, len(index))
-            plans.append(Plan(_moved(plan.on_bytes, early), _moved(plan.on_tensor, device)))
+            plans.append(Plan(_all_moved(plan.on_bytes, early), _all_moved(plan.on_tensor, device)))
         tensors = [part for plan in plans for changes in plan for change in changes for part in change[1:]]
         return (batch, images, plans), [tensor for tensor in (images, *tensors) if tensor.is_cuda]
 
     def _changed(self, images: Tensor, plan: Plan) -> Tensor:
         augmentation = self.augmentation
         images = images.clone() if self.views > 1 else images
-        plain = to_device(augmentation.change(images, plan.on_bytes), self.source.device)
+        plain = moved(augmentation.change(images, plan.on_bytes), self.source.device)
         return augmentation.change(augmentation.normalise(plain), plan.on_tensor)
 
 
-def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy a tensor to a device; a GPU's copy is begun and not waited for."""
-    if device.type != "cuda" or tensor.is_cuda:
-        return tensor
-    return tensor.pin_memory().to(device, non_blocking=True)
-
-
-def _moved(changes: Iterable[Change], device: torch.device) -> list[Change]:
+def _all_moved(changes: Iterable[Change], device: torch.device) -> list[Change]:
     return [
-        Change(function, to_device(rows, device), to_device(numbers, device))
-        for function, rows, numbers in changes
+        Change(function, moved(rows, device), moved(numbers, device)) for function, rows, numbers in changes
     ]

@@ -277,6 +277,10 @@ class EngineMixin(EvaluationMixin):
         try:
             self.model.load_state_dict(state["state_dict"])
             self.optimizer.load_state_dict(state["optimizer"])
+            for parameter, moments in self.optimizer.state.items():  # of another memory format perhaps
+                for name, value in moments.items():
+                    if value.shape == parameter.shape:
+                        moments[name] = torch.empty_like(parameter).copy_(value)
             if self.scheduler:
                 self.scheduler.load_state_dict(state["scheduler"])
             self.load_extra_state(state)

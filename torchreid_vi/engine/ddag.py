@@ -13,6 +13,7 @@ from torch import Tensor
 
 from torchreid_vi.engine.loop import NONFINITE
 from torchreid_vi.engine.vi import VIEngine
+from torchreid_vi.modality import rows_of
 from torchreid_vi.models import DDAGOutput
 
 GRAPH = "graph_identity"
@@ -44,7 +45,7 @@ class DDAGEngine(VIEngine):
         self._begin_sum(0.0, 0)
 
     def predict(self, images: Tensor, modality: Tensor, pids: Tensor) -> DDAGOutput:
-        return self.network(images, modality, pids)
+        return self.network(images, rows_of(modality, self.device), pids)
 
     def step(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         others = [value.detach() * self.losses[name][1] for name, value in values.items() if name != GRAPH]

@@ -103,9 +103,11 @@ class EvaluationMixin:
                 return 0.0, 0.0
             largest = min(50, len(gallery_loader.dataset))  # torchreid computes no more
             kwargs["ranks"] = [k for k in kwargs.get("ranks", RANKS) if k <= largest]
-            return super()._evaluate(  # type: ignore[misc]
+            rank1, mean_ap = super()._evaluate(  # type: ignore[misc]
                 dataset_name, query_loader, gallery_loader, dist_metric, normalize_feature, **kwargs
             )
+            console.result(f"{dataset_name}, by torchreid's protocol: R1 {rank1:.1%}, mAP {mean_ap:.1%}")
+            return rank1, mean_ap
         features, test_set = self.extract([query_loader, gallery_loader])
         spectra = None
         if any(how.spectra for how in self.rerankings):

@@ -18,7 +18,7 @@ from torchreid_vi.engine.pretraining import PretrainingEngine
 from torchreid_vi.engine.step import read_by
 from torchreid_vi.errors import unknown_name
 from torchreid_vi.losses import PermutationRecoveryLoss, exact_match, residual, stripe_accuracy
-from torchreid_vi.modality import moved
+from torchreid_vi.modality import moved, rows_of
 from torchreid_vi.models import MMGLModel, MMGLOutput
 
 ORDERS = ("pair", "batch")
@@ -52,7 +52,8 @@ class MMGLEngine(PretrainingEngine):
         if self.orders == "batch":
             orders = orders[:1].expand_as(orders)
         with self.autocast():
-            found = self.network(shuffle_stripes(images, distributed.share(orders)), own)
+            shuffled = shuffle_stripes(images, distributed.share(orders))
+            found = self.network(shuffled, rows_of(own, self.device))
         (outputs,) = self.whole(found)
         targets = {"permutation": orders, "parts": modality}
         values = {

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from torchreid_vi.engine.step import StepEngine, read_by
+from torchreid_vi.modality import rows_of
 from torchreid_vi.models import VIOutput
 
 
@@ -35,8 +36,11 @@ class VIEngine(StepEngine):
         return self.step(values) | {"acc": accuracy}
 
     def predict(self, images: Tensor, modality: Tensor, pids: Tensor) -> Any:
-        """What the model returns in training for images (B, 3, H, W), their modality and identity (B,)."""
-        return self.network(images, modality)
+        """Return what the model does in training for images (B, 3, H, W), their modality and identity (B,).
+
+        The model is given the rows of either modality.
+        """
+        return self.network(images, rows_of(modality, self.device))
 
     def embed(self, images: Tensor, modality: Tensor) -> Tensor:
         return self.model(images, modality)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from torchreid_vi import console, host
 from torchreid_vi.errors import InputError, unknown_name
-from torchreid_vi.modality import Modality, rows_of
+from torchreid_vi.modality import Modality, Rows, rows_of
 from torchreid_vi.models.blocks import BLOCKS
 
 HEADS = ("classifier", "fc")  # what torchreid's models call what follows their feature maps
@@ -108,8 +108,12 @@ class Backbone(nn.Module):
             hook.remove()
         return widths
 
-    def forward(self, images: Tensor, modality: Tensor | None = None) -> Tensor:
-        """Feature maps (B, C, H′, W′) of images (B, 3, H, W); two streams need their modality (B,)."""
+    def forward(self, images: Tensor, modality: Tensor | Rows | None = None) -> Tensor:
+        """Feature maps (B, C, H′, W′) of images (B, 3, H, W).
+
+        Two streams need their modality (B,), or the rows of either modality, from which ``torch.compile`` makes one
+        graph.
+        """
         if len(self.stems) == 1:
             images = self.stems[0](images)
         elif len(self.stems):
@@ -124,8 +128,8 @@ class Backbone(nn.Module):
         if len(self.stems):
             self.stems = nn.ModuleList([self.stems[modality]])
 
-    def _stem(self, images: Tensor, modality: Tensor) -> Tensor:
-        rows = rows_of(modality, images.device)
+    def _stem(self, images: Tensor, modality: Tensor | Rows) -> Tensor:
+        rows = modality if isinstance(modality, tuple) else rows_of(modality, images.device)
         parts = [
             stem(images.index_select(0, own)) for stem, own in zip(self.stems, rows, strict=True) if len(own)
         ]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from torchreid_vi.modality import Rows
 from torchreid_vi.models.vi import VIModel, full_precision, neck
 
 
@@ -133,7 +134,9 @@ class DDAGModel(VIModel):
         self.parts = PartAttention(self.feature_dim, parts, kwargs.get("neck_std", 0.0))
         self.graph = GraphAttention(self.feature_dim, num_classes)
 
-    def forward(self, images: Tensor, modality: Tensor | None = None, pids: Tensor | None = None) -> Any:
+    def forward(
+        self, images: Tensor, modality: Tensor | Rows | None = None, pids: Tensor | None = None
+    ) -> Any:
         maps = self.backbone(images, modality)
         pooled = self.pooling(maps)
         embedding = self.neck(pooled)

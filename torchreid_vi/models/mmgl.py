@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from torchreid_vi.errors import InputError
+from torchreid_vi.modality import Rows
 from torchreid_vi.models.backbone import Backbone
 
 
@@ -118,6 +119,6 @@ class MMGLModel(nn.Module):
         )
         self.stripes = stripes
 
-    def forward(self, images: Tensor, modality: Tensor | None = None) -> MMGLOutput:
+    def forward(self, images: Tensor, modality: Tensor | Rows | None = None) -> MMGLOutput:
         maps = self.backbone(images, modality)
         return MMGLOutput(self.permutation_head(maps), self.part_head(maps))

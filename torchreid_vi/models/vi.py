@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from torchreid_vi.errors import unknown_name
+from torchreid_vi.modality import Rows
 from torchreid_vi.models.backbone import Backbone
 
 
@@ -136,7 +137,7 @@ class VIModel(nn.Module):
             nn.init.normal_(self.classifier.weight, std=classifier_std)
         self.loss = loss
 
-    def forward(self, images: Tensor, modality: Tensor | None = None) -> Any:
+    def forward(self, images: Tensor, modality: Tensor | Rows | None = None) -> Any:
         pooled = self.pooling(self.backbone(images, modality))
         embedding = self.neck(pooled)
         if not self.training:
