@@ -188,11 +188,12 @@ def bare_inference(cfg: CfgNode, engine: Any, block: int) -> Speed:
 
 def _repeated(step: Callable[[], None], block: int, images: int) -> Speed:
     """Measure a step that is taken again and again, with cuDNN's fastest algorithms."""
+    before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True
     stopwatch = Stopwatch(_device(), block)
-    with torch.backends.cudnn.flags(enabled=True, benchmark=True):
-        for _ in range(number_of_steps(block)):
-            stopwatch.start_step()
-            step()
+    for _ in range(number_of_steps(block)):
+        stopwatch.start_step()
+        step()
+    torch.backends.cudnn.benchmark = before
     return stopwatch.speed(images)
 
 
