@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from torchreid_vi import build, load_config
-from torchreid_vi.engine import seed_everything
+from torchreid_vi.seeds import seed_everything
 
 METHODS = ("base", "agw", "caj", "ddag", "mcja", "mcja_journal", "mmgl")
 CONFIGS = Path(__file__).parents[1] / "configs"

@@ -13,8 +13,8 @@ from command_lines import call
 from methods import METHODS, batches_of, engine_of
 
 from torchreid_vi import FeatureExtractor
-from torchreid_vi.engine import seed_everything
 from torchreid_vi.engine.loop import Readback
+from torchreid_vi.seeds import seed_everything
 
 pytestmark = [
     pytest.mark.cuda,

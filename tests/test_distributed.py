@@ -18,8 +18,8 @@ from test_series import TINY
 from torch import nn
 
 from torchreid_vi import InputError, build, distributed, load_config, run, series
-from torchreid_vi.engine import seed_everything
 from torchreid_vi.models.ddag import GraphAttentionLayer
+from torchreid_vi.seeds import seed_everything
 
 ROOT = Path(__file__).parents[1]
 SMALL = TINY | {

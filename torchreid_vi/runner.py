@@ -22,13 +22,13 @@ from torchreid_vi.engine import (
     PretextResult,
     PretrainingEngine,
     StepEngine,
-    seed_everything,
 )
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import Result
 from torchreid_vi.models import load_weights
 from torchreid_vi.models.layouts import grouped
 from torchreid_vi.runs import RESULTS, SETTINGS, RunFolder, find
+from torchreid_vi.seeds import seed_everything
 from torchreid_vi.sharing import locate
 
 _PACKAGES = ("torchreid_vi", "torch", "torchvision", "torchreid", "numpy", "pillow", "scipy")

@@ -13,9 +13,10 @@ from torchvision import transforms as tv
 from torchvision.transforms import functional as F
 
 from torchreid_vi.data import augmentation
-from torchreid_vi.data.augmentation import MAA, TRANSFORMS, Augmentation, Settings, Transform, seeded
+from torchreid_vi.data.augmentation import MAA, TRANSFORMS, Augmentation, Settings, Transform
 from torchreid_vi.errors import InputError
 from torchreid_vi.modality import Modality
+from torchreid_vi.seeds import seeded
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HEIGHT, WIDTH, NUMBER = 48, 24, 1600
@@ -90,7 +91,7 @@ def test_distributions_are_those_of_single_images(name, modality):
     call, on_tensor = one_by_one.transform(name, HEIGHT, WIDTH, MEAN, modality)
     normalise = tv.Compose([tv.ToTensor(), tv.Normalize(MEAN, STD)])
     chain = tv.Compose([normalise, call] if on_tensor else [call, normalise])
-    with seeded(5):
+    with seeded("test", 5):
         expected = statistics(torch.stack([chain(picture()) for _ in range(NUMBER)]))
     found = statistics(changed([name], picture(), NUMBER, modality))
     rng = np.random.default_rng(0)
@@ -406,7 +407,7 @@ def test_transforms_of_single_images_do_what_they_do_in_torchreid(name):
     call = TRANSFORMS[name].build(SETTINGS)
     expected = []
     for image, seed in zip(images, seeds[:, 0].int().tolist(), strict=True):
-        with seeded(seed):
+        with seeded("image", seed):
             expected.append(F.pil_to_tensor(call(image)))
     before = random.getstate(), torch.get_rng_state()
     found = augment.change(batch, plan.on_bytes)

@@ -3,7 +3,7 @@
 import pytest
 
 from torchreid_vi import build, load_config
-from torchreid_vi.engine import seed_everything
+from torchreid_vi.seeds import seed_everything
 
 SMALL = {
     "model.name": "osnet_x0_25",

@@ -11,9 +11,9 @@ from torchreid_vi import InputError, load_config
 from torchreid_vi import run as run_config
 from torchreid_vi.data.datasets import VISynthetic
 from torchreid_vi.data.stripes import paired_orders, shuffle_stripes
-from torchreid_vi.engine import seed_everything
 from torchreid_vi.losses import PartCycleContrastLoss, PermutationRecoveryLoss
 from torchreid_vi.models import VIModel, load_weights, read_checkpoint
+from torchreid_vi.seeds import seed_everything
 
 MMGL = {
     "loss__name": "mmgl",

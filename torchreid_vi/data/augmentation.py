@@ -9,9 +9,7 @@ form for batches, a user's among them, are called image by image.
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -25,7 +23,8 @@ from torchvision.transforms import functional as tvf
 
 from torchreid_vi import host
 from torchreid_vi.errors import InputError, unknown_name
-from torchreid_vi.modality import Modality
+from torchreid_vi.modality import Modality, moved
+from torchreid_vi.seeds import seeded
 
 _CHUNK = 8  # images that are normalised at a time on a CPU, few enough to stay in its cache
 
@@ -394,27 +393,11 @@ TRANSFORMS: dict[str, Transform] = {
 # Image by image
 
 
-@contextmanager
-def seeded(*seeds: int) -> Iterator[None]:
-    """Seed Python's, NumPy's and torch's CPU generators within the block, and leave them as they were."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    state = int(np.random.SeedSequence(seeds).generate_state(1)[0])
-    random.seed(state)
-    np.random.seed(state)
-    torch.default_generator.manual_seed(state)
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
-
-
 def _one_by_one(call: Callable[[Any], Any], on_tensor: bool) -> Sampler:
     def change(images: Tensor, numbers: Tensor) -> Tensor:
         changed = []
         for image, seed in zip(images, numbers[:, 0].long().tolist(), strict=True):
-            with seeded(seed):
+            with seeded("image", seed):
                 if on_tensor:
                     changed.append(call(image))
                 else:
@@ -560,9 +543,8 @@ class Normalise:
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        self.mean, self.std = (
-            torch.tensor(values, dtype=torch.float)[:, None, None] for values in (mean, std)
-        )
+        self._values = torch.tensor([mean, std], dtype=torch.float)[:, :, None, None]
+        self._copies: dict[torch.device, Tensor] = {}
 
     def __call__(self, images: Tensor) -> Tensor:
         mean, std = self._on(images.device)
@@ -582,7 +564,7 @@ class Normalise:
         mean, std = self._on(images.device)
         return (255 * (images * std + mean)).round_().clamp_(0, 255).to(torch.uint8)
 
-    def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        if self.mean.device != device:
-            self.mean, self.std = (values.to(device, non_blocking=True) for values in (self.mean, self.std))
-        return self.mean, self.std
+    def _on(self, device: torch.device) -> Tensor:
+        if device not in self._copies:
+            self._copies[device] = moved(self._values, device)
+        return self._copies[device]

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
-from functools import cached_property
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,8 +18,9 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import Sampler
 
-from torchreid_vi.data.augmentation import Augmentation, Change, Normalise, Plan, seeded
+from torchreid_vi.data.augmentation import Augmentation, Change, Normalise, Plan
 from torchreid_vi.modality import Modality, moved
+from torchreid_vi.seeds import seed_of, seeded
 
 T = TypeVar("T")
 
@@ -60,38 +61,41 @@ class Source:
         of = getattr(self.dataset, "modality", lambda item: Modality.VISIBLE)
         return torch.tensor([int(of(self.dataset.data[i])) for i in indices])
 
-    def images(self, paths: Sequence[str]) -> Tensor:
-        """Return images (B, 3, H, W), uint8, on the CPU; in pinned memory if they go to a GPU."""
+    def images(self, paths: Sequence[str], each: Callable[..., Iterable[Any]]) -> Tensor:
+        """Return images (B, 3, H, W), uint8, on the CPU; in pinned memory if they go to a GPU.
+
+        Args:
+            paths: Of the images.
+            each: ``map``, or that of some threads.
+        """
         pinned = self.device.type == "cuda"
         images = torch.empty(len(paths), 3, *self.size, dtype=torch.uint8, pin_memory=pinned)
-        array = images.numpy()
+        array, parts = images.numpy(), max(1, self.threads)
 
         def fill(first: int) -> None:
-            for i in range(first, len(paths), max(1, self.threads)):
+            for i in range(first, len(paths), parts):
                 array[i] = self.read(paths[i])
 
-        if self.threads:
-            list(self._readers.map(fill, range(self.threads)))
-        else:
-            fill(0)
+        list(each(fill, range(parts)))
         return images
 
-    @cached_property
-    def _readers(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self.threads)
-
-    def ahead(self, load: Callable[[int], tuple[T, Sequence[Tensor]]], what: Iterable[int]) -> Iterator[T]:
+    def ahead(
+        self,
+        load: Callable[[int, Callable[..., Iterable[Any]]], tuple[T, Sequence[Tensor]]],
+        what: Iterable[int],
+    ) -> Iterator[T]:
         """Give what ``load`` returns for each number, in order; a thread loads a little ahead.
 
         Args:
-            load: Returns a batch, and the tensors in it that it has begun to copy to the device.
+            load: Called with a number and what :meth:`images` takes as ``each``. Returns a batch, and its tensors
+                of which it has begun a copy to the device.
             what: Numbers.
         """
-        stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+        stream = _copying(self.device) if self.device.type == "cuda" else None
 
-        def begin(number: int) -> tuple[T, Sequence[Tensor], Any]:
+        def begin(number: int, each: Callable[..., Iterable[Any]]) -> tuple[T, Sequence[Tensor], Any]:
             with torch.cuda.stream(stream) if stream else nullcontext():
-                return *load(number), stream and stream.record_event()
+                return *load(number, each), stream and stream.record_event()
 
         def arrived(batch: T, tensors: Sequence[Tensor], event: Any) -> T:
             if event:
@@ -101,20 +105,32 @@ class Source:
                     tensor.record_stream(current)
             return batch
 
+        def use() -> None:
+            if stream:  # a new thread is on the first GPU
+                torch.cuda.set_device(self.device)
+
         if not self.threads:
-            yield from (arrived(*begin(number)) for number in what)
+            yield from (arrived(*begin(number, map)) for number in what)
             return
-        thread = ThreadPoolExecutor(1)
+        readers = ThreadPoolExecutor(self.threads)
+        thread = ThreadPoolExecutor(1, initializer=use)
         coming: deque[Future[Any]] = deque()
         try:
             for number in what:
-                coming.append(thread.submit(begin, number))
+                coming.append(thread.submit(begin, number, readers.map))
                 if len(coming) > _AHEAD:
                     yield arrived(*coming.popleft().result())
             while coming:
                 yield arrived(*coming.popleft().result())
         finally:
             thread.shutdown(cancel_futures=True)
+            readers.shutdown()
+
+
+@cache
+def _copying(device: torch.device) -> torch.cuda.Stream:
+    """Return the stream on which batches are copied to a GPU; memory that another frees is not for it."""
+    return torch.cuda.Stream(device)
 
 
 class TestLoader:
@@ -144,9 +160,9 @@ class TestLoader:
         return -(-len(self.indices) // self.batch_size)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        def load(start: int) -> tuple[dict[str, Any], list[Tensor]]:
+        def load(start: int, each: Any) -> tuple[dict[str, Any], list[Tensor]]:
             batch = self.source.labels(self.indices[start : start + self.batch_size])
-            batch["img"] = moved(self.source.images(batch["impath"]), self.source.device)
+            batch["img"] = moved(self.source.images(batch["impath"], each), self.source.device)
             return batch, [batch["img"]]
 
         for batch in self.source.ahead(load, range(0, len(self.indices), self.batch_size)):
@@ -197,30 +213,34 @@ class TrainLoader:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         epoch, first = self._epoch, self._step
         self.set_epoch(epoch + 1)
-        with seeded(self.seed, epoch):
+        with seeded("order", self.seed, epoch):
             order = list(self.sampler)
 
-        def load(step: int) -> tuple[Any, list[Tensor]]:
-            return self._load(order[step * self.total : (step + 1) * self.total], epoch, step)
+        def load(step: int, each: Any) -> tuple[Any, list[Tensor]]:
+            indices = order[step * self.total : (step + 1) * self.total]
+            return self._load(indices, seed_of("batch", self.seed, epoch, step), each)
 
         for batch, images, plans in self.source.ahead(load, range(first, len(order) // self.total)):
             views = [self._changed(images, plan) for plan in plans]
             yield batch | {"img": views if len(views) > 1 else views[0]}
 
-    def _load(self, indices: Sequence[int], epoch: int, step: int) -> tuple[Any, list[Tensor]]:
+    def _load(self, indices: Sequence[int], seed: int, each: Any) -> tuple[Any, list[Tensor]]:
         """Read this process's part of a batch, and sample what becomes of the whole, as every process does."""
         modality = self.source.modality(indices)
         index, view = self.augmentation.views(modality)
         own = torch.isin(index, self.places).nonzero()[:, 0]
-        seed = np.random.SeedSequence([self.seed, epoch, step]).generate_state(1)[0]
-        generator = Generator().manual_seed(int(seed))
         batch = self.source.labels([indices[i] for i in index[own].tolist()])
-        images, device = self.source.images(batch["impath"]), self.source.device
-        early = torch.device("cpu") if self.augmentation.on_cpu else device
-        images, plans = moved(images, early), []
+        early = torch.device("cpu") if self.augmentation.on_cpu else self.source.device
+        places, of = index[own].unique(return_inverse=True)  # an image is read once for two views
+        paths = [self.dataset.data[indices[i]][0] for i in places.tolist()]
+        images = moved(self.source.images(paths, each), early)
+        images = images.index_select(0, moved(of, early)) if len(places) < len(of) else images
+        generator, plans = Generator().manual_seed(seed), []
         for _ in range(self.views):
             plan = self.augmentation.plan(modality[index], view, generator).of(own, len(index))
-            plans.append(Plan(_all_moved(plan.on_bytes, early), _all_moved(plan.on_tensor, device)))
+            plans.append(
+                Plan(_all_moved(plan.on_bytes, early), _all_moved(plan.on_tensor, self.source.device))
+            )
         tensors = [part for plan in plans for changes in plan for change in changes for part in change[1:]]
         return (batch, images, plans), [tensor for tensor in (images, *tensors) if tensor.is_cuda]
 

@@ -3,7 +3,6 @@
 from torchreid_vi.engine.base import CHECKPOINTS, LAST, PREVIOUS, EngineMixin
 from torchreid_vi.engine.ddag import DDAGEngine
 from torchreid_vi.engine.host import SoftmaxEngine, TripletEngine
-from torchreid_vi.engine.loop import seed_everything
 from torchreid_vi.engine.mmgl import MMGLEngine
 from torchreid_vi.engine.pretraining import BACKBONE, PretextResult, PretrainingEngine
 from torchreid_vi.engine.step import StepEngine
@@ -23,5 +22,4 @@ __all__ = [
     "StepEngine",
     "TripletEngine",
     "VIEngine",
-    "seed_everything",
 ]

@@ -15,9 +15,10 @@ from torch.utils.tensorboard import SummaryWriter
 from torchreid_vi import console, distributed, files, stopping
 from torchreid_vi.engine.evaluating import EvaluationMixin
 from torchreid_vi.engine.logs import refused_logging_is_said_once
-from torchreid_vi.engine.loop import NONFINITE, Readback, Step, seed_everything
+from torchreid_vi.engine.loop import NONFINITE, Readback, Step
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import PROTOCOLS, Reranking, evaluate
+from torchreid_vi.seeds import seed_everything
 
 CHECKPOINTS = "checkpoints"
 LAST, PREVIOUS = "last.pth", "previous.pth"
@@ -128,7 +129,7 @@ class EngineMixin(EvaluationMixin):
                 self._save(LAST, self._state(self.epoch - 1, None) | place)
                 console.say(f"Saved after {self.done} steps of epoch {self.epoch + 1}")
                 return
-            self._log(images / seconds)
+            self._log(images / seconds if images else math.nan)
             # Some samplers promise more batches than they draw.
             self.bar.total = self.bar.n + (self.max_epoch - self.epoch - 1) * self.done
             self.done, self.sums, self.counted = 0, {}, 0
@@ -142,7 +143,6 @@ class EngineMixin(EvaluationMixin):
         if not self.done:
             self.begin_epoch()
         begun, images, readback = time.perf_counter(), 0, Readback()
-        seed_everything(self.seed, self.epoch)
         self.train_loader.set_epoch(self.epoch, self.done)
         for data in self.train_loader:
             seed_everything(self.seed, self.epoch, self.done)
@@ -174,10 +174,11 @@ class EngineMixin(EvaluationMixin):
             self.counted += 1
             self.sums = {name: self.sums.get(name, 0.0) + value for name, value in values.items()}
             return
-        number = len(step.files) * distributed.size()
+        paths = list(dict.fromkeys(step.files))  # one of several views is enough
+        more = len(paths) * distributed.size() - _NAMED
         said = (
             f"epoch {self.epoch + 1}, step {step.number}: {', '.join(wrong) or 'the gradient is not finite'}, for "
-            f"{', '.join(step.files[:_NAMED])} and {number - _NAMED} more images"
+            f"{', '.join(paths[:_NAMED])}" + (f" and {more} more images" if more > 0 else "")
         )
         self.skipped += 1
         if self.skipped <= self.skip_nonfinite:
@@ -198,7 +199,7 @@ class EngineMixin(EvaluationMixin):
             f"Epoch {self.epoch + 1} of {self.max_epoch}: {said}; lr {lr:.4g}; {images_per_second:.0f} images/s"
         )
         for name, value in (means | {"lr": lr, "images_per_second": images_per_second}).items():
-            if self.writer is not None:
+            if self.writer is not None and math.isfinite(value):
                 self.writer.add_scalar(f"Train/{name}", value, self.epoch)
 
     def _validate(self: Any) -> None:

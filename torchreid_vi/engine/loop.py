@@ -1,33 +1,13 @@
-"""Parts of the training loop: the seeds of a step, and values that are read without waiting for the device."""
+"""The values of a training step, read without waiting for the device."""
 
 from __future__ import annotations
 
-import random
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from torchreid_vi import distributed
-
 NONFINITE = "nonfinite"  # the value that says whether a step was kept from the weights
-
-
-def seed_everything(seed: int, epoch: int = 0, step: int = 0) -> None:
-    """Seed the generators of Python, NumPy and PyTorch for one step of a run.
-
-    Args:
-        seed: Seed of the run.
-        epoch: Epoch, from 0.
-        step: Step of the epoch, from 0.
-    """
-    state = int(np.random.SeedSequence([seed, epoch, step]).generate_state(1)[0])
-    random.seed(state)
-    np.random.seed(state)
-    torch.manual_seed(state)
-    if distributed.rank():  # what is drawn on the CPU is for all processes; each GPU drops what it will
-        torch.cuda.manual_seed(state + distributed.rank())
 
 
 class Step(NamedTuple):

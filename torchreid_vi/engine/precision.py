@@ -22,7 +22,7 @@ def dtype_of(precision: str, device: torch.device) -> torch.dtype:
     if precision == "auto":
         if device.type == "cpu":
             return torch.float32
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     if precision not in PRECISIONS:
         raise unknown_name("precision in train.precision", precision, ("auto", *PRECISIONS))
     return PRECISIONS[precision]

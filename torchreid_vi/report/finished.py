@@ -18,7 +18,7 @@ from torchreid_vi import build, config
 from torchreid_vi.data.datasets import VIDataset
 from torchreid_vi.data.datasets.base import Item
 from torchreid_vi.data.images import dataset_image
-from torchreid_vi.engine import CHECKPOINTS, PretrainingEngine, seed_everything
+from torchreid_vi.engine import CHECKPOINTS, PretrainingEngine
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import PROTOCOLS, Protocol, Ranking, TestSet, rank, trials
 from torchreid_vi.evaluation.evaluate import distance_matrix
@@ -26,6 +26,7 @@ from torchreid_vi.evaluation.protocols import Trial, excluded
 from torchreid_vi.files import read_json
 from torchreid_vi.folders import expanded
 from torchreid_vi.models import read_checkpoint
+from torchreid_vi.seeds import seed_everything
 
 
 def _is_known(result: dict[str, Any]) -> bool:
@@ -87,7 +88,7 @@ class FinishedRun:
     def engine(self) -> Any:
         """With the trained model in evaluation mode."""
         use_gpu = torch.cuda.is_available()
-        seed_everything(self.cfg.train.seed, 0)
+        seed_everything(self.cfg.train.seed)
         with redirect_stdout(io.StringIO()):  # torchreid prints what it reads
             manager = build.build_datamanager(self.cfg, use_gpu)
         model = build.build_model(self.cfg, manager.num_train_pids)

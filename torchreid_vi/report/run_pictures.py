@@ -18,10 +18,11 @@ from torchvision.transforms.functional import to_pil_image
 from torchreid_vi.data.heads import hide_head
 from torchreid_vi.data.images import planes
 from torchreid_vi.data.stripes import paired_orders, shuffle_stripes
-from torchreid_vi.engine import MMGLEngine, seed_everything
+from torchreid_vi.engine import MMGLEngine
 from torchreid_vi.modality import Modality
 from torchreid_vi.report.finished import FinishedRun
 from torchreid_vi.report.ranked import Shown, ranked_picture
+from torchreid_vi.seeds import seed_everything
 
 
 def galleries(run: FinishedRun, rows: np.ndarray, top: int = 10, blurred: bool = False) -> Image.Image:
