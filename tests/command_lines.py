@@ -37,13 +37,13 @@ def forgotten():
 
 
 def call(tool, *arguments, cwd=".", **environment):
-    """Runs a tool of tools/, such as ``train.py``; returns its status and what it wrote on either stream."""
+    """Run a tool, ``train.py`` or a path, with arguments; return its status and what it wrote on either stream."""
     words = [str(TOOLS / tool), *map(str, arguments)]
     out, error = io.StringIO(), io.StringIO()
     before = os.getcwd()
     with (
         patch.object(sys, "argv", words),
-        patch.object(sys, "path", [str(TOOLS), *sys.path]),
+        patch.object(sys, "path", [str(Path(words[0]).parent), *sys.path]),
         patch.dict(os.environ, {name: str(value) for name, value in environment.items()}),
         forgotten(),
         contextlib.redirect_stdout(out),

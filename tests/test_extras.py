@@ -34,7 +34,7 @@ NEEDS = {
     ),
     "index.py build": ("faiss", "search", ["--weights", "gone.pth", "--gallery", "gone", "--out", "out"]),
     "index.py search": ("faiss", "search", ["--index", "gone", "--query", "gone.jpg"]),
-    "bench.py": ("faiss", "search", ["all"]),
+    "../benchmarks/costs.py": ("faiss", "search", ["all"]),
     "train.py": (
         "huggingface_hub",
         "share",

@@ -42,7 +42,8 @@ def tools(page):
     script = STUBS + "\n".join(blocks("bash", page))
     called = subprocess.run(["bash", "-ec", script], cwd=ROOT, capture_output=True, text=True, check=True)
     calls = [call.split("\x1f")[:-1] for call in called.stdout.split("\x1e")[:-1]]
-    return [words for words in calls if words[0] == "torchrun" or "".join(words[1:2]).startswith("tools/")]
+    ours = ("tools/", "benchmarks/")
+    return [words for words in calls if words[0] == "torchrun" or "".join(words[1:2]).startswith(ours)]
 
 
 class Checkout:

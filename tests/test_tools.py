@@ -254,40 +254,6 @@ BAD = {
 }
 
 
-def test_the_benchmark_measures_steps_and_says_which_goals_are_met(tmp_path):
-    small = "--quick --backbone osnet_x0_25 --size 96 48 --batch-size 8 --out bench.json".split()  # noqa: SIM905
-    result = call("bench.py", "mmgl", "step", *small, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    content = json.loads((tmp_path / "bench.json").read_text())
-    assert content["machine"]["torch"] == torch.__version__
-    figures = {part: {each["name"]: each for each in found} for part, found in content["figures"].items()}
-    assert list(figures) == ["mmgl", "step"]
-    assert figures["mmgl"]["bare backbone, to the bare backbone"]["value"] == 1
-    assert all(each["value"] > 0 for found in figures.values() for each in found.values())
-    assert figures["step"]["engine, to a bare loop"]["most"] == 1.03
-    line = next(line for line in result.stdout.splitlines() if "engine, to a bare loop" in line)
-    assert line.endswith(("≤ 1.03: met", "≤ 1.03: missed"))
-
-
-@pytest.mark.parametrize(
-    ("asked", "said"),
-    [
-        (["--batch-size", "1"], "--batch-size is 1: it must be a multiple of 8"),
-        (["--out", "."], ". is a folder: name a file in it"),
-    ],
-)
-def test_a_benchmark_that_cannot_be_is_refused_before_it(tmp_path, asked, said):
-    result = call("bench.py", "step", "--quick", *asked, cwd=tmp_path)
-    assert result.returncode == 2 and said in result.stderr.splitlines()[-1] and not result.stdout
-
-
-def test_a_benchmark_that_is_none_is_answered_with_those_there_are(tmp_path):
-    result = call("bench.py", "speed", cwd=tmp_path)
-    assert (
-        result.returncode == 2 and "invalid choice: 'speed'" in result.stderr and "startup" in result.stderr
-    )
-
-
 def test_trials_and_seeds_are_run_in_turn_and_go_on_where_they_were_interrupted(roots, tmp_path):
     config = ROOT / "configs" / "base_regdb.yaml"
     series = ["--trials", "1-2", "--seeds", "3,5", "model.pretrained", "False", "train.staged_lr", "False"]
@@ -436,15 +402,3 @@ def test_what_the_system_refuses_is_one_sentence(finished, tmp_path):
     run = finished[0] / "log" / "mcja_synthetic"
     result = call("report.py", run, "--people", "none", "--out", "/proc/page.html")
     assert result.returncode == 2 and result.stderr.splitlines()[-1].startswith("error: /proc/page.html: ")
-
-
-def test_the_check_of_a_gpu_says_that_there_is_none(tmp_path):
-    environment = os.environ | {
-        "CUDA_VISIBLE_DEVICES": "",
-        "OUT": str(tmp_path / "out"),
-        "PYTHON": sys.executable,
-    }
-    command = [ROOT / "benchmarks" / "gpu_check.sh"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr == "gpu_check.sh needs a GPU, and PyTorch sees none here.\n"

@@ -1,4 +1,4 @@
-"""Re-ranking of one trial of SYSU-MM01."""
+"""Re-ranking of one gallery draw of SYSU-MM01."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from argparse import Namespace
 
 import numpy as np
 
-from benchmarks.figures import Figure, in_a_process_of_its_own, peak_mib
+from parts.measurement import Measurement, in_a_process_of_its_own, peak_mib
 
 
-def run(args: Namespace) -> list[Figure]:
-    """3,803 queries against 301 images, of features in 96 clusters."""
+def run(args: Namespace) -> list[Measurement]:
+    """Measure 3,803 queries against 301 images, with features in 96 clusters."""
     return in_a_process_of_its_own(_run)
 
 
-def _run() -> list[Figure]:
+def _run() -> list[Measurement]:
     from torchreid_vi.evaluation import Reranking
 
     rng = np.random.default_rng(0)
@@ -26,12 +26,12 @@ def _run() -> list[Figure]:
         return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
 
     query, *versions = map(features, (3803, 301, 301, 301, 301))
-    figures = []
+    rows = []
     for how, gallery in (
         (Reranking("k-reciprocal", 20, 6, 0.3), versions[:1]),
         (Reranking("MSER", 40, 20, 0.3, expand=False, among_queries=True, spectra=True), versions),
     ):
         start = time.perf_counter()
         how([query], gallery)
-        figures.append(Figure(f"{how.name}, 3,803 × 301", time.perf_counter() - start, "s", most=60))
-    return [*figures, Figure("peak memory", peak_mib(), "MiB", most=4096)]
+        rows.append(Measurement(f"{how.name}, 3,803 × 301", time.perf_counter() - start, "s", most=60))
+    return [*rows, Measurement("peak memory", peak_mib(), "MiB", most=4096)]

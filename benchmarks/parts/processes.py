@@ -1,4 +1,4 @@
-"""Training in one process and in several: MCJA's runs, started as a user starts them."""
+"""Training in one process and in several: runs of MCJA, started as a user starts them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.figures import Figure, ratio
+from parts.measurement import Measurement, ratio
 
-TRAIN = Path(__file__).parents[1] / "train.py"
+TRAIN = Path(__file__).parents[2] / "tools" / "train.py"
 
 
-def run(args: Namespace) -> list[Figure]:
-    """Images a second over whole epochs: a process for each GPU, or two where there is none."""
+def run(args: Namespace) -> list[Measurement]:
+    """Measure images/s over whole epochs, with a process for each GPU, or two processes without GPUs."""
     from torchreid_vi.data.synthetic import draw_dataset
 
     most = torch.cuda.device_count() or 2
@@ -37,16 +37,16 @@ def run(args: Namespace) -> list[Figure]:
                 folder = Path(root) / f"{processes}-{threads}-{number}"
                 speeds[processes, threads].append(_speed(args, root, folder, processes, threads))
     alone = speeds[1, 1]
-    figures = [Figure("one process, one thread", statistics.median(alone), "img/s")]
+    rows = [Measurement("one process, one thread", statistics.median(alone), "img/s")]
     for (processes, threads), found in speeds.items():
         if (processes, threads) != (1, 1):
             name = f"{processes} processes" if processes > 1 else f"one process, {threads} threads"
-            figures.append(Figure(f"speed, {name}", ratio(found, alone), "×"))
-    return figures
+            rows.append(Measurement(f"speed, {name}", ratio(found, alone), "×"))
+    return rows
 
 
 def _speed(args: Namespace, root: str, folder: Path, processes: int, threads: int) -> float:
-    """Images a second of a run that trains in so many processes."""
+    """Return the images/s of a run in a number of processes."""
     settings = {
         "model.name": args.backbone,
         "model.pretrained": False,
@@ -55,7 +55,6 @@ def _speed(args: Namespace, root: str, folder: Path, processes: int, threads: in
         "data.width": args.size[1],
         "data.workers": 0,
         "train.batch_size": args.batch_size,
-        "train.precision": args.precision,
         "train.max_epoch": 1 if args.quick else 3,
     }
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), str(TRAIN)]

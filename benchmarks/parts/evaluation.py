@@ -1,4 +1,4 @@
-"""Evaluation: the whole of SYSU-MM01 beside the one product of features that it needs, and growing galleries."""
+"""Evaluation: all of SYSU-MM01 beside the product of features that it needs, and growing galleries."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.figures import Figure, in_a_process_of_its_own, in_turns, peak_mib, ratio
+from parts.measurement import Measurement, in_a_process_of_its_own, in_turns, peak_mib, ratio
 
 
-def run(args: Namespace) -> list[Figure]:
-    """All and indoor search, 1 and 10 shots, ten trials: forty evaluations of 2,048-dimensional features."""
+def run(args: Namespace) -> list[Measurement]:
+    """Measure forty evaluations of 2,048 dimensions: all and indoor search, 1 and 10 shots, ten gallery draws."""
     from torchreid_vi.data import DATASETS
     from torchreid_vi.evaluation import PROTOCOLS, TestSet, evaluate
     from torchreid_vi.evaluation.protocols import TRIALS, trials
@@ -51,17 +51,17 @@ def run(args: Namespace) -> list[Figure]:
     plain = [seconds / some * len(query) * TRIALS for seconds in plain]
     middle = rounds // 2
     return [
-        Figure("SYSU-MM01, 40 evaluations, to one product", ratio(ours, product), "×", most=3),
-        Figure("SYSU-MM01, 40 evaluations", sorted(ours)[middle], "s"),
-        Figure("one product of 3,803 × 6,775 features", sorted(product)[middle], "s"),
-        Figure("plain loops, 40 evaluations, from some queries", sorted(plain)[middle], "s"),
-        Figure("plain loops, to ours", ratio(plain, ours), "×", least=100),
-        Figure("mean R1 of the random features", float(np.mean([r.mean("R1") for r in results])), "%"),
+        Measurement("SYSU-MM01, 40 evaluations, to one product", ratio(ours, product), "×", most=3),
+        Measurement("SYSU-MM01, 40 evaluations", sorted(ours)[middle], "s"),
+        Measurement("one product of 3,803 × 6,775 features", sorted(product)[middle], "s"),
+        Measurement("plain loops, 40 evaluations, from some queries", sorted(plain)[middle], "s"),
+        Measurement("plain loops, to ours", ratio(plain, ours), "×", least=100),
+        Measurement("mean R1 of the random features", float(np.mean([r.mean("R1") for r in results])), "%"),
     ]
 
 
 def _plainly(features: np.ndarray, test_set, trial, some: int) -> None:
-    """Some queries of a trial in plain loops."""
+    """Evaluate some queries of a gallery draw in plain loops."""
     number = test_set.of("number")
     chosen = random.Random(0).sample(trial.query.tolist(), some)
     distances = 1 - features[chosen] @ features[trial.gallery].T
@@ -82,25 +82,25 @@ def _plainly(features: np.ndarray, test_set, trial, some: int) -> None:
             sum((k + 1) / rank for k, rank in enumerate(ranks)) / len(ranks)
 
 
-def scale(args: Namespace) -> list[Figure]:
-    """Galleries of 10,000 images and more, their features in a file of half precision."""
+def scale(args: Namespace) -> list[Measurement]:
+    """Measure galleries of 10,000 images and more, with features in a half-precision file."""
     sizes = [(500, 10_000), (500, 50_000)]
     if not args.quick:
         sizes = [(2_000, 10_000), (2_000, 100_000), (2_000, 1_000_000), (20_000, 1_000_000)]
-    figures = []
+    rows = []
     for queries, size in sizes:
         seconds, product, peak = in_a_process_of_its_own(_evaluate_large, queries, size)
         of = f"{queries:,} × {size:,}"
-        figures += [
-            Figure(f"{of} × 2,048", seconds, "s"),
-            Figure(f"{of}, to its product", seconds / product, "×"),
-            Figure(f"{of}, peak memory", peak, "MiB", most=6 * 1024),
+        rows += [
+            Measurement(f"{of} × 2,048", seconds, "s"),
+            Measurement(f"{of}, to its product", seconds / product, "×"),
+            Measurement(f"{of}, peak memory", peak, "MiB", most=6 * 1024),
         ]
-    return figures
+    return rows
 
 
 def _evaluate_large(queries: int, gallery: int) -> tuple[float, float, float]:
-    """Seconds of an evaluation and of its product (from a tenth or less), and the peak of memory in MiB."""
+    """Return the seconds of an evaluation and of its product (from a tenth or less), and the peak memory in MiB."""
     from torchreid_vi.evaluation import PROTOCOLS, TestSet, evaluate
     from torchreid_vi.modality import Camera, Modality
 

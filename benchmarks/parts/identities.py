@@ -1,4 +1,4 @@
-"""What the number of training identities costs: the classifier, which has a row for each."""
+"""The cost of the number of training identities: the classifier has a row for each."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from argparse import Namespace
 
 import torch
 
-from benchmarks.figures import Figure, in_turns
+from parts.measurement import Measurement, in_turns
 
 
-def run(args: Namespace) -> list[Figure]:
-    """Forward, backward and optimiser of the classifier with its loss, on 128 embeddings of 2,048 dimensions."""
+def run(args: Namespace) -> list[Measurement]:
+    """Measure the classifier's step with its loss, on 128 embeddings of 2,048 dimensions."""
     from torchreid_vi.losses import IdentityLoss
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     loss = IdentityLoss()
     embeddings, modality = torch.randn(128, 2048, device=device), torch.zeros(128, device=device)
-    figures = []
+    rows = []
     for number in (395, 10_000) if args.quick else (395, 10_000, 100_000):
         classifier = torch.nn.Linear(2048, number, bias=False, device=device)
         optimizer = torch.optim.Adam(classifier.parameters())
@@ -32,7 +32,9 @@ def run(args: Namespace) -> list[Figure]:
 
         (taken,) = in_turns(3 if args.quick else 7, step)
         name = f"classifier of {number:,} identities, 128 images"
-        figures.append(Figure(name, 1000 * statistics.median(taken), "ms"))
+        rows.append(Measurement(name, 1000 * statistics.median(taken), "ms"))
         weights = 4 * classifier.weight.numel() / 2**20  # their gradient and Adam's two moments
-        figures.append(Figure(f"classifier of {number:,} identities, weights and state", weights * 4, "MiB"))
-    return figures
+        rows.append(
+            Measurement(f"classifier of {number:,} identities, weights and state", weights * 4, "MiB")
+        )
+    return rows

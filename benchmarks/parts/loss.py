@@ -1,4 +1,4 @@
-"""What the Cross-Modality Retrieval loss costs beside the one product of embeddings that it cannot do without."""
+"""The Cross-Modality Retrieval loss beside the product of embeddings that it needs."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from argparse import Namespace
 import torch
 from torch.nn import functional as F
 
-from benchmarks.figures import Figure, in_turns, ratio
+from parts.measurement import Measurement, in_turns, ratio
 
 
-def run(args: Namespace) -> list[Figure]:
-    """Forward and backward of 2,048-dimensional embeddings, in batches of 128 and 1,024."""
+def run(args: Namespace) -> list[Measurement]:
+    """Measure forward and backward on 2,048-dimensional embeddings, in batches of 128 and 1,024."""
     from torchreid_vi.losses import CrossModalityRetrievalLoss
 
-    figures = []
+    rows = []
     for number in (128, 1024):
         embeddings = torch.randn(number, 2048, requires_grad=True)
         pids, modality = torch.arange(number) // 16, torch.arange(number) % 2
@@ -34,9 +34,9 @@ def run(args: Namespace) -> list[Figure]:
             lambda losses=losses, inputs=inputs: losses[1](*inputs).backward(),
         )
         of = f"{number} × 2,048"
-        figures += [
-            Figure(f"CMR, ε 0.5, {of}, to normalise and product", ratio(paper, bare), "×", most=1.5),
-            Figure(f"CMR, ε 0.5, {of}", 1e3 * statistics.median(paper), "ms"),
-            Figure(f"CMR, ε 0.0001 and so sorted, {of}", 1e3 * statistics.median(small), "ms"),
+        rows += [
+            Measurement(f"CMR, ε 0.5, {of}, to normalise and product", ratio(paper, bare), "×", most=1.5),
+            Measurement(f"CMR, ε 0.5, {of}", 1e3 * statistics.median(paper), "ms"),
+            Measurement(f"CMR, ε 0.0001 and so sorted, {of}", 1e3 * statistics.median(small), "ms"),
         ]
-    return figures
+    return rows

@@ -1,4 +1,4 @@
-"""What a benchmark measures: figures with their goals, and how they are timed."""
+"""Measurements with their goals, and how they are timed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 
-class Figure(NamedTuple):
+class Measurement(NamedTuple):
     """One measured number.
 
     Attributes:
-        name: what was measured.
-        value: how much.
-        unit: of the value.
-        least, most: the goal, where there is one.
+        name: What was measured.
+        value: The number.
+        unit: Its unit.
+        least, most: The goal, if there is one.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Figure(NamedTuple):
 
     @property
     def goal(self) -> str:
-        """The goal in words, and whether it is met."""
+        """The goal, and whether it is met."""
         if self.least is None and self.most is None:
             return ""
         met = (self.least is None or self.value >= self.least) and (
@@ -41,7 +41,7 @@ class Figure(NamedTuple):
 
 
 def in_turns(rounds: int, *actions: Callable[[], object]) -> list[list[float]]:
-    """Seconds that actions take in turns, each ``rounds`` times after one that does not count."""
+    """Return the seconds of actions that take turns, each ``rounds`` times after a warm-up."""
     seconds: list[list[float]] = [[] for _ in actions]
     for number in range(rounds + 1):
         for action, taken in zip(actions, seconds, strict=True):
@@ -53,16 +53,16 @@ def in_turns(rounds: int, *actions: Callable[[], object]) -> list[list[float]]:
 
 
 def ratio(above: list[float], below: list[float]) -> float:
-    """Median of the ratios of neighbours in time, so that a machine that slows down slows both."""
+    """Return the median of the ratios of neighbours in time: a machine that slows down slows both."""
     return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
 def peak_mib() -> float:
-    """The most memory that this process has held so far; not a number where the system does not tell."""
+    """Return the most memory that this process has held, NaN where the system does not tell."""
     status = Path("/proc/self/status")
     if not status.exists():
         return float("nan")
-    # getrusage would also count what the process that started this one held.
+    # getrusage would also count the memory of the process that started this one.
     return (
         next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         / 1024
@@ -70,13 +70,27 @@ def peak_mib() -> float:
 
 
 def in_a_process_of_its_own(action: Callable[..., Any], *arguments: Any) -> Any:
-    """What an action returns, so that its peak of memory is its alone."""
+    """Return what an action returns in a new process, whose peak memory is the action's."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(action, arguments)
 
 
+def check_output(path: Path | None) -> None:
+    """Make the folder of a file that will be written.
+
+    Raises:
+        InputError: If the file is a folder.
+    """
+    from torchreid_vi import InputError
+
+    if path and path.is_dir():
+        raise InputError(f"{path} is a folder: name a file in it")
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+
 def machine() -> dict[str, Any]:
-    """Where the figures come from."""
+    """Return what the measurements depend on."""
     import torch
 
     model = platform.processor()

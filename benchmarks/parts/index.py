@@ -1,4 +1,4 @@
-"""Indexes of a gallery: memory of a million vectors, recall and speed of each kind."""
+"""Gallery indexes: memory of a million vectors, recall and speed of each kind."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.figures import Figure
+from parts.measurement import Measurement
 
 
-def run(args: Namespace) -> list[Figure]:
-    """512-dimensional features around as many centres as there would be people, ten images each."""
+def run(args: Namespace) -> list[Measurement]:
+    """Measure indexes of 512-dimensional features: ten images of each person, around a centre."""
     from torchreid_vi.index import KINDS, VECTORS, EmbeddingIndex
 
     number = 20_000 if args.quick else 100_000
@@ -27,7 +27,7 @@ def run(args: Namespace) -> list[Figure]:
     gallery, queries = features(np.arange(number) // 10), features(rng.integers(0, number // 10, 500))
     exact = np.argsort(-(queries @ gallery.T), axis=1)[:, :10]
     items = [{"row": row} for row in range(number)]
-    figures = []
+    rows = []
     for kind in KINDS:
         start = time.perf_counter()
         index = EmbeddingIndex.build(gallery, items, kind)
@@ -39,10 +39,10 @@ def run(args: Namespace) -> list[Figure]:
         with tempfile.TemporaryDirectory() as folder:
             index.save(Path(folder) / "index")
             size = (Path(folder) / "index" / VECTORS).stat().st_size
-        figures += [
-            Figure(f"{kind}, vectors of a million images", size / number * 1e6 / 2**20, "MiB"),
-            Figure(f"{kind}, recall@10 of exact search", 100 * held, "%"),
-            Figure(f"{kind}, searching {number:,}", len(queries) / searching, "queries/s"),
-            Figure(f"{kind}, building, {number:,}", building, "s"),
+        rows += [
+            Measurement(f"{kind}, vectors of a million images", size / number * 1e6 / 2**20, "MiB"),
+            Measurement(f"{kind}, recall@10 of exact search", 100 * held, "%"),
+            Measurement(f"{kind}, searching {number:,}", len(queries) / searching, "queries/s"),
+            Measurement(f"{kind}, building, {number:,}", building, "s"),
         ]
-    return figures
+    return rows

@@ -1,0 +1,118 @@
+"""The benchmarks: they have the rows they promise, measure what they say, and refuse what they cannot measure."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from command_lines import call
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+COSTS, THROUGHPUT = BENCHMARKS / "costs.py", BENCHMARKS / "throughput.py"
+
+
+def test_throughput_has_every_row_with_its_goal(tmp_path):
+    small = "--backbone osnet_x0_25 --batch-size 8 --steps 1 --images 144 --out new/t.json".split()  # noqa: SIM905
+    result = call(THROUGHPUT, *small, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    content = json.loads((tmp_path / "new" / "t.json").read_text())
+    assert content["machine"]["torch"] == torch.__version__
+    rows = {row["name"]: row for row in content["rows"]}
+    speeds = {name: row["images_per_second"] for name, row in rows.items() if "ms" in row}
+    assert list(speeds) == [
+        "bare step, plain",
+        "bare step, best",
+        "training",
+        "pipeline alone",
+        "bare inference",
+        "extraction",
+        "MMGL, bare step, best",
+        "MMGL, training",
+        "DDAG, bare step, best",
+        "DDAG, training",
+    ]
+    for name, speed in speeds.items():
+        assert speed * rows[name]["ms"] / 1000 == pytest.approx(8)
+        assert rows[name]["peak_mib"] > 100
+    goals = {name: (row["least"], row["most"]) for name, row in rows.items() if "unit" in row}
+    assert goals == {
+        "training, of the best bare step": (90, None),
+        "pipeline alone, to the best bare step": (3, None),
+        "pipeline alone, of training's time": (None, 5),
+        "extraction, of bare inference": (90, None),
+        "pipeline alone, 384 × 192, one thread": (1300, None),
+        "MMGL, training, of the bare step": (90, None),
+        "DDAG, training, of the bare step": (None, None),
+    }
+    share = rows["training, of the best bare step"]["value"]
+    assert share == pytest.approx(100 * speeds["training"] / speeds["bare step, best"])
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= 100
+    line = next(line for line in lines if "training, of the best bare step" in line)
+    assert line.endswith("≥ 90: met" if share >= 90 else "≥ 90: missed")
+
+
+@pytest.mark.parametrize(
+    ("command", "asked", "said"),
+    [
+        (COSTS, ["processes", "--batch-size", "1"], "--batch-size is 1: it must be a multiple of 8"),
+        (COSTS, ["startup", "--out", "."], ". is a folder: name a file in it"),
+        (THROUGHPUT, ["--out", "."], ". is a folder: name a file in it"),
+        (THROUGHPUT, ["--steps", "0"], "--steps is 0: it must be at least 1"),
+    ],
+)
+def test_a_benchmark_that_cannot_be_is_refused_before_it(tmp_path, command, asked, said):
+    result = call(command, *asked, cwd=tmp_path)
+    assert result.returncode == 2 and said in result.stderr.splitlines()[-1] and not result.stdout
+
+
+def test_costs_are_measured_and_kept(tmp_path):
+    result = call(COSTS, "identities", "--quick", "--out", "costs.json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    (part, rows), *others = json.loads((tmp_path / "costs.json").read_text())["parts"].items()
+    assert part == "identities" and not others
+    assert all(row["value"] > 0 and row["name"] in result.stdout for row in rows)
+
+
+def test_a_cost_that_is_none_is_answered_with_those_there_are(tmp_path):
+    result = call(COSTS, "speed", cwd=tmp_path)
+    assert (
+        result.returncode == 2 and "invalid choice: 'speed'" in result.stderr and "startup" in result.stderr
+    )
+
+
+def test_the_check_of_a_gpu_says_that_there_is_none(tmp_path):
+    environment = os.environ | {
+        "CUDA_VISIBLE_DEVICES": "",
+        "OUT": str(tmp_path / "out"),
+        "PYTHON": sys.executable,
+    }
+    command = [BENCHMARKS / "gpu_check.sh"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr == "gpu_check.sh needs a GPU, and PyTorch sees none here.\n"
+
+
+def test_a_stopwatch_leaves_out_the_first_block_and_is_not_misled_by_a_slow_one(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from parts.speed import BLOCKS, Stopwatch, number_of_steps
+
+    stopwatch = Stopwatch(torch.device("cpu"), 2)
+    slow = {0, 1, 2 * BLOCKS}  # the first block and the last but one
+    for number in range(number_of_steps(2)):
+        stopwatch.start_step()
+        time.sleep(0.5 if number in slow else 0.02)
+    speed = stopwatch.speed(8)
+    assert 0.02 <= speed.seconds < 0.2 and speed.rate == 8 / speed.seconds
+
+
+def test_a_long_epoch_has_whole_batches_of_the_epochs_of_its_sampler(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from parts.speed import Long
+
+    long = Long(range(10), batch_size=4, batches=5)
+    assert list(long) == [*range(8), *range(8), *range(4)] and len(long) == 20
