@@ -81,7 +81,7 @@ def test_a_run_folder_holds_all_of_a_run(finished):
     assert log.startswith(f"{plan} {folder}\n") and log.splitlines()[-1].startswith(
         f"=> Written to {folder}: "
     )
-    assert "=> Training transforms, visible" in log and "all/1-shot/official" in log
+    assert "=> Training transforms: visible" in log and "all/1-shot/official" in log
 
 
 def test_evaluation_alone_gives_the_same_figures(finished, roots):
