@@ -67,6 +67,7 @@ class Victim:
         prepare: puts what it needs into the folder.
         checkpoints: where its checkpoints are.
         finished: what is there when nothing is left to be done, which the same command would begin anew.
+        workers: whether processes of its own work for it.
         share: of all faults.
     """
 
@@ -76,6 +77,7 @@ class Victim:
     prepare: Callable[[Path], None] = lambda folder: None
     checkpoints: str = ""
     finished: str = ""
+    workers: bool = False
     share: int = 1
 
 
@@ -152,6 +154,7 @@ def victims(data: Path, run: Path) -> list[Victim]:
             lambda folder: ["make_synthetic.py", "--root", str(folder), "--ids", "40", "--images", "4"],
             lambda folder: _digest(folder / "sysu_mm01"),
             finished="sysu_mm01",
+            workers=True,
             share=3,
         ),
         Victim(
@@ -162,7 +165,7 @@ def victims(data: Path, run: Path) -> list[Victim]:
             finished="run/results.json",
             share=3,
         ),
-        Victim("compare", compared, lambda folder: _results(folder / "out" / "runs"), share=4),
+        Victim("compare", compared, lambda folder: _results(folder / "out" / "runs"), workers=True, share=4),
         Victim(
             "report",
             lambda folder: ["report.py", str(folder / "run"), "--out", str(folder / "page.html")],
@@ -228,7 +231,8 @@ def _break(
     for _ in range(row):
         if _is_finished(victim, folder):
             return
-        kind = rng.choice([kind for kind in KINDS if disk or not kind.endswith("disk")])
+        kinds = [kind for kind in KINDS if disk or not kind.endswith("disk")]
+        kind = rng.choice([kind for kind in kinds if victim.workers or kind != "worker killed"])
         begun = time.time()
         if kind.endswith("disk"):
             assert disk
