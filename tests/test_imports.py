@@ -20,6 +20,7 @@ LAYERS = [
     {"errors", "modality", "host", "stopping"},
     {"console", "extras", "folders"},
     {"distributed", "files", "locking", "processes"},
+    {"seeds"},
     {"data", "models", "losses", "evaluation", "config"},
     {"engine"},
     {"build"},
