@@ -11,6 +11,7 @@ from filelock import Timeout
 
 from torchreid_vi import console, locking, runs
 from torchreid_vi.data.cache import open_cache
+from torchreid_vi.data.images import Decoder
 from torchreid_vi.locking import locked
 
 WITHOUT = [errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP]
@@ -52,7 +53,7 @@ def test_without_locks_all_goes_on_and_it_is_said_once(without_locks, tmp_path, 
     assert folder.hold() and folder.hold()
     folder.release()
     paths = list(map(str, (roots / "vi_synthetic" / "cam1").rglob("*.jpg")))
-    assert open_cache(tmp_path / "cache", "some", paths, 8, 4) is not None
+    assert open_cache(tmp_path / "cache", "some", paths, Decoder(8, 4)) is not None
     (note,) = [note for note in without_locks if "without locks" in note]
     assert note.startswith(f"{tmp_path / 'run'} is on a disk without locks (")
 
