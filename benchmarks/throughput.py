@@ -70,7 +70,7 @@ def measure(args: argparse.Namespace) -> None:
     report = Report(args.out)
     with TemporaryDirectory() as root:
         with speed.quietly():
-            # Of every six identities two are for the test; each of the others has 36 images.
+            # A third of the identities are for testing; each of the others has 36 training images.
             draw_dataset(root, ids=max(6, round(args.images / 24)), images=6, size=(120, 290))
         measure_mcja(args, root, report, gpu)
         for name, method, least in (("MMGL", "mmgl_sysu", 90), ("DDAG", "ddag_sysu", None)):

@@ -74,7 +74,7 @@ def erase(colour):
 
 
 def transform(name, height, width, mean, modality):
-    """What ``name`` does to an image, and whether it does it to a normalised tensor."""
+    """Return the transform called ``name``, and whether it takes a normalised tensor."""
     on_image = {
         "maa": modality_alignment,
         "random_flip": tv.RandomHorizontalFlip(),

@@ -38,7 +38,7 @@ def flat(height, width, colour):
 
 
 def changed(names, image, number, modality=VISIBLE, settings=None, seed=11):
-    """What a number of copies of an image become, normalised."""
+    """Augment a number of copies of an image; return them normalised."""
     settings = settings or Settings(image.height, image.width, MEAN, STD)
     augment = Augmentation(names, settings)
     images = F.pil_to_tensor(image).repeat(number, 1, 1, 1)
@@ -46,7 +46,7 @@ def changed(names, image, number, modality=VISIBLE, settings=None, seed=11):
 
 
 def levels(names, image, number, **settings):
-    """What copies of an image become, in levels from 0 to 255, as integers."""
+    """Augment copies of an image; return integers from 0 to 255."""
     return (
         (changed(names, image, number, settings=Settings(image.height, image.width, *RAW, **settings)) * 255)
         .round()
@@ -55,7 +55,7 @@ def levels(names, image, number, **settings):
 
 
 def maa(branch, image, number):
-    """What copies of an image that a branch of MAA changes become; a half and a quarter of them in the mean."""
+    """Augment copies of an image with one branch of MAA; return about ``number`` that it changed."""
     result = levels(["maa"], image, 8 * number, maa=[branch])
     return result[(result != F.pil_to_tensor(image).int()).flatten(1).any(1)]
 

@@ -41,7 +41,7 @@ def signalled_at(engine, step, numbers=(signal.SIGTERM,)):
 
 
 def epochs(capsys):
-    """What was said of each epoch but for its speed."""
+    """Return the lines that were logged for epochs, without their speed."""
     return re.findall(r"=> (Epoch \d of \d: .*; lr .*;) \d+ images/s", capsys.readouterr().err)
 
 
@@ -201,7 +201,7 @@ def test_what_is_no_number_is_named_a_step_later_and_has_moved_no_weight(make, o
 
 @pytest.mark.parametrize("optim", ["adam", "amsgrad", "sgd", "rmsprop"])
 def test_a_first_step_that_is_left_out_leaves_the_optimiser_as_new(make, optim):
-    """Of SGD's fused form PyTorch leaves the momentum undefined then."""
+    """PyTorch leaves the momentum of fused SGD undefined in that case."""
     engine, cfg = make(train__optim=optim, train__skip_nonfinite=1, train__max_epoch=1)
     diverge_at(engine, 0)
     states, original = [], engine.forward_backward
