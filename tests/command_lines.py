@@ -9,14 +9,14 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from unittest.mock import patch
 
-from torchreid_vi import ENGINES, LOSSES, host
+from torchreid_vi import LOSSES, METHODS, host
 from torchreid_vi.evaluation import PROTOCOLS
 
 TOOLS = Path(__file__).parents[1] / "tools"
 
 
 #: What a user's file adds names to.
-TABLES = (ENGINES, LOSSES, PROTOCOLS, host.MODELS, host.IMAGE_DATASETS)
+TABLES = (METHODS, LOSSES, PROTOCOLS, host.MODELS, host.IMAGE_DATASETS)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,26 @@ from multiprocessing import active_children
 import pytest
 import torch
 
+from torchreid_vi import build, load_config
 from torchreid_vi.data.synthetic import LAYOUTS, draw_dataset
+from torchreid_vi.seeds import seed_everything
+
+#: Settings of a small engine.
+SMALL = {
+    "model.name": "osnet_x0_25",
+    "model.pretrained": False,
+    "data.height": 32,
+    "data.width": 16,
+    "data.workers": 0,
+    "data.transforms": ["maa", "random_flip", "random_crop", "random_erase"],
+    "sampler.train_sampler": "CrossModalitySampler",
+    "sampler.num_instances": 2,
+    "train.batch_size": 16,
+    "train.max_epoch": 3,
+    "train.lr_scheduler": "cosine",
+    "loss.terms": ["identity", "cmr"],
+    "loss.weights": [1.0, 1.0],
+}
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
 torch.set_num_threads(1)  # threads of several processes that wait for each other cost more than they give
@@ -43,6 +62,21 @@ def roots(tmp_path_factory):
         draw_dataset(root, layout, ids=12, images=3, size=(16, 40), processes=1)
     draw_dataset(root, ids=12, images=3, size=(16, 40), folder="vi_synthetic", processes=1)
     return root
+
+
+@pytest.fixture
+def make(roots, tmp_path):
+    """Builds an engine and its settings, with changes to the small ones."""
+
+    def build_one(**changes):
+        settings = {"data.root": str(roots), "data.save_dir": str(tmp_path / "run")} | SMALL
+        cfg = load_config(overrides=settings | {k.replace("__", "."): v for k, v in changes.items()})
+        seed_everything(cfg.train.seed, 0)
+        datamanager = build.build_datamanager(cfg, use_gpu=False)
+        method = build.build_method(cfg, datamanager.num_train_pids)
+        return build.build_engine(cfg, datamanager, method, use_gpu=False), cfg
+
+    return build_one
 
 
 @pytest.fixture

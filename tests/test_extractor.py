@@ -12,17 +12,17 @@ from torchreid_vi.data.images import read_image
 
 @pytest.fixture(scope="module")
 def trained(roots, tmp_path_factory):
-    """Run folders of one epoch, by engine."""
+    """Run folders of one epoch, by method."""
     folders = {}
 
-    def make(engine="vi", **changes):
-        name = f"{engine}{sorted(changes.items())}"
+    def make(method="supervised", **changes):
+        name = f"{method}{sorted(changes.items())}"
         if name not in folders:
             folders[name] = tmp_path_factory.mktemp("runs") / "run"
             settings = TINY | {
                 "data.root": str(roots),
                 "data.save_dir": str(folders[name]),
-                "loss.name": engine,
+                "loss.name": method,
             }
             run(load_config(overrides=settings | changes))
         return folders[name]
@@ -30,17 +30,17 @@ def trained(roots, tmp_path_factory):
     return make
 
 
-@pytest.mark.parametrize("engine", ["vi", "ddag", "softmax"])
-def test_features_are_those_that_evaluation_extracts(trained, engine):
-    folder = trained(engine, **({} if engine == "softmax" else {"model.streams": 2, "test.flip": True}))
+@pytest.mark.parametrize("method", ["supervised", "ddag", "softmax"])
+def test_features_are_those_that_evaluation_extracts(trained, method):
+    folder = trained(method, **({} if method == "softmax" else {"model.streams": 2, "test.flip": True}))
     weights = folder / "checkpoints" / "last.pth"
     cfg = load_config(str(folder / "config.yaml"), overrides={"model.load_weights": str(weights)})
     manager = build.build_datamanager(cfg, use_gpu=False)
-    model = build.build_model(cfg, manager.num_train_pids)
-    model.load_state_dict(torch.load(weights, weights_only=True)["state_dict"])
-    evaluated = build.build_engine(cfg, manager, model.eval(), use_gpu=False)
+    trainable = build.build_method(cfg, manager.num_train_pids)
+    trainable.network.load_state_dict(torch.load(weights, weights_only=True)["state_dict"])
+    evaluated = build.build_engine(cfg, manager, trainable.eval(), use_gpu=False)
     loaders = manager.test_loader["regdb"]
-    expected, test_set = evaluated.extract([loaders["query"], loaders["gallery"]])
+    expected, test_set = evaluated.evaluator.features([loaders["query"], loaders["gallery"]])
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     paths = [item[0] for side in ("query", "gallery") for item in loaders[side].dataset.data]
     extractor = FeatureExtractor(weights, batch_size=7, device="cpu")
@@ -49,7 +49,7 @@ def test_features_are_those_that_evaluation_extracts(trained, engine):
         here = test_set.of("modality") == number
         assert here.any()
         np.testing.assert_allclose(found[side][here], expected[here], atol=1e-5)
-    assert np.allclose(found["visible"], found["infrared"]) == (engine == "softmax")
+    assert np.allclose(found["visible"], found["infrared"]) == (method == "softmax")
 
 
 def test_paths_pictures_and_arrays_give_the_same(trained, roots):
@@ -147,7 +147,7 @@ def test_what_cannot_be_used_is_one_sentence(trained, tmp_path):
             "sampler.train_sampler": "ModalityPairSampler",
             "data.validation": 0.2,
             "loss.terms": ["permutation"],
-            "mmgl.stripes": 2,
+            "loss.mmgl.stripes": 2,
         },
     )
     with pytest.raises(InputError, match="is of a pre-training"):

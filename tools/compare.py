@@ -70,7 +70,6 @@ def main() -> int:
 def plan(args: argparse.Namespace) -> list[Any]:
     """The settings of every run that was asked for, all methods with seed 1 before any with seed 2."""
     from torchreid_vi import InputError, build, config, load_config, series
-    from torchreid_vi.engine import PretrainingEngine
 
     files, options = _until_key(args.configs)
     options += args.options
@@ -99,7 +98,7 @@ def plan(args: argparse.Namespace) -> list[Any]:
                 f"{known[mark]} and {name} are the same method: name each config and value once, vary what changes "
                 "figures, and repeat runs by --seeds"
             )
-        if issubclass(build.ENGINES.get(cfg.loss.name, object), PretrainingEngine):
+        if build.method_class(cfg).self_supervised:
             raise InputError(
                 f"{name} pre-trains and retrieves nothing: train it, and compare what starts from it"
             )

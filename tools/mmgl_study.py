@@ -51,7 +51,7 @@ LOOKS: dict[str, dict[str, Any]] = {
         "loss.part_cycle.positives": "query",
         "loss.part_cycle.mask_self": True,
     },
-    "stripes": {"mmgl.stripes": 3},
+    "stripes": {"loss.mmgl.stripes": 3},
 }
 #: MMGL's images with the augmentation of the method that is fine-tuned.
 AUGMENTED = {"data.transforms": ["maa", "random_flip", "random_crop", "random_erase"]}
@@ -257,9 +257,9 @@ def leave_backbone(cfg: Any, checkpoint: Path, path: Path) -> None:
     from torchreid_vi import build
     from torchreid_vi.models import load_weights, save_backbone
 
-    model = build.build_model(cfg, 1)
-    load_weights(model, checkpoint)
-    save_backbone(model, path, {"sources": list(cfg.data.sources), "epochs": cfg.train.max_epoch})
+    network = build.build_method(cfg, 1).network
+    load_weights(network, checkpoint)
+    save_backbone(network, path, {"sources": list(cfg.data.sources), "epochs": cfg.train.max_epoch})
 
 
 def main() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -21,8 +21,9 @@ from torchreid_vi.engine import CHECKPOINTS
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.files import sha256_of
 from torchreid_vi.folders import expanded
+from torchreid_vi.methods.embedder import Embedder
 from torchreid_vi.modality import Modality
-from torchreid_vi.models import MMGLModel, VIModel, flip_averaged, identities, load_weights, read_checkpoint
+from torchreid_vi.models import identities, load_weights, read_checkpoint
 from torchreid_vi.sharing import locate
 
 
@@ -60,12 +61,12 @@ class FeatureExtractor:
             )
         read = config.load_config if imports else config.read_config
         cfg = read(str(file), overrides={"model.pretrained": False})
-        model = build.build_model(cfg, identities(read_checkpoint(self.weights)))
-        if isinstance(model, MMGLModel):
+        if build.method_class(cfg).self_supervised:
             raise InputError(
                 f"{weights} is of a pre-training, which retrieves nothing: fine-tune from it first"
             )
-        loaded = load_weights(model, self.weights, cfg.model.load_stem)
+        method = build.build_method(cfg, identities(read_checkpoint(self.weights)))
+        loaded = load_weights(method.network, self.weights, cfg.model.load_stem)
         if any(not name.startswith("classifier.") for name in loaded.fresh):
             raise InputError(f"{weights} is a backbone without the rest of a model: fine-tune from it first")
         if any(name.startswith("neck.") for name in loaded.unused):
@@ -73,8 +74,8 @@ class FeatureExtractor:
                 f"{weights} has a neck with a shift, which no model here has: start a training from it"
             )
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.model: nn.Module = model.to(self.device).eval()
-        self.batch_size, self.flip = batch_size, cfg.test.flip
+        self.embedder = Embedder(method.to(self.device).eval(), cfg.test.flip)
+        self.batch_size = batch_size
         self.size = cfg.data.height, cfg.data.width
         self.interpolation = cfg.data.interpolation
         thermal = cfg.data.thermal_range or cfg.data.thermal_found
@@ -93,7 +94,7 @@ class FeatureExtractor:
     @property
     def identity(self) -> str:
         """64 hexadecimal digits that tell extractors apart whose features differ."""
-        what = f"{self.weights_sha256} {self.transform} {self.flip} {self._model}"
+        what = f"{self.weights_sha256} {self.transform} {self.embedder.flip} {self._model}"
         if self.thermal:
             what += f" {self.thermal}"
         return hashlib.sha256(what.encode(errors="surrogateescape")).hexdigest()
@@ -174,17 +175,11 @@ class FeatureExtractor:
 
     @torch.inference_mode()
     def _features(self, images: Tensor, side: Modality) -> np.ndarray:
-        images = images.to(self.device)
-        embed = partial(self._embed, side=side)
-        features = flip_averaged(embed, images) if self.flip else embed(images)
+        modality = torch.full((len(images),), int(side), device=self.device)
+        features = self.embedder(images.to(self.device), modality)
         if not features.isfinite().all():
             raise InputError(f"the features of {self.weights} hold NaN or infinity: its training diverged")
-        return nn.functional.normalize(features.float()).cpu().numpy()
-
-    def _embed(self, images: Tensor, side: Modality) -> Tensor:
-        if not isinstance(self.model, VIModel):  # torchreid's own know no modality
-            return self.model(images)
-        return self.model(images, torch.full((len(images),), int(side), device=self.device))
+        return nn.functional.normalize(features).cpu().numpy()
 
     def _dimensions(self, side: Modality) -> int:
         return self._features(torch.zeros(1, 3, *self.size), side).shape[1]

@@ -35,10 +35,11 @@ ROW = 7  # faults at most before a command may end
 PATIENCE = 150  # seconds that a command may take
 SMALL = """model.name osnet_x0_25 model.pretrained False data.height 32 data.width 16 data.workers 2
 sampler.train_sampler CrossModalitySampler sampler.num_instances 2 train.batch_size 16
-train.max_epoch 3 train.staged_lr False loss.name vi loss.terms [identity,cmr] loss.weights [1.0,1.0]""".split()  # noqa: SIM905
+train.max_epoch 3 train.staged_lr False
+loss.name supervised loss.terms [identity,cmr] loss.weights [1.0,1.0]""".split()  # noqa: SIM905
 PRETEXT = """model.name osnet_x0_25 model.pretrained False data.height 48 data.width 16 data.workers 1
 data.validation 0.1 sampler.train_sampler ModalityPairSampler train.batch_size 16 train.max_epoch 3
-loss.name mmgl loss.terms [permutation,part_cycle] loss.weights [1.0,1.0] mmgl.stripes 3""".split()  # noqa: SIM905
+loss.name mmgl loss.terms [permutation,part_cycle] loss.weights [1.0,1.0] loss.mmgl.stripes 3""".split()  # noqa: SIM905
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
 #: What a command may exit with after each kind of fault, beside 0 when it was faster.
 STATUS = {

@@ -41,8 +41,8 @@ def epochs(number: int) -> dict[str, Any]:
         cfg = load_config(overrides=places | small | batches)
         torch.set_num_threads(1)
         datamanager = build.build_datamanager(cfg, use_gpu=False)
-        model = build.build_model(cfg, datamanager.num_train_pids)
-        engine = build.build_engine(cfg, datamanager, model, use_gpu=False)
+        method = build.build_method(cfg, datamanager.num_train_pids)
+        engine = build.build_engine(cfg, datamanager, method, use_gpu=False)
         saved = engine.save_model
 
         def save_model(*args: Any, **kwargs: Any) -> None:

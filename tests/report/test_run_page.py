@@ -30,7 +30,7 @@ MMGL = {
     "sampler.train_sampler": "ModalityPairSampler",
     "data.validation": 0.2,
     "data.height": 48,
-    "mmgl.stripes": 3,
+    "loss.mmgl.stripes": 3,
     "model.last_stride": 1,
 }
 

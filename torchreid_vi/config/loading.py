@@ -19,7 +19,6 @@ from torchreid_vi.errors import InputError
 from torchreid_vi.files import parse_yaml, read_bytes
 from torchreid_vi.folders import expanded
 
-_KNOWN = flat(default_config())
 _LARGEST_FILE = 2**18  # bytes
 #: What a list that is empty by default holds, where it is no text.
 _ELEMENTS = {"data.thermal_range": 0.0, "data.thermal_found": 0.0}
@@ -46,8 +45,13 @@ def load_config(
         InputError: naming the key and the nearest known one, a value of the wrong type, a file that
             is not there or not YAML, or what cannot be imported.
     """
-    cfg = read_config(file, overrides, options)
-    cfg.imports = import_named([*cfg.imports, *imports])
+    of_file = _read(expanded(file)) if file else {}
+    changes = _changes(overrides, options)
+    named = (of_file | changes).get("imports", [])
+    # They may register settings.
+    found = import_named([*(named if isinstance(named, list) else []), *imports])
+    cfg = _with_defaults(file, of_file, changes)
+    cfg.imports = found
     return cfg
 
 
@@ -55,17 +59,26 @@ def read_config(
     file: str = "", overrides: dict[str, Any] | None = None, options: list[str] | None = None
 ) -> CN:
     """Return what :func:`load_config` does, without importing anything."""
+    return _with_defaults(file, _read(expanded(file)) if file else {}, _changes(overrides, options))
+
+
+def _changes(overrides: dict[str, Any] | None, options: list[str] | None) -> dict[str, Any]:
+    """Settings of a program and of a command line, by their whole keys."""
+    options = options or []
+    if len(options) % 2:
+        raise InputError(f"'{options[-1]}' has no value: settings come as KEY VALUE pairs")
+    pairs = zip(options[::2], options[1::2], strict=True)
+    return dict(overrides or {}) | {key: _parsed(value) for key, value in pairs}
+
+
+def _with_defaults(file: str, of_file: dict[str, Any], changes: dict[str, Any]) -> CN:
+    """The defaults, changed by the settings of a file and then by others."""
     cfg = default_config()
-    for key, value in _read(expanded(file)).items() if file else ():
+    for key, value in of_file.items():
         try:
             _set(cfg, key, value)
         except InputError as error:
             raise InputError(f"{file}: {error}") from error
-    options = options or []
-    if len(options) % 2:
-        raise InputError(f"'{options[-1]}' has no value: settings come as KEY VALUE pairs")
-    changes = dict(overrides or {})
-    changes |= {key: _parsed(value) for key, value in zip(options[::2], options[1::2], strict=True)}
     for key, value in changes.items():
         _set(cfg, key, value)
     _check(cfg)
@@ -106,17 +119,11 @@ def _own(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _by_key(content: dict[Any, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by their whole keys; a section that is not known is not looked into beyond its first key."""
+    """Settings by their whole keys."""
     found: dict[str, Any] = {}
     for key, value in content.items():
         name = f"{prefix}{_shown(key) if isinstance(key, int) else key}"
-        if not isinstance(value, dict) or name in _KNOWN:
-            found[name] = value
-        elif any(known.startswith(f"{name}.") for known in _KNOWN):
-            found |= _by_key(value, f"{name}.")
-        else:
-            first = next(iter(value), "")
-            found[f"{name}.{_shown(first) if isinstance(first, int) else first}"] = None
+        found |= _by_key(value, f"{name}.") if isinstance(value, dict) else {name: value}
     return found
 
 
@@ -221,9 +228,7 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         )  # pixels, which a model's memory has to hold
         for key in ("data.height", "data.width")
     },
-    **_at_least(1, "mmgl.part_dim"),
-    **_at_least(1, "model.non_local.width", "model.mda.contexts", "model.ddag.parts"),
-    **_at_least(2, "mmgl.stripes"),
+    **_at_least(1, "model.non_local.width", "model.mda.contexts"),
     **_at_least(0, "data.workers", "train.max_epoch", "train.warmup", "train.seed"),
     **_at_least(0, "train.clip_grad", "train.skip_nonfinite", "train.base_lr_mult"),
     **_at_least(0, "model.classifier_std", "model.neck_std"),

@@ -2,8 +2,6 @@
 
 from torchreid_vi.models.backbone import Backbone, torchreid_model
 from torchreid_vi.models.blocks import BLOCKS, ModalityDistributionAdapter, NonLocal
-from torchreid_vi.models.ddag import DDAGModel, DDAGOutput, GraphAttention, PartAttention
-from torchreid_vi.models.mmgl import MMGLModel, MMGLOutput
 from torchreid_vi.models.vi import POOLING, VIModel, VIOutput, flip_averaged
 from torchreid_vi.models.weights import (
     identities,
@@ -17,14 +15,8 @@ __all__ = [
     "BLOCKS",
     "POOLING",
     "Backbone",
-    "DDAGModel",
-    "DDAGOutput",
-    "GraphAttention",
-    "MMGLModel",
-    "MMGLOutput",
     "ModalityDistributionAdapter",
     "NonLocal",
-    "PartAttention",
     "VIModel",
     "VIOutput",
     "flip_averaged",

@@ -17,8 +17,7 @@ from torchvision.transforms.functional import to_pil_image
 
 from torchreid_vi.data.heads import hide_head
 from torchreid_vi.data.images import planes
-from torchreid_vi.data.stripes import paired_orders, shuffle_stripes
-from torchreid_vi.engine import MMGLEngine
+from torchreid_vi.methods.mmgl import paired_orders, shuffle_stripes
 from torchreid_vi.modality import Modality
 from torchreid_vi.report.finished import FinishedRun
 from torchreid_vi.report.ranked import Shown, ranked_picture
@@ -139,8 +138,7 @@ def batch(run: FinishedRun, most: int = 32, blurred: bool = False) -> Image.Imag
         loader.source.read = read
     images = content["img"][0] if isinstance(content["img"], list) else content["img"]
     images, modality = images[:most], content["modality"][:most]
-    if isinstance(run.engine, MMGLEngine):
-        stripes = run.engine.model.stripes
+    if stripes := getattr(run.engine.model, "stripes", 0):
         seed_everything(run.cfg.train.seed, 1)
         images = shuffle_stripes(images, paired_orders(modality, stripes).to(images.device))
     names = [

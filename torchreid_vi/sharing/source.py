@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 from yacs.config import CfgNode
 
 from torchreid_vi import config
-from torchreid_vi.engine import CHECKPOINTS
-from torchreid_vi.engine.pretraining import BACKBONE
+from torchreid_vi.engine import BACKBONE, CHECKPOINTS
 from torchreid_vi.errors import InputError
 from torchreid_vi.folders import expanded
 from torchreid_vi.sharing.fetching import HUB

@@ -10,8 +10,8 @@ from engine_helpers import assert_identical, run, run_until, weights
 from torchreid_vi import InputError, load_config
 from torchreid_vi import run as run_config
 from torchreid_vi.data.datasets import VISynthetic
-from torchreid_vi.data.stripes import paired_orders, shuffle_stripes
-from torchreid_vi.losses import PartCycleContrastLoss, PermutationRecoveryLoss
+from torchreid_vi.methods.mmgl import PartCycleContrastLoss, PermutationRecoveryLoss
+from torchreid_vi.methods.mmgl.stripes import paired_orders, shuffle_stripes
 from torchreid_vi.models import VIModel, load_weights, read_checkpoint
 from torchreid_vi.seeds import seed_everything
 
@@ -24,7 +24,7 @@ MMGL = {
     "data__width": 32,
     "data__validation": 0.1,
     "data__transforms": ["random_flip", "random_crop"],
-    "mmgl__part_dim": 8,
+    "loss__mmgl__part_dim": 8,
 }
 
 
@@ -199,7 +199,7 @@ def test_it_learns_the_order_of_stripes(pretrain):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"mmgl__parts": False}, {"mmgl__orders": "batch"}, {"model__streams": 2}]
+    "changes", [{"loss__mmgl__parts": False}, {"loss__mmgl__orders": "batch"}, {"model__streams": 2}]
 )
 @pytest.mark.parametrize("terms", [["permutation"], ["part_cycle"], ["permutation", "part_cycle"]])
 def test_every_variant_takes_a_step(pretrain, changes, terms):
@@ -211,14 +211,14 @@ def test_every_variant_takes_a_step(pretrain, changes, terms):
 
 
 def test_one_order_for_the_batch_when_asked(pretrain, monkeypatch):
-    from torchreid_vi.engine import mmgl
+    from torchreid_vi.methods.mmgl import method
 
     seen = []
     monkeypatch.setattr(
-        mmgl, "shuffle_stripes", lambda x, orders: (seen.append(orders), shuffle_stripes(x, orders))[1]
+        method, "shuffle_stripes", lambda x, orders: (seen.append(orders), shuffle_stripes(x, orders))[1]
     )
     for orders, different in (("batch", 1), ("pair", 8)):
-        engine, _ = pretrain(mmgl__orders=orders)
+        engine, _ = pretrain(loss__mmgl__orders=orders)
         engine.forward_backward(next(iter(engine.train_loader)))
         assert len(seen[-1].unique(dim=0)) == different
 
@@ -243,11 +243,11 @@ def test_mixed_precision_trains_on_the_cpu_when_asked(pretrain, precision):
         ({"data__modalities": ["visible"]}, "0 of 0 infrared images"),
         ({"train__batch_size": 512}, "a batch needs 256 visible images and the training set has"),
         ({"train__batch_size": 15}, "not a multiple of the number of modalities"),
-        ({"data__height": 100}, "data.height 100 is not a multiple of mmgl.stripes 6"),
-        ({"mmgl__stripes": 4}, "6 rows at data.height 96, which 4 stripes do not divide"),
+        ({"data__height": 100}, "data.height 100 is not a multiple of loss.mmgl.stripes 6"),
+        ({"loss__mmgl__stripes": 4}, "6 rows at data.height 96, which 4 stripes do not divide"),
         ({"model__name": "hacnn"}, "no feature maps"),
-        ({"loss__terms": ["identity", "part_cycle"]}, "loss.terms identity is no loss of this engine"),
-        ({"mmgl__orders": "pairs"}, "did you mean 'pair'"),
+        ({"loss__terms": ["identity", "part_cycle"]}, "loss.terms identity reads"),
+        ({"loss__mmgl__orders": "pairs"}, "did you mean 'pair'"),
         ({"loss__permutation__reduction": "max"}, "reduction is 'max'"),
     ],
 )
@@ -257,5 +257,5 @@ def test_what_cannot_be_pretrained_on_is_one_sentence(pretrain, changes, said):
 
 
 def test_a_supervised_engine_refuses_the_pretexts(make):
-    with pytest.raises(InputError, match=r"loss\.terms permutation is no loss of this engine"):
+    with pytest.raises(InputError, match=r"loss\.terms permutation reads"):
         make(loss__terms=["permutation"], loss__weights=[1.0])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from torchreid_vi.data.stripes import paired_orders, random_orders, shuffle_stripes
+from torchreid_vi.methods.mmgl.stripes import paired_orders, random_orders, shuffle_stripes
 
 
 def test_stripe_k_is_the_original_stripe_at_order_k():

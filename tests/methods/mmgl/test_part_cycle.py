@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from torchreid_vi.losses import PartCycleContrastLoss
+from torchreid_vi.methods.mmgl import PartCycleContrastLoss
 
 
 def parts_of(batch, stripes=3, dim=5, dtype=torch.float64):

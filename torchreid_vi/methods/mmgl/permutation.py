@@ -40,6 +40,18 @@ def sinkhorn(logits: Tensor, rounds: int = 20) -> Tensor:
     return logits.exp()
 
 
+class PermutationHead(nn.Module):
+    """Average pooling and one linear layer to S × S scores, for maps (B, C, H, W)."""
+
+    def __init__(self, channels: int, stripes: int) -> None:
+        super().__init__()
+        self.stripes = stripes
+        self.scores = nn.Linear(channels, stripes * stripes)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.scores(maps.mean((2, 3))).unflatten(1, (self.stripes, self.stripes))
+
+
 class PermutationRecoveryLoss(nn.Module):
     """Squared error between the Sinkhorn matrix of some logits and the permutation matrix of an order.
 

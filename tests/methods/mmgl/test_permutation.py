@@ -7,8 +7,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torchreid_vi.data.stripes import random_orders
-from torchreid_vi.losses import PermutationRecoveryLoss, exact_match, residual, sinkhorn, stripe_accuracy
+from torchreid_vi.methods.mmgl import (
+    PermutationRecoveryLoss,
+    exact_match,
+    residual,
+    sinkhorn,
+    stripe_accuracy,
+)
+from torchreid_vi.methods.mmgl.stripes import random_orders
 
 
 def plain_sinkhorn(matrix, rounds):

@@ -18,6 +18,34 @@ from torchreid_vi.modality import rows_of
 POSITIVES = ("neighbours", "query")
 
 
+class PartHead(nn.Module):
+    """The mean of each stripe of the maps (B, C, H, W), projected and normalised: (B, S, D).
+
+    The projection is a 1×1 convolution, batch normalisation and ReLU, of its own for each stripe or one
+    for all.
+    """
+
+    def __init__(self, channels: int, parts: int, dim: int, shared: bool = False) -> None:
+        super().__init__()
+        self.parts = parts
+        self.projections = 1 if shared else parts
+        # The 1×1 convolutions of all stripes, as one that keeps the stripes apart.
+        self.project = nn.Sequential(
+            nn.Conv1d(
+                self.projections * channels, self.projections * dim, 1, groups=self.projections, bias=False
+            ),
+            nn.BatchNorm1d(self.projections * dim),
+            nn.ReLU(inplace=True),
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        pooled = maps.unflatten(2, (self.parts, -1)).mean((3, 4)).transpose(1, 2)  # (B, S, C)
+        # (B, projections · C, stripes of each) and back
+        grouped = pooled.unflatten(1, (self.projections, -1)).transpose(2, 3).flatten(1, 2)
+        projected = self.project(grouped).unflatten(1, (self.projections, -1)).transpose(2, 3).flatten(1, 2)
+        return F.normalize(projected.float(), dim=2)
+
+
 class PartCycleContrastLoss(nn.Module):
     """Contrast between what a part finds in its own modality and what it finds in the other one.
 

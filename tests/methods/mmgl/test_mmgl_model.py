@@ -5,8 +5,9 @@ import torch
 from torch.nn import functional as F
 
 from torchreid_vi import InputError
-from torchreid_vi.models import MMGLModel
-from torchreid_vi.models.mmgl import PartHead, PermutationHead
+from torchreid_vi.methods.mmgl import MMGLModel
+from torchreid_vi.methods.mmgl.part_cycle import PartHead
+from torchreid_vi.methods.mmgl.permutation import PermutationHead
 
 
 @pytest.mark.parametrize("streams", [1, 2])
@@ -70,7 +71,7 @@ def test_the_permutation_head_is_a_mean_and_a_linear_layer():
 @pytest.mark.parametrize(
     ("backbone", "height", "options", "said"),
     [
-        ("resnet18", 100, {}, "data.height 100 is not a multiple of mmgl.stripes 6"),
+        ("resnet18", 100, {}, "data.height 100 is not a multiple of loss.mmgl.stripes 6"),
         ("resnet18", 96, {"last_stride": 2}, "3 rows at data.height 96, which 6 stripes do not divide"),
         ("hacnn", 96, {}, "computes no feature maps"),
         ("shufflenet", 96, {}, "no feature maps|no single spatial feature map"),

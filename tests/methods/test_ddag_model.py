@@ -6,8 +6,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from torchreid_vi.models import DDAGModel, DDAGOutput, GraphAttention, PartAttention
-from torchreid_vi.models.ddag import GraphAttentionLayer
+from torchreid_vi.methods.ddag import (
+    DDAGModel,
+    DDAGOutput,
+    GraphAttention,
+    GraphAttentionLayer,
+    PartAttention,
+)
 
 
 def randomised(module, seed=0):

@@ -14,7 +14,7 @@ TINY = {
     "data.width": 24,
     "data.workers": 0,
     "data.cache": "",
-    "mmgl.stripes": 3,
+    "loss.mmgl.stripes": 3,
     "sampler.num_instances": 2,
     "train.batch_size": 16,
 }
@@ -28,8 +28,8 @@ def engine_of(method, root, use_gpu=False, **changes):
     cfg = load_config(str(CONFIGS / f"{method}_synthetic.yaml"), settings)
     seed_everything(cfg.train.seed)
     datamanager = build.build_datamanager(cfg, use_gpu)
-    model = build.build_model(cfg, datamanager.num_train_pids)
-    return build.build_engine(cfg, datamanager, model.cuda() if use_gpu else model, use_gpu)
+    method = build.build_method(cfg, datamanager.num_train_pids)
+    return build.build_engine(cfg, datamanager, method.cuda() if use_gpu else method, use_gpu)
 
 
 def batches_of(engine, number):

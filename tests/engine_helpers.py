@@ -36,7 +36,7 @@ def run_until(engine, cfg, epoch, folder):
 
 def diverge_at(engine, step, what="loss"):
     """Has the loss, or a gradient alone, of one step be NaN."""
-    original, steps = engine.losses["identity"][0].forward, iter(range(10**6))
+    original, steps = engine.method.losses["identity"][0].forward, iter(range(10**6))
 
     def forward(*args):
         value = original(*args)
@@ -47,4 +47,4 @@ def diverge_at(engine, step, what="loss"):
         value.register_hook(lambda gradient: gradient * float("inf"))
         return value
 
-    engine.losses["identity"][0].forward = forward
+    engine.method.losses["identity"][0].forward = forward

@@ -1,7 +1,10 @@
-"""DDAG's two heads: attention between the parts of an image and between the images of an identity.
+"""DDAG: attention between the parts of an image and between the images of an identity.
 
-Ye et al. Dynamic Dual-Attentive Aggregation Learning for Visible-Infrared Person Re-Identification.
-ECCV 2020.
+The weight of the graph attention's loss follows how well the rest is learnt.
+
+Reference:
+    Ye et al. Dynamic Dual-Attentive Aggregation Learning for Visible-Infrared Person Re-Identification.
+    ECCV 2020.
 """
 
 from __future__ import annotations
@@ -12,8 +15,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from torchreid_vi.losses import IdentityLoss
+from torchreid_vi.methods.method import Batch, Method, NetworkSettings, Values, WeightedLosses
+from torchreid_vi.methods.supervised import Supervised, network_arguments
 from torchreid_vi.modality import Rows
-from torchreid_vi.models.vi import VIModel, full_precision, neck
+from torchreid_vi.models import VIModel
+from torchreid_vi.models.vi import full_precision, neck
+
+GRAPH = "graph_identity"  # the loss that is weighted
+
+
+class PartIdentityLoss(IdentityLoss):
+    """Cross-entropy of the part-attended feature's logits."""
+
+    on = "part_logits"
+
+
+class GraphIdentityLoss(IdentityLoss):
+    """Cross-entropy of the graph-attended feature's logits."""
+
+    on = "graph_logits"
 
 
 class DDAGOutput(NamedTuple):
@@ -129,10 +150,17 @@ class DDAGModel(VIModel):
         **kwargs: those of :class:`~torchreid_vi.models.VIModel`.
     """
 
+    graph_weight: Tensor  # of the graph's loss
+    others: Tensor  # the sum of the other losses over the steps of the epoch
+    steps: Tensor  # their number
+
     def __init__(self, backbone: str, num_classes: int, parts: int = 3, **kwargs: Any) -> None:
         super().__init__(backbone, num_classes, **kwargs)
         self.parts = PartAttention(self.feature_dim, parts, kwargs.get("neck_std", 0.0))
         self.graph = GraphAttention(self.feature_dim, num_classes)
+        self.register_buffer("graph_weight", torch.zeros(()))
+        self.register_buffer("others", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("steps", torch.zeros(()))
 
     def forward(
         self, images: Tensor, modality: Tensor | Rows | None = None, pids: Tensor | None = None
@@ -152,3 +180,43 @@ class DDAGModel(VIModel):
             self.classifier(attended),
             self.graph(pooled, pids),
         )
+
+
+class DDAG(Supervised):
+    """Trains a :class:`DDAGModel`.
+
+    The loss named ``graph_identity`` is multiplied by 1/(1 + m), m being the mean over the epoch before of the
+    weighted sum of all others, and by zero in the first epoch.
+
+    Args:
+        settings: Of the network.
+        losses: By name, each with its weight.
+        parts: Number of horizontal parts that attend to each other.
+    """
+
+    network: DDAGModel
+
+    def __init__(self, settings: NetworkSettings, losses: WeightedLosses, parts: int = 3) -> None:
+        if parts < 1:
+            raise ValueError(f"parts is {parts}: it must be at least 1")
+        network = DDAGModel(**network_arguments(settings), parts=parts)
+        Method.__init__(self, network, losses, DDAGOutput._fields)
+
+    def begin_epoch(self) -> None:
+        network = self.network
+        mean = network.others / network.steps
+        network.graph_weight.copy_(torch.where(network.steps > 0, 1 / (1 + mean), 0.0))
+        network.others.zero_()
+        network.steps.zero_()
+
+    def predict(self, batch: Batch) -> DDAGOutput:
+        return self.network(batch.images, batch.rows, batch.pids)
+
+    def training_step(self, batch: Batch) -> tuple[Values, Values]:
+        losses, metrics = super().training_step(batch)
+        others = [value.detach() * self.losses[name][1] for name, value in losses.items() if name != GRAPH]
+        self.network.others += torch.stack(others).sum()
+        self.network.steps += 1
+        if GRAPH in losses:
+            losses[GRAPH] = losses[GRAPH] * self.network.graph_weight
+        return losses, metrics
