@@ -19,7 +19,7 @@ from test_series import TINY
 
 from torchreid_vi import FeatureExtractor, InputError, load_config, run
 from torchreid_vi.demo import answers, served, some_of
-from torchreid_vi.gallery import Gallery
+from torchreid_vi.retrieval.gallery import Gallery
 
 TOOL = Path(__file__).parents[1] / "tools" / "demo.py"
 

@@ -27,8 +27,8 @@ LAYERS = [
     {"build"},
     {"sharing"},
     {"runs"},
-    {"runner", "extractor", "index"},
-    {"series", "report", "gallery", "export", "threshold"},
+    {"runner", "retrieval"},
+    {"series", "report"},
     {"demo"},
     {"__init__"},
 ]

@@ -18,11 +18,11 @@ from torchreid_vi.build import register
 from torchreid_vi.config import load_config
 from torchreid_vi.data.augmentation import register_transform
 from torchreid_vi.errors import InputError
-from torchreid_vi.extractor import FeatureExtractor
 from torchreid_vi.host import register_dataset, register_model
 from torchreid_vi.losses import LOSSES, register_loss
 from torchreid_vi.methods import METHODS, Method, register_method
 from torchreid_vi.modality import Camera, Modality
+from torchreid_vi.retrieval.extractor import FeatureExtractor
 from torchreid_vi.runner import run
 
 __version__ = version("torchreid_vi")

@@ -317,7 +317,7 @@ class Indexes(Target):
     def make(self):
         import numpy as np
 
-        from torchreid_vi.index import ABOUT, ITEMS, VECTORS, EmbeddingIndex
+        from torchreid_vi.retrieval.index import ABOUT, ITEMS, VECTORS, EmbeddingIndex
 
         shutil.rmtree(self.folder / "index", ignore_errors=True)
         features = np.eye(8, 16, dtype=np.float32)
@@ -335,7 +335,7 @@ class Indexes(Target):
     def sound(self):
         import numpy as np
 
-        from torchreid_vi.index import EmbeddingIndex
+        from torchreid_vi.retrieval.index import EmbeddingIndex
 
         EmbeddingIndex.load(self.folder / "index").search(np.ones((1, 16), np.float32), 3)
 
@@ -357,7 +357,7 @@ class Galleries(Target):
     def read(self, content, rng):
         import numpy as np
 
-        from torchreid_vi.gallery import Gallery
+        from torchreid_vi.retrieval.gallery import Gallery
 
         class Extractor:
             identity = "a"

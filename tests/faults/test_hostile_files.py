@@ -13,8 +13,8 @@ from command_lines import call
 from hostile import CONFIGS, Call, less_memory_than, zipped
 
 from torchreid_vi import InputError
-from torchreid_vi.index import ABOUT, ITEMS, VECTORS, EmbeddingIndex
 from torchreid_vi.report.collect import collect
+from torchreid_vi.retrieval.index import ABOUT, ITEMS, VECTORS, EmbeddingIndex
 from torchreid_vi.sharing import fetching
 
 

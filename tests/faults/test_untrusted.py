@@ -23,9 +23,9 @@ from torchreid_vi.data.datasets.base import Splits, read_ids, read_index, requir
 from torchreid_vi.data.datasets.sysu_mm01 import SYSUMM01
 from torchreid_vi.data.images import LARGEST_IMAGE, read_image
 from torchreid_vi.data.listing import images_in, images_under
-from torchreid_vi.data.memory import one_image
 from torchreid_vi.modality import Camera, Modality
 from torchreid_vi.report.page import data_uri
+from torchreid_vi.retrieval.images import one_image
 
 HALVES = ("visible", "infrared")
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 10, 3), dtype=np.uint8))

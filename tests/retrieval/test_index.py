@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from torchreid_vi import InputError
-from torchreid_vi.index import ABOUT, ITEMS, KINDS, VECTORS, EmbeddingIndex
+from torchreid_vi.retrieval.index import ABOUT, ITEMS, KINDS, VECTORS, EmbeddingIndex
 
 
 def features(number, dimensions=32, seed=0):

@@ -17,8 +17,8 @@ from test_series import TINY
 
 from torchreid_vi import FeatureExtractor, InputError, load_config, run
 from torchreid_vi.data.listing import images_under
-from torchreid_vi.gallery import Gallery
 from torchreid_vi.report.ranked import NEUTRAL, RIGHT, WRONG, Shown, ranked_picture
+from torchreid_vi.retrieval.gallery import Gallery
 
 
 @pytest.fixture(scope="module")

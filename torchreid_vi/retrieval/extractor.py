@@ -16,7 +16,6 @@ from torchvision import transforms as tv
 
 from torchreid_vi import build, config, console
 from torchreid_vi.data.images import Range, read_image, resizer
-from torchreid_vi.data.memory import ImageLike, each_image, one_image
 from torchreid_vi.engine import CHECKPOINTS
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.files import sha256_of
@@ -24,6 +23,7 @@ from torchreid_vi.folders import expanded
 from torchreid_vi.methods.embedder import Embedder
 from torchreid_vi.modality import Modality
 from torchreid_vi.models import identities, load_weights, read_checkpoint
+from torchreid_vi.retrieval.images import ImageLike, each_image, one_image
 from torchreid_vi.sharing import locate
 
 

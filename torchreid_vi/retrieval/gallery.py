@@ -12,12 +12,12 @@ import numpy as np
 
 from torchreid_vi import console
 from torchreid_vi.data.listing import images_under
-from torchreid_vi.data.memory import ImageLike
 from torchreid_vi.errors import InputError
-from torchreid_vi.extractor import FeatureExtractor
 from torchreid_vi.files import read_arrays, whole
 from torchreid_vi.folders import expanded, user_cache
 from torchreid_vi.modality import Modality
+from torchreid_vi.retrieval.extractor import FeatureExtractor
+from torchreid_vi.retrieval.images import ImageLike
 
 
 class Found(NamedTuple):

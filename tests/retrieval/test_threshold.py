@@ -8,7 +8,7 @@ from command_lines import call
 from test_series import TINY
 
 from torchreid_vi import InputError, load_config, run
-from torchreid_vi.threshold import Curve
+from torchreid_vi.retrieval.threshold import Curve
 
 
 def counted(similarity, same, threshold):

@@ -14,7 +14,7 @@ from PIL import Image
 from test_series import TINY
 
 from torchreid_vi import FeatureExtractor, InputError, load_config, run
-from torchreid_vi.export import FORMATS, export
+from torchreid_vi.retrieval.export import FORMATS, export
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from torchreid_vi.errors import InputError, unknown_name
-from torchreid_vi.extractor import FeatureExtractor
 from torchreid_vi.extras import require
 from torchreid_vi.files import making
 from torchreid_vi.folders import expanded, in_text
 from torchreid_vi.modality import Modality
 from torchreid_vi.models import flip_averaged
 from torchreid_vi.models.backbone import Backbone
+from torchreid_vi.retrieval.extractor import FeatureExtractor
 
 Run = Callable[[Tensor], Tensor]  # features of images
 
