@@ -87,7 +87,8 @@ def differences(
 
 def _published(method: Method, label: str) -> Published | None:
     synthetic = method.contents[0]["results"][0]["dataset"].get("synthetic")
-    return None if synthetic else published(_DATASET.sub("", method.name), method.dataset, label)
+    start = "_mmgl" if "mmgl" in method.contents[0].get("weights", "") else ""
+    return None if synthetic else published(_DATASET.sub("", method.name) + start, method.dataset, label)
 
 
 def _sources(methods: Sequence[Method]) -> str:
