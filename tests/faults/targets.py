@@ -6,7 +6,6 @@ import os
 import random
 import shutil
 import zipfile
-from types import SimpleNamespace
 
 TOKENS = [
     *(
@@ -174,32 +173,6 @@ class Lists(Target):
             path.write_bytes(content)
         for item in DATASETS["regdb"](root=str(self.folder), verbose=False).train:
             read_image(item[0])
-
-
-class Draws(Target):
-    share = 14
-
-    def make(self):
-        import numpy as np
-        import scipy.io
-
-        cell = np.empty((6, 1), object)
-        for camera in range(6):
-            cell[camera, 0] = np.empty((3, 1), object)
-            for pid in range(3):
-                cell[camera, 0][pid, 0] = np.array([[2.0, 1, 3], [1, 2, 3]]) if pid else np.zeros((0, 0))
-        made = []
-        for packed in (False, True):
-            buffer = io.BytesIO()
-            scipy.io.savemat(buffer, {"other": np.ones(2), "rand_perm_cam": cell}, do_compression=packed)
-            made.append(buffer.getvalue())
-        return made
-
-    def read(self, content, rng):
-        from torchreid_vi.data.datasets.sysu_mm01 import SYSUMM01
-
-        self.put("rand_perm_cam.mat", content)
-        SYSUMM01.gallery_permutations(SimpleNamespace(root=self.folder))
 
 
 class Images(Target):
@@ -451,7 +424,7 @@ class Rankings(Target):
 TARGETS = {
     kind.__name__.lower(): kind
     for kind in (
-        *(Identities, Lists, Draws, Images, Configs, Checkpoints, Safetensors, Indexes, Galleries, Packages),
+        *(Identities, Lists, Images, Configs, Checkpoints, Safetensors, Indexes, Galleries, Packages),
         Rankings,
     )
 }
