@@ -20,7 +20,7 @@ from torchreid_vi.data import DATASETS, VIDataset
 from torchreid_vi.data.checking import examine
 from torchreid_vi.data.datasets.base import Splits, read_ids, read_index, require_inside
 from torchreid_vi.data.datasets.sysu_mm01 import SYSUMM01
-from torchreid_vi.data.images import LARGEST_IMAGE, read_image
+from torchreid_vi.data.images import read_image
 from torchreid_vi.data.listing import images_in, images_under
 from torchreid_vi.data.memory import one_image
 from torchreid_vi.modality import Camera, Modality
@@ -148,13 +148,10 @@ def large_png(width, height):
     return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize("size", [(8001, 8000), (10_000, 9_500), (30_000, 30_000)])
-def test_a_picture_as_large_as_memory_is_refused_before_it_is_decoded(size, tmp_path):
-    (tmp_path / "a.png").write_bytes(large_png(*size))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        with pytest.raises(InputError, match=rf"a\.png is of .* pixels, more than {LARGEST_IMAGE:,}: scale"):
-            read_image(tmp_path / "a.png")
+def test_a_picture_that_pillow_takes_for_a_bomb_is_refused(tmp_path):
+    (tmp_path / "a.png").write_bytes(large_png(30_000, 30_000))
+    with pytest.raises(InputError, match=r"a\.png has too many pixels: scale it down"):
+        read_image(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize(
@@ -180,30 +177,19 @@ def test_no_reader_that_runs_programs_is_tried(tmp_path, monkeypatch):
             read_image(path)
 
 
-def test_pipes_and_devices_are_not_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "a.jpg")
-    (tmp_path / "zero.jpg").symlink_to("/dev/zero")
+def test_what_is_no_file_is_refused(tmp_path):
     (tmp_path / "folder.jpg").mkdir()
-    for name in ("a.jpg", "zero.jpg"):
-        with pytest.raises(InputError, match=r"cannot be read \(it is no regular file\)"):
-            read_image(tmp_path / name)
     with pytest.raises(InputError, match="is a folder: name the images in it"):
         read_image(tmp_path / "folder.jpg")
     with pytest.raises(InputError, match="is missing"):
-        read_image("a\0.jpg")
+        read_image(tmp_path / "a.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
     saved(NOISE, tmp_path / "b.jpg")
     saved(NOISE, tmp_path / ".nomedia.jpg")
     (tmp_path / ".thumbnails").mkdir()
     saved(NOISE, tmp_path / ".thumbnails" / "b.jpg")
     assert images_under(tmp_path) == [tmp_path / "b.jpg"]
     assert str(tmp_path / ".nomedia.jpg") not in images_in(tmp_path)
-
-
-def test_a_file_longer_than_any_picture_is_not_read(tmp_path):
-    with (tmp_path / "a.jpg").open("wb") as file:
-        file.truncate(2**40)
-    with pytest.raises(InputError, match=r"it has 1,099,511,627,776 bytes"):
-        read_image(tmp_path / "a.jpg")
 
 
 def test_a_dataset_is_checked_with_the_same_reader(copy_of):

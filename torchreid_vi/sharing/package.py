@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from torchreid_vi.config.importing import MANIFEST
 from torchreid_vi.errors import InputError
-from torchreid_vi.files import parse_yaml, sha256_of
+from torchreid_vi.files import sha256_of
 
 WEIGHTS, SETTINGS, CARD = "model.safetensors", "config.yaml", "README.md"
 __all__ = ["CARD", "MANIFEST", "SETTINGS", "WEIGHTS"]
@@ -56,7 +58,7 @@ def verify(folder: Path) -> None:
         if sha256_of(folder / name) != listed[name]["sha256"]:
             raise InputError(f"{folder / name} is not what {MANIFEST} says: get the package again")
     try:
-        settings = parse_yaml((folder / SETTINGS).read_text(encoding="utf-8"))
+        settings = yaml.safe_load((folder / SETTINGS).read_text(encoding="utf-8"))
     except Exception as error:  # whatever a damaged file makes the reader raise
         raise InputError(f"{folder / SETTINGS} is damaged: get the package again") from error
     if not isinstance(settings, dict) or "_BASE_" in settings:
