@@ -8,7 +8,6 @@ import torch
 
 from torchreid_vi import InputError, build, load_config
 from torchreid_vi.config import defaults
-from torchreid_vi.config.defaults import flat
 from torchreid_vi.data.augmentation import TRANSFORMS, Augmentation, Settings
 
 DATASETS = ("sysu", "regdb", "llcm")

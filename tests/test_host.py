@@ -46,8 +46,7 @@ def test_torchreids_own_manager_and_engines_train_on_our_data(roots, tmp_path, l
     result = run_plain("vi_synthetic", loss, roots, tmp_path)
     assert result.returncode == 0, result.stderr[-2000:]
     assert "Rank-1" in result.stdout and "mAP" in result.stdout
-    checkpoint = read_checkpoint(next((tmp_path / "model").iterdir()))
-    assert checkpoint["epoch"] == 1 and 0 <= checkpoint["rank1"] <= 1
+    assert read_checkpoint(next((tmp_path / "model").iterdir()))["epoch"] == 1
 
 
 @pytest.mark.parametrize("name", ["sysu_mm01", "regdb", "llcm"])

@@ -45,7 +45,7 @@ def add_common(made: argparse.ArgumentParser, **defaults: Any) -> None:
 def add_weights(
     made: argparse.ArgumentParser,
     required: bool = True,
-    what: str = "a run's checkpoints/last.pth; a package, https:// or hf:// of one",
+    what: str = "a run's checkpoints/last.pth or its https:// address; a package or its hf:// name",
 ) -> None:
     """Adds the options that say with which weights images are embedded."""
     made.add_argument("--weights", required=required, default="", help=what)

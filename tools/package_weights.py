@@ -4,7 +4,7 @@ python tools/package_weights.py log/mcja_synthetic --out shared
 python tools/package_weights.py log/mcja_sysu --out shared --licence "CC BY-NC 4.0"
 python tools/package_weights.py RUN --weights RUN/checkpoints/best.pth --out shared
 
-What reads weights takes the folder, https:// of a zip or tar of it, or hf://OWNER/NAME once it is on the Hub.
+What reads weights takes the folder, or hf://OWNER/NAME once it is on the Hub.
 """
 
 from __future__ import annotations

@@ -175,7 +175,7 @@ def test_a_run_with_it_reads_no_image_file_again(roots, tmp_path, monkeypatch):
 
     manager = manage(cache=str(tmp_path))
     assert len(files(tmp_path)) == 3
-    monkeypatch.setattr(images, "read_bytes", None)
+    monkeypatch.setattr(images, "read_image_file", None)
     assert len(list(manager.train_loader)) > 0
     manage(cache=str(tmp_path))
     with pytest.raises(TypeError):

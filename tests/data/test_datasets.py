@@ -540,8 +540,9 @@ def test_datasets_without_published_draws_have_none(roots):
         lambda path: path.write_bytes(path.read_bytes()[:3000]),
         lambda path: scipy.io.savemat(path, {"another_name": np.ones(3)}),
         lambda path: scipy.io.savemat(path, {"rand_perm_cam": np.ones(3)}),
+        lambda path: scipy.io.savemat(path, {"rand_perm_cam": np.ones(6)}),
     ],
-    ids=["text", "empty", "truncated", "another variable", "another shape"],
+    ids=["text", "empty", "truncated", "another variable", "another shape", "no cells"],
 )
 def test_damaged_gallery_draws_are_named(damage, copy_of):
     root = copy_of("sysu_mm01")

@@ -32,13 +32,9 @@ def payload(request, marker):
 @pytest.fixture
 def run(tmp_path):
     """What a comparison reads of a finished run."""
-    target = targets.Rankings(tmp_path / "run")
-    target.sound()
-    return target.folder
+    return targets.Rankings(tmp_path / "run").folder
 
 
 @pytest.fixture
 def index(tmp_path):
-    target = targets.Indexes(tmp_path)
-    target.sound()
-    return tmp_path / "index"
+    return targets.Indexes(tmp_path).folder / "index"

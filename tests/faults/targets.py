@@ -1,64 +1,39 @@
-"""Sound files of every kind that the package reads, ways to change them, and ways to read them."""
+"""Sound files of every kind that the package reads, ways to damage them, and ways to read them."""
 
+import hashlib
 import io
 import json
-import os
-import random
 import shutil
-import zipfile
-from types import SimpleNamespace
+
+import numpy as np
+import torch
+from hostile import legacy, zipped
+from PIL import Image
+
+from torchreid_vi import load_config
+from torchreid_vi.data.datasets.base import read_ids, read_index
+from torchreid_vi.data.images import read_image
+from torchreid_vi.models import identities, load_weights, read_checkpoint, save_safetensors
+from torchreid_vi.report.collect import collect
+from torchreid_vi.retrieval.gallery import Gallery
+from torchreid_vi.retrieval.index import ABOUT, ITEMS, VECTORS, EmbeddingIndex
+from torchreid_vi.sharing import MANIFEST, SETTINGS, WEIGHTS, locate
 
 TOKENS = [
-    *(
-        b"../../",
-        b"/etc/passwd",
-        b"..\\..\\",
-        b"\0",
-        b"\r\n",
-        b"\n\n",
-        b"\xff\xfe",
-        b"\xef\xbb\xbf",
-        b"%s%n",
-        b"~/",
-    ),
-    *(b"-1", b"9" * 400, b"1e999", b"nan", b"0x" + b"f" * 5000, "٣".encode(), "²".encode(), b"2147483648"),
-    *(b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff", b"\xff" * 8, b"\0" * 8, b"\x80\0\0\0", b"\0\0\0\x80"),
-    *(
-        b"{",
-        b"}",
-        b"[" * 2000,
-        b'"',
-        b"null",
-        b"true",
-        b"1e9",
-        b"&a [*a]",
-        b"<<: *a",
-        b"!!python/name:os.system",
-    ),
-    *(
-        b"Visible/out/a.png 1\n",
-        b"Visible/linked.png 1\n",
-        b"Visible/pipe.png 1\n",
-        b"Visible/../../secret/a.png 1\n",
-    ),
-    *(b"_BASE_: ../secret/a.yaml\n", b"2020-13-45", b"!!timestamp x", b"? [1]\n", b"_BASE_: pipe.yaml\n"),
-    *(b"cos\nsystem\n(S'touch ran'\ntR.", b'c__builtin__\neval\n(S\'open("ran","w")\'\ntR.', b"\x93.", b"R."),
-    *(b"O4:", b"|O", b"'descr': '|O'", b"'shape': (1000000000000,)"),
+    *(b"../../", b"/etc/passwd", b"\0", b"\r\n", b"\xff\xfe", b"~/", b"{", b"}", b'"', b"null", b"[" * 2000),
+    *(b"-1", b"9" * 400, b"1e999", b"nan", "٣".encode(), b"\xff" * 8, b"\0" * 8),
+    *(b"&a [*a]", b"!!python/name:os.system", b"2020-13-45", b"!!timestamp x", b"? [1]\n"),
+    *(b"cos\nsystem\n(S'touch ran'\ntR.", b"\x93.", b"R.", b"O4:", b"'descr': '|O'"),
 ]
 
 
-def mutated(content, rng):
-    """The content with one to four changes: bits, cuts, copies, numbers and words that mean harm.
-
-    Of an archive it may be a member that is changed, whose checksum is right again then.
-    """
-    if zipfile.is_zipfile(io.BytesIO(content)) and rng.random() < 0.7:
-        return _with_a_changed_member(content, rng)
+def damaged(content, rng):
+    """Return the content with one to four changes: bits, cuts, copies and words that mean harm."""
     changed = bytearray(content)
     for _ in range(rng.choice([1, 1, 1, 2, 4])):
         at = rng.randrange(len(changed) + 1)
         end = min(len(changed), at + rng.choice([1, 2, 4, 8, 64, 1024]))
-        kind = rng.randrange(8)
+        kind = rng.randrange(6)
         if kind == 0 and changed:
             changed[at % len(changed)] ^= 1 << rng.randrange(8)
         elif kind == 1:
@@ -66,56 +41,32 @@ def mutated(content, rng):
         elif kind == 2:
             del changed[at:end]
         elif kind == 3:
-            to = rng.randrange(len(changed) + 1)
-            changed[to:to] = changed[at:end]
+            changed[at:at] = changed[at:end]
         elif kind == 4:
             changed[at:at] = rng.choice(TOKENS)
-        elif kind == 5:
-            token = rng.choice(TOKENS)
-            changed[at : at + len(token)] = token
-        elif kind == 6:
-            changed[at:end] = rng.randbytes(end - at)
         else:
-            number = rng.choice([0, 1, 2**16, 2**31 - 1, 2**32 - 1, 10**9, len(changed)])
-            changed[at : at + 4] = number.to_bytes(4, rng.choice(["little", "big"]))
+            changed[at:end] = rng.randbytes(end - at)
     return bytes(changed)
 
 
-def _with_a_changed_member(content, rng):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(content)) as before, zipfile.ZipFile(buffer, "w") as after:
-        chosen = rng.choice(before.namelist())
-        left_out = rng.random() < 0.05
-        for name in before.namelist():
-            if name != chosen:
-                after.writestr(zipfile.ZipInfo(name), before.read(name))
-            elif not left_out:
-                after.writestr(zipfile.ZipInfo(name), mutated(before.read(name), rng))
-    return buffer.getvalue()
-
-
 class Target:
-    """One kind of file: ``seeds`` are sound ones, ``read`` is what the package does with one.
-
-    Args:
-        folder: to work in, beside which lies ``secret``, of which nothing must be read.
-    """
-
-    share = 1  # of the cases
+    """A kind of file: ``make`` returns sound ones by name, ``read`` reads those in the folder."""
 
     def __init__(self, folder):
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self.seeds = self.make()
+        self.files = self.make()
+        self.restore()
 
-    def case(self, rng):
-        """Changes a sound file and reads it."""
-        self.read(mutated(rng.choice(self.seeds), rng), rng)
+    def restore(self):
+        for name, content in self.files.items():
+            self.put(name, content)
 
-    def sound(self):
-        """Reads the sound files, as they are."""
-        for content in self.seeds:
-            self.read(content, random.Random(0))
+    def damage(self, rng):
+        """Change one of the files."""
+        self.restore()
+        name = rng.choice(sorted(self.files))
+        self.put(name, damaged(self.files[name], rng))
 
     def put(self, name, content):
         path = self.folder / name
@@ -124,334 +75,139 @@ class Target:
         return path
 
 
-class Identities(Target):
-    share = 8
-
-    def make(self):
-        return [b"1,2,3,4,10,533\n", b"\xef\xbb\xbf1, 2\r\n3", b"", b"0001\n0002\n"]
-
-    def read(self, content, rng):
-        from torchreid_vi.data.datasets.base import read_ids
-
-        assert all(0 <= pid < 10**9 for pid in read_ids(self.put("exp/train_id.txt", content), self.folder))
-
-
 class Lists(Target):
-    """RegDB's lists, in a tree with links that lead out of it, and a pipe."""
-
-    share = 14
-
     def make(self):
-        from PIL import Image
+        return {"ids.txt": b"1,2,3,4,10,533\n", "list.txt": b"a/b.png 0\nc d.png 12\n"}
 
-        tree, secret = self.folder / "regdb", self.folder.parent / "secret"
-        for half in ("Visible", "Thermal"):
-            (tree / half).mkdir(parents=True, exist_ok=True)
-            for name in "abc":
-                Image.new("RGB", (4, 8)).save(tree / half / f"{name}.png")
-        if not (tree / "Visible" / "out").is_symlink():
-            (tree / "Visible" / "out").symlink_to(secret)
-            (tree / "Visible" / "linked.png").symlink_to(secret / "a.png")
-            os.mkfifo(tree / "Visible" / "pipe.png")
-        sound = {
-            f"idx/{split}_{name.lower()}_1.txt": "".join(f"{half}/{a}.png {i}\n" for i, a in enumerate("abc"))
-            for split in ("train", "test")
-            for name, half in (("Visible", "Visible"), ("Thermal", "Thermal"))
-        }
-        for name, text in sound.items():
-            self.put(f"regdb/{name}", text.encode())
-        return [sound["idx/train_visible_1.txt"].encode()]
-
-    def read(self, content, rng):
-        from torchreid_vi.data import DATASETS
-        from torchreid_vi.data.images import read_image
-
-        path = self.folder / "regdb" / "idx" / "train_visible_1.txt"
-        path.unlink(missing_ok=True)
-        if rng.random() < 0.02:
-            path.symlink_to(self.folder.parent / "secret" / "list.txt")
-        else:
-            path.write_bytes(content)
-        for item in DATASETS["regdb"](root=str(self.folder), verbose=False).train:
-            read_image(item[0])
-
-
-class Draws(Target):
-    share = 14
-
-    def make(self):
-        import numpy as np
-        import scipy.io
-
-        cell = np.empty((6, 1), object)
-        for camera in range(6):
-            cell[camera, 0] = np.empty((3, 1), object)
-            for pid in range(3):
-                cell[camera, 0][pid, 0] = np.array([[2.0, 1, 3], [1, 2, 3]]) if pid else np.zeros((0, 0))
-        made = []
-        for packed in (False, True):
-            buffer = io.BytesIO()
-            scipy.io.savemat(buffer, {"other": np.ones(2), "rand_perm_cam": cell}, do_compression=packed)
-            made.append(buffer.getvalue())
-        return made
-
-    def read(self, content, rng):
-        from torchreid_vi.data.datasets.sysu_mm01 import SYSUMM01
-
-        self.put("rand_perm_cam.mat", content)
-        SYSUMM01.gallery_permutations(SimpleNamespace(root=self.folder))
+    def read(self):
+        assert all(0 <= pid < 10**9 for pid in read_ids(self.folder / "ids.txt", self.folder))
+        for name, _ in read_index(self.folder / "list.txt", self.folder):
+            assert (self.folder / name).resolve().is_relative_to(self.folder.resolve())
 
 
 class Images(Target):
-    share = 20
-
     def make(self):
-        import numpy as np
-        from PIL import Image
-
         rng = np.random.default_rng(0)
         colour = Image.fromarray(rng.integers(0, 255, (20, 10, 3), dtype=np.uint8))
         deep = Image.fromarray(rng.integers(0, 65535, (20, 10), dtype=np.uint16))
         palette = colour.convert("P")
         turned = Image.Exif()
         turned[0x0112] = 6
-        alpha = colour.convert("RGBA")
-        alpha.putalpha(100)
         ways = [
-            *((colour, "JPEG", {}), (colour.convert("L"), "JPEG", {}), (colour.convert("CMYK"), "JPEG", {})),
-            *(
-                (colour, "JPEG", {"exif": turned, "progressive": True}),
-                (colour, "PNG", {}),
-                (alpha, "PNG", {}),
-            ),
-            *((palette, "PNG", {"transparency": 3}), (deep, "PNG", {}), (colour.convert("1"), "PNG", {})),
-            *(
-                (colour, "BMP", {}),
-                (palette, "BMP", {}),
-                (colour.convert("1"), "BMP", {}),
-                (deep, "TIFF", {}),
-            ),
-            *((colour, "TIFF", {"compression": "tiff_lzw"}), (colour, "TIFF", {"compression": "jpeg"})),
-            *((palette, "GIF", {"save_all": True, "append_images": [palette]}), (alpha, "WEBP", {})),
+            (colour, "JPEG", {"exif": turned, "progressive": True}),
+            (palette, "PNG", {"transparency": 3}),
+            (deep, "PNG", {}),
+            (colour, "BMP", {}),
+            (colour, "TIFF", {"compression": "tiff_lzw"}),
+            (palette, "GIF", {"save_all": True, "append_images": [palette]}),
+            (colour, "WEBP", {}),
         ]
-        made = []
-        for image, kind, options in ways:
+        made = {}
+        for number, (image, kind, options) in enumerate(ways):
             buffer = io.BytesIO()
             image.save(buffer, kind, **options)
-            made.append(buffer.getvalue())
+            made[f"{number}.jpg"] = buffer.getvalue()
         return made
 
-    def read(self, content, rng):
-        from torchreid_vi.data.images import read_image
-
-        assert read_image(self.put("a.jpg", content)).mode == "RGB"
+    def read(self):
+        for name in self.files:
+            assert read_image(self.folder / name).mode == "RGB"
 
 
 class Configs(Target):
-    share = 7
-
     def make(self):
-        os.path.lexists(self.folder / "pipe.yaml") or os.mkfifo(self.folder / "pipe.yaml")
-        self.put("base.yaml", b"train: {max_epoch: 3}\n")
-        return [
-            b"_BASE_: base.yaml\nmodel: {name: vi_resnet50, streams: 2}\nloss:\n  cmr: {epsilon: 0.1}\n",
-            b"data: {sources: [regdb], height: 288}\ntrain: {lr: 5e-4, stepsize: [20, 40]}\ntest: {flip: true}\n",
-        ]
+        return {
+            "base.yaml": b"train: {max_epoch: 3, lr: 5e-4, stepsize: [20, 40]}\ntest: {flip: true}\n",
+            "a.yaml": b"_BASE_: base.yaml\nmodel: {name: vi_resnet50, streams: 2}\nloss:\n  cmr: {epsilon: 0.1}\n",
+        }
 
-    def read(self, content, rng):
-        from torchreid_vi import load_config
-
-        load_config(str(self.put("a.yaml", content)))
+    def read(self):
+        load_config(str(self.folder / "a.yaml"))
 
 
 class Checkpoints(Target):
-    share = 14
-    name = "last.pth"
-
     def make(self):
-        import numpy as np
-        import torch
-
         torch.manual_seed(0)
-        content = {
-            "state_dict": {"classifier.weight": torch.ones(4, 64), "classifier.bias": torch.ones(4)},
-            "epoch": 3,
-            "rank1": np.float64(0.5),
-            "about": {"backbone": "a", "streams": 1},
-        }
-        made = []
-        for packed in (True, False):
-            buffer = io.BytesIO()
-            torch.save(content, buffer, _use_new_zipfile_serialization=packed)
-            made.append(buffer.getvalue())
-        return made
-
-    def read(self, content, rng):
-        import torch
-
-        from torchreid_vi.models import identities, load_weights, read_checkpoint
-
-        path = self.put(self.name, content)
-        number = identities(read_checkpoint(path))
-        assert number < 10**6
-        load_weights(torch.nn.ModuleDict({"classifier": torch.nn.Linear(64, 4)}), path)
-
-
-class Safetensors(Checkpoints):
-    share = 6
-    name = "model.safetensors"
-
-    def make(self):
-        import torch
-
-        from torchreid_vi.models import save_safetensors
-
         state = {"classifier.weight": torch.ones(4, 64), "classifier.bias": torch.ones(4)}
-        save_safetensors(state, self.folder / self.name, {"epoch": 3})
-        return [(self.folder / self.name).read_bytes()]
+        content = {"state_dict": state, "epoch": 3, "rank1": np.float64(0.5)}
+        save_safetensors(state, self.folder / "a.safetensors", {"epoch": 3})
+        tensors = (self.folder / "a.safetensors").read_bytes()
+        return {"zip.pth": zipped(content), "legacy.pth": legacy(content), "a.safetensors": tensors}
+
+    def read(self):
+        for name in self.files:
+            identities(read_checkpoint(self.folder / name))
+            load_weights(torch.nn.ModuleDict({"classifier": torch.nn.Linear(64, 4)}), self.folder / name)
 
 
 class Indexes(Target):
-    share = 5
-
     def make(self):
-        import numpy as np
-
-        from torchreid_vi.retrieval.index import ABOUT, ITEMS, VECTORS, EmbeddingIndex
-
-        shutil.rmtree(self.folder / "index", ignore_errors=True)
-        features = np.eye(8, 16, dtype=np.float32)
+        folder = self.folder / "index"
+        shutil.rmtree(folder, ignore_errors=True)
         items = [{"path": f"{i}.jpg"} for i in range(8)]
-        EmbeddingIndex.build(features, items, "hnsw", weights="w.pth").save(self.folder / "index")
-        self.parts = {name: (self.folder / "index" / name).read_bytes() for name in (ABOUT, ITEMS, VECTORS)}
-        return []
+        EmbeddingIndex.build(np.eye(8, 16, dtype=np.float32), items, "hnsw", weights="w.pth").save(folder)
+        return {f"index/{name}": (folder / name).read_bytes() for name in (ABOUT, ITEMS, VECTORS)}
 
-    def case(self, rng):
-        chosen = rng.choice(list(self.parts))
-        for name, content in self.parts.items():
-            self.put(f"index/{name}", mutated(content, rng) if name == chosen else content)
-        self.sound()
-
-    def sound(self):
-        import numpy as np
-
-        from torchreid_vi.retrieval.index import EmbeddingIndex
-
+    def read(self):
         EmbeddingIndex.load(self.folder / "index").search(np.ones((1, 16), np.float32), 3)
 
 
+class Extractor:
+    identity = "a"
+
+    def files(self, paths, *args):
+        return np.ones((len(paths), 8), np.float32), list(range(len(paths)))
+
+    def __call__(self, images, modality):
+        return np.ones((len(images), 8), np.float32)
+
+
 class Galleries(Target):
-    share = 4
+    """The features that are kept of a folder."""
 
     def make(self):
-        from PIL import Image
-
         (self.folder / "photos").mkdir(exist_ok=True)
         for name in "ab":
             Image.new("RGB", (4, 8)).save(self.folder / "photos" / f"{name}.png")
-        shutil.rmtree(self.folder / "kept", ignore_errors=True)
-        self.read(None, None)
+        self.read()
         (self.store,) = (self.folder / "kept").iterdir()
-        return [self.store.read_bytes()]
+        return {f"kept/{self.store.name}": self.store.read_bytes()}
 
-    def read(self, content, rng):
-        import numpy as np
-
-        from torchreid_vi.retrieval.gallery import Gallery
-
-        class Extractor:
-            identity = "a"
-
-            def files(self, paths, *args):
-                return np.ones((len(paths), 8), np.float32), list(range(len(paths)))
-
-            def __call__(self, images, modality):
-                return np.ones((len(images), 8), np.float32)
-
-        if content is not None:
-            self.store.write_bytes(content)
+    def read(self):
         gallery = Gallery(self.folder / "photos", Extractor(), cache=self.folder / "kept")
         assert len(gallery.search(["query"])[0]) == 2
 
 
 class Packages(Target):
-    """The list of files, or settings that the list vouches for."""
-
-    share = 4
-
     def make(self):
-        from torchreid_vi.sharing import SETTINGS, WEIGHTS
-        from torchreid_vi.sharing.package import mark
+        files = {WEIGHTS: b"weights", SETTINGS: b"model: {name: vi_resnet50}\ntrain: {lr: 5e-4}\n"}
+        listed = {name: {"sha256": hashlib.sha256(content).hexdigest()} for name, content in files.items()}
+        about = {"format": 1, "files": listed, "trained_on": ["regdb"]}
+        return files | {MANIFEST: json.dumps(about).encode()}
 
-        self.settings = b"model: {name: vi_resnet50}\ntrain: {lr: 5e-4}\n"
-        self.put(WEIGHTS, b"weights")
-        self.put(SETTINGS, self.settings)
-        files = {name: mark(self.folder / name) for name in (WEIGHTS, SETTINGS)}
-        return [json.dumps({"format": 1, "files": files, "trained_on": ["regdb"]}).encode()]
-
-    def case(self, rng):
-        from torchreid_vi.sharing import MANIFEST, SETTINGS
-        from torchreid_vi.sharing.package import mark
-
-        manifest = self.seeds[0]
-        if rng.random() < 0.5:
-            self.put(SETTINGS, self.settings)
-            self.put(MANIFEST, mutated(manifest, rng))
-        else:
-            listed = json.loads(manifest)
-            listed["files"][SETTINGS] = mark(self.put(SETTINGS, mutated(self.settings, rng)))
-            self.put(MANIFEST, json.dumps(listed).encode())
-        self.load()
-
-    def sound(self):
-        from torchreid_vi.sharing import MANIFEST
-
-        self.put(MANIFEST, self.seeds[0])
-        self.load()
-
-    def load(self):
-        from torchreid_vi import load_config
-        from torchreid_vi.sharing import locate
-
+    def read(self):
         load_config(str(locate(self.folder).settings))
 
 
 class Rankings(Target):
-    """What a comparison reads of finished runs."""
-
-    share = 4
+    """What a comparison reads of a finished run."""
 
     def make(self):
-        import numpy as np
-
         arrays = {"query": np.arange(3), "first": np.array([1, 2, 1]), "ap": np.array([1.0, 0.5, 1])}
-        np.savez(self.folder / "rankings.npz", **{f"0/0/{name}": array for name, array in arrays.items()})
-        self.put("config.yaml", b"train: {lr: 5e-4}\n")
+        buffer = io.BytesIO()
+        np.savez(buffer, **{f"0/0/{name}": array for name, array in arrays.items()})
         result = {"label": "a", "dataset": {"name": "b"}, "mean": {"R1": 0.5}}
-        results = json.dumps({"results": [result]}).encode()
-        self.put("results.json", results)
-        self.parts = {"rankings.npz": (self.folder / "rankings.npz").read_bytes(), "results.json": results}
-        return []
+        return {
+            "config.yaml": b"train: {lr: 5e-4}\n",
+            "results.json": json.dumps({"results": [result]}).encode(),
+            "rankings.npz": buffer.getvalue(),
+        }
 
-    def case(self, rng):
-        chosen = rng.choice(list(self.parts))
-        for name, content in self.parts.items():
-            self.put(name, mutated(content, rng) if name == chosen else content)
-        self.sound()
-
-    def sound(self):
-        from torchreid_vi.report.collect import collect
-
+    def read(self):
         (method,) = collect([self.folder])
         for label in method.labels:
             method.scores(label)
             method.cmc(label)
 
 
-TARGETS = {
-    kind.__name__.lower(): kind
-    for kind in (
-        *(Identities, Lists, Draws, Images, Configs, Checkpoints, Safetensors, Indexes, Galleries, Packages),
-        Rankings,
-    )
-}
+TARGETS = [Lists, Images, Configs, Checkpoints, Indexes, Galleries, Packages, Rankings]

@@ -4,13 +4,12 @@ import io
 import json
 import os
 import pickle
-import zipfile
 
 import numpy as np
 import pytest
 import targets
 from command_lines import call
-from hostile import CONFIGS, Call, less_memory_than, zipped
+from hostile import CONFIGS, Call, zipped
 
 from torchreid_vi import InputError
 from torchreid_vi.report.collect import collect
@@ -58,38 +57,6 @@ def test_what_are_no_rankings_is_refused(content, run):
         collect([run])[0].scores("a")
 
 
-def empty_but_long(path, **arrays):
-    """Writes a file of a MiB whose arrays are of 300 MiB, and returns its bytes."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for name in arrays:
-            with archive.open(f"{name}.npy", "w") as file:
-                np.lib.format.write_array_header_1_0(
-                    file, {"descr": arrays[name], "fortran_order": False, "shape": (75 * 2**20,)}
-                )
-                for _ in range(300):
-                    file.write(bytes(2**20))
-    return path.read_bytes()
-
-
-def test_arrays_of_hundreds_of_mebibytes_in_a_small_file_are_not_unpacked(run, galleries, tmp_path):
-    empty_but_long(run / "rankings.npz", **{"0/0/query": "<i4"})
-    long = empty_but_long(tmp_path / "a.npz", marks="<U1")
-    with less_memory_than(2**27):
-        with pytest.raises(InputError, match=r"rankings\.npz is damaged"):
-            collect([run])[0].scores("a")
-        galleries.read(long, None)  # embedded again
-
-
-def test_arrays_that_ask_for_the_memory_to_unpack_them_are_refused(run):
-    arrays = dict(np.load(run / "rankings.npz"))
-    with zipfile.ZipFile(run / "rankings.npz", "w", zipfile.ZIP_LZMA) as archive:
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w") as file:
-                np.save(file, array)
-    with pytest.raises(InputError, match=r"rankings\.npz is damaged"):
-        collect([run])[0].scores("a")
-
-
 @pytest.mark.parametrize(
     "content", ["[" * 100_000, "{}", "null", '{"results": [1]}', "1" * 5000, "\udcff", ""]
 )
@@ -109,7 +76,8 @@ def test_kept_features_run_nothing(galleries, payload, marker):
         kept = dict(np.load(galleries.store)) | {name: objects(payload)}
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=True, **kept)
-        galleries.read(buffer.getvalue(), None)  # embedded again
+        galleries.store.write_bytes(buffer.getvalue())
+        galleries.read()  # embedded again
         assert np.load(galleries.store)[name].dtype.kind != "O"
 
 
@@ -128,7 +96,8 @@ def test_kept_features_run_nothing(galleries, payload, marker):
 def test_kept_features_that_are_none_are_made_again(change, galleries):
     buffer = io.BytesIO()
     np.savez(buffer, **dict(np.load(galleries.store)) | change)
-    galleries.read(buffer.getvalue(), None)
+    galleries.store.write_bytes(buffer.getvalue())
+    galleries.read()
     assert np.load(galleries.store)["features"].shape == (2, 8)
 
 
@@ -139,7 +108,8 @@ def test_kept_features_of_another_length_are_named(galleries):
     with pytest.raises(
         InputError, match=r"\.npz holds features of another length than the model's: remove it"
     ):
-        galleries.read(buffer.getvalue(), None)
+        galleries.store.write_bytes(buffer.getvalue())
+        galleries.read()
 
 
 # Indexes
@@ -187,23 +157,12 @@ def test_json_of_an_index_may_be_anything(name, content, index):
         EmbeddingIndex.load(index)
 
 
-@pytest.mark.parametrize(
-    "line", [b"{}", b'{"path": 5}', b'{"path": "' + b"x" * 10**5 + b'"}', b'{"path": null}']
-)
+@pytest.mark.parametrize("line", [b"{}", b'{"path": 5}', b'{"path": null}'])
 def test_items_that_are_none_are_refused(line, index):
     lines = (index / ITEMS).read_bytes().splitlines()
     (index / ITEMS).write_bytes(b"\n".join([*lines[:-1], line]))
     with pytest.raises(InputError, match="is no index, or damaged"):
         EmbeddingIndex.load(index)
-
-
-def test_of_too_many_items_one_is_read(index, monkeypatch):
-    read = []
-    monkeypatch.setattr(json, "loads", lambda text, loads=json.loads: read.append(text) or loads(text))
-    (index / ITEMS).write_bytes(b'{"path": "a.jpg"}\n' * 10**5)
-    with pytest.raises(InputError, match="files of different indexes"):
-        EmbeddingIndex.load(index)
-    assert len(read) == 1 + 8 + 1  # what is known of it, and an item more than there are vectors
 
 
 @pytest.mark.parametrize("weights", ["https://127.0.0.1:9/a.zip", "hf://owner/name"])

@@ -1,29 +1,23 @@
-"""Settings made to run code or never to end are refused, those of a package of weights too."""
+"""Settings that would run code or make no sense are refused, those of a package of weights too."""
 
+import hashlib
 import json
-import os
-import time
 
 import pytest
 import targets
-import yaml
-from hostile import CONFIGS, zipped
+from hostile import CALLS, CONFIGS, zipped
 
 from torchreid_vi import FeatureExtractor, InputError, load_config
 from torchreid_vi.sharing import MANIFEST, SETTINGS, WEIGHTS, locate
-from torchreid_vi.sharing.package import mark
 
 
 @pytest.mark.parametrize("text", CONFIGS.values(), ids=CONFIGS)
-def test_settings_run_nothing_and_end(text, marker, tmp_path):
-    os.mkfifo(tmp_path / "pipe.yaml")
+def test_settings_run_nothing(text, marker, tmp_path):
     (tmp_path / "loop.yaml").symlink_to(tmp_path / "loop.yaml")
     path = tmp_path / "a.yaml"
     path.write_text(text.replace("{ran}", str(marker)))
-    begun = time.process_time()
     with pytest.raises(InputError) as caught:
         load_config(str(path))
-    assert time.process_time() - begun < 5
     assert len(str(caught.value)) < 1000 and str(caught.value).isprintable()
 
 
@@ -41,21 +35,22 @@ def test_values_of_the_command_line_may_be_anything(value):
 
 @pytest.fixture
 def package(tmp_path):
-    target = targets.Packages(tmp_path / "package")
-    target.sound()
-    return target.folder
+    return targets.Packages(tmp_path / "package").folder
 
 
-@pytest.mark.parametrize("text", CONFIGS.values(), ids=CONFIGS)
-def test_settings_of_a_package_run_nothing(text, marker, package):
-    (package / SETTINGS).write_text(text.replace("{ran}", str(marker)))
+def put(package, name, content):
+    """Writes a file of a package, and lists it as it is."""
+    (package / name).write_bytes(content)
     listed = json.loads((package / MANIFEST).read_text())
-    listed["files"][SETTINGS] = mark(package / SETTINGS)
+    listed["files"][name]["sha256"] = hashlib.sha256(content).hexdigest()
     (package / MANIFEST).write_text(json.dumps(listed))
-    begun = time.process_time()
+
+
+@pytest.mark.parametrize("text", CALLS.values(), ids=CALLS)
+def test_settings_of_a_package_run_nothing(text, marker, package):
+    put(package, SETTINGS, text.replace("{ran}", str(marker)).encode())
     with pytest.raises(InputError):
         load_config(str(locate(package).settings))
-    assert time.process_time() - begun < 5
 
 
 @pytest.mark.parametrize(
@@ -64,18 +59,12 @@ def test_settings_of_a_package_run_nothing(text, marker, package):
 def test_a_list_of_files_that_is_none_is_refused(change, package):
     listed = json.loads((package / MANIFEST).read_text()) | change
     (package / MANIFEST).write_text(json.dumps(listed))
-    with pytest.raises(InputError, match=r"package\.json of .* is damaged: get the package again"):
+    with pytest.raises(InputError, match=r"package\.json is damaged: get the package again"):
         locate(package)
 
 
 def test_weights_of_a_package_run_nothing(payload, marker, package):
-    (package / WEIGHTS).write_bytes(zipped(payload))
-    (package / SETTINGS).write_text(yaml.safe_dump({"model": {"name": "vi_osnet_x0_25"}}))
-    listed = json.loads((package / MANIFEST).read_text())
-    listed["files"] = {name: mark(package / name) for name in (WEIGHTS, SETTINGS)}
-    (package / MANIFEST).write_text(json.dumps(listed))
+    put(package, WEIGHTS, zipped(payload))
+    put(package, SETTINGS, b"model: {name: vi_osnet_x0_25}")
     with pytest.raises(InputError, match=r"model\.safetensors is no safetensors file"):
         FeatureExtractor(package)
-
-
-# The command lines

@@ -13,7 +13,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import scipy.io
-from hostile import less_memory_than
 from PIL import EpsImagePlugin, Image
 
 from torchreid_vi import InputError
@@ -21,7 +20,7 @@ from torchreid_vi.data import DATASETS, VIDataset
 from torchreid_vi.data.checking import examine
 from torchreid_vi.data.datasets.base import Splits, read_ids, read_index, require_inside
 from torchreid_vi.data.datasets.sysu_mm01 import SYSUMM01
-from torchreid_vi.data.images import LARGEST_IMAGE, read_image
+from torchreid_vi.data.images import read_image
 from torchreid_vi.data.listing import images_in, images_under
 from torchreid_vi.modality import Camera, Modality
 from torchreid_vi.report.page import data_uri
@@ -149,13 +148,10 @@ def large_png(width, height):
     return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize("size", [(8001, 8000), (10_000, 9_500), (30_000, 30_000)])
-def test_a_picture_as_large_as_memory_is_refused_before_it_is_decoded(size, tmp_path):
-    (tmp_path / "a.png").write_bytes(large_png(*size))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        with pytest.raises(InputError, match=rf"a\.png is of .* pixels, more than {LARGEST_IMAGE:,}: scale"):
-            read_image(tmp_path / "a.png")
+def test_a_picture_that_pillow_takes_for_a_bomb_is_refused(tmp_path):
+    (tmp_path / "a.png").write_bytes(large_png(30_000, 30_000))
+    with pytest.raises(InputError, match=r"a\.png has too many pixels: scale it down"):
+        read_image(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize(
@@ -181,30 +177,19 @@ def test_no_reader_that_runs_programs_is_tried(tmp_path, monkeypatch):
             read_image(path)
 
 
-def test_pipes_and_devices_are_not_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "a.jpg")
-    (tmp_path / "zero.jpg").symlink_to("/dev/zero")
+def test_what_is_no_file_is_refused(tmp_path):
     (tmp_path / "folder.jpg").mkdir()
-    for name in ("a.jpg", "zero.jpg"):
-        with pytest.raises(InputError, match=r"cannot be read \(it is no regular file\)"):
-            read_image(tmp_path / name)
     with pytest.raises(InputError, match="is a folder: name the images in it"):
         read_image(tmp_path / "folder.jpg")
     with pytest.raises(InputError, match="is missing"):
-        read_image("a\0.jpg")
+        read_image(tmp_path / "a.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
     saved(NOISE, tmp_path / "b.jpg")
     saved(NOISE, tmp_path / ".nomedia.jpg")
     (tmp_path / ".thumbnails").mkdir()
     saved(NOISE, tmp_path / ".thumbnails" / "b.jpg")
     assert images_under(tmp_path) == [tmp_path / "b.jpg"]
     assert str(tmp_path / ".nomedia.jpg") not in images_in(tmp_path)
-
-
-def test_a_file_longer_than_any_picture_is_not_read(tmp_path):
-    with (tmp_path / "a.jpg").open("wb") as file:
-        file.truncate(2**40)
-    with pytest.raises(InputError, match=r"it has 1,099,511,627,776 bytes"):
-        read_image(tmp_path / "a.jpg")
 
 
 def test_a_dataset_is_checked_with_the_same_reader(copy_of):
@@ -437,82 +422,17 @@ def permutations(folder):
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("dtype", ["float64", "float32", "uint8", "int16", "int64"])
-def test_draws_are_read_as_scipy_reads_them(dtype, packed, tmp_path):
+def test_draws_of_any_type_are_read(dtype, packed, tmp_path):
     cell = draws(np.array([np.random.default_rng(i).permutation(30) + 1 for i in range(10)], dtype))
     cell[2, 0][1, 0] = np.zeros((0, 0))
     path = tmp_path / "rand_perm_cam.mat"
     variables = {"other": "text", "rand_perm_cam": cell, "last": 1.0}
     scipy.io.savemat(path, variables, do_compression=packed)
-    read = scipy.io.loadmat(path)["rand_perm_cam"].ravel()
     found = permutations(tmp_path)
     assert len(found) == 17 and (3, 2) not in found
     for (camera, pid), order in found.items():
         assert order.dtype == np.int64
-        assert np.array_equal(order, read[camera - 1].ravel()[pid - 1])
-
-
-def element(kind, body):
-    return struct.pack("<II", kind, len(body)) + body + b"\0" * (-len(body) % 8)
-
-
-MATLAB = b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM"
-
-
-def cell(name, *parts):
-    """A cell of other elements."""
-    head = element(6, struct.pack("<II", 1, 0)) + element(5, struct.pack("<ii", 1, 1)) + element(1, name)
-    return element(14, head + b"".join(parts))
-
-
-def packed(*variables):
-    """A file of compressed variables."""
-    parts = (zlib.compress(variable) for variable in variables)
-    return MATLAB + b"".join(struct.pack("<II", 15, len(part)) + part for part in parts)
-
-
-EMPTY = element(14, b"")
-MANY = {
-    "cells": packed(cell(b"rand_perm_cam", EMPTY * 2_000_000)),
-    "matrices": packed(cell(b"rand_perm_cam", *[cell(b"", EMPTY * 30_000)] * 100)),
-    "variables": MATLAB + EMPTY * 3_000_000,
-    "compressed": packed(*[cell(b"other", bytes(2**25))] * 100, cell(b"rand_perm_cam", *[cell(b"")] * 6)),
-}
-
-
-@pytest.mark.parametrize("content", MANY.values(), ids=MANY)
-def test_draws_that_would_fill_the_memory_are_refused(content, tmp_path):
-    (tmp_path / "rand_perm_cam.mat").write_bytes(content)
-    begun = time.process_time()
-    with less_memory_than(2**28), pytest.raises(InputError, match=r"rand_perm_cam\.mat is not the official"):
-        permutations(tmp_path)
-    assert time.process_time() - begun < 2
-
-
-def nested(depth):
-    """rand_perm_cam as a cell in a cell in a cell …"""
-    parts, size = [], 0
-    for level in range(depth):
-        name = b"rand_perm_cam" if level == depth - 1 else b""
-        head = element(6, struct.pack("<II", 1, 0)) + element(5, struct.pack("<ii", 1, 1)) + element(1, name)
-        parts.append(struct.pack("<II", 14, len(head) + size) + head)
-        size += len(head) + 8
-    return MATLAB + b"".join(reversed(parts))
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        nested(1000),
-        nested(100_000),
-        MATLAB + struct.pack("<II", 14, 2**32 - 1),
-        MATLAB + struct.pack("<II", 15, 8) + b"\0" * 8,
-    ],
-    ids=["nested", "nested without end", "longer than the file", "not compressed"],
-)
-def test_hostile_draws_are_refused(content, tmp_path):
-    (tmp_path / "rand_perm_cam.mat").write_bytes(content)
-    with pytest.raises(InputError, match=r"rand_perm_cam\.mat is not the official"):
-        permutations(tmp_path)
+        assert np.array_equal(order, cell[camera - 1, 0][pid - 1, 0])
 
 
 @pytest.mark.parametrize(

@@ -84,8 +84,8 @@ def test_mistakes_are_one_sentence(tmp_path):
         EmbeddingIndex.build(gallery[:0], [])
     with pytest.raises(ValueError, match="for 49 items"):
         EmbeddingIndex.build(gallery, items(49))
-    for odd in ({}, {"path": 5}, {"path": "x" * 10**5}):
-        with pytest.raises(ValueError, match="an item without a path, or of more than"):
+    for odd in ({}, {"path": 5}):
+        with pytest.raises(ValueError, match="an item without a path"):
             EmbeddingIndex.build(gallery, [*items(49), odd])
     index = EmbeddingIndex.build(gallery, items(50))
     with pytest.raises(InputError, match="for an index of 32 dimensions"):

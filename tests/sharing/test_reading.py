@@ -19,7 +19,7 @@ def test_a_changed_byte_is_refused(copied, name):
     for place in (0, len(whole) // 2, len(whole) - 1):
         (copied / name).write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         for named in (copied, copied / WEIGHTS):
-            with pytest.raises(InputError, match=rf"{name} of .*copied is not what package\.json says"):
+            with pytest.raises(InputError, match=rf"copied/{name} is not what package\.json says"):
                 FeatureExtractor(named)
     for content in (whole[:-1], whole + b"\0", b""):
         (copied / name).write_bytes(content)
@@ -37,11 +37,20 @@ def test_the_card_is_for_its_author_to_edit(copied):
 
 @pytest.mark.parametrize(
     "content",
-    ["", "[]", "null", "{}", '{"format": 1}', '{"format": 1, "files": []}', "[" * 5000, "\0" * 2000000],
+    [
+        "",
+        "[]",
+        "null",
+        "{}",
+        '{"format": 1}',
+        '{"format": 1, "files": []}',
+        '{"format": 1, "trained_on": [1]}',
+        "[" * 5000,
+    ],
 )
 def test_a_damaged_list_of_files_is_refused(copied, content):
     (copied / MANIFEST).write_text(content)
-    with pytest.raises(InputError, match=r"^package\.json of .* is damaged: get the package again$"):
+    with pytest.raises(InputError, match=r"package\.json is damaged: get the package again$"):
         locate(copied)
 
 
@@ -59,7 +68,7 @@ def test_what_a_package_may_not_be_is_one_sentence(copied, tmp_path):
     for text in ("{" * 3000, "a: [", "\t"):
         (copied / SETTINGS).write_text(text)
         rewritten(copied)
-        with pytest.raises(InputError, match=r"config\.yaml of .* is damaged: get the package again"):
+        with pytest.raises(InputError, match=r"config\.yaml is damaged: get the package again"):
             locate(copied)
     with pytest.raises(InputError, match=r"is a folder without package\.json: name a run's checkpoints"):
         FeatureExtractor(tmp_path)

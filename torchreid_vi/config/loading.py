@@ -10,16 +10,15 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import yaml
 from yacs.config import CfgNode as CN
 
 from torchreid_vi import console
 from torchreid_vi.config.defaults import default_config, flat
 from torchreid_vi.config.importing import MANIFEST, import_named
 from torchreid_vi.errors import InputError
-from torchreid_vi.files import parse_yaml, read_bytes
 from torchreid_vi.folders import expanded
 
-_LARGEST_FILE = 2**18  # bytes
 #: What a list that is empty by default holds, where it is no text.
 _ELEMENTS = {"data.thermal_range": 0.0, "data.thermal_found": 0.0}
 
@@ -88,7 +87,7 @@ def _with_defaults(file: str, of_file: dict[str, Any], changes: dict[str, Any]) 
 def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The settings of a file, by their whole keys, on top of those of its base."""
     try:
-        content = parse_yaml(read_bytes(path, _LARGEST_FILE).decode())
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         asked = f"_BASE_ of {above[-1]}" if above else "its name"
         raise InputError(f"config file {path} cannot be read ({error.strerror}): check {asked}") from error
@@ -138,7 +137,7 @@ def _shown(value: Any) -> str:
 def _parsed(value: str) -> Any:
     """A value of the command line: what YAML makes of it, or the text itself."""
     try:
-        return parse_yaml(value)
+        return yaml.safe_load(value)
     except Exception:  # whatever a text that looks like a date or a number makes the reader raise
         return value
 

@@ -6,29 +6,18 @@ import io
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from PIL import (
-    BmpImagePlugin,
-    ExifTags,
-    GifImagePlugin,
-    Image,
-    ImageOps,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import ExifTags, Image, ImageOps
 from torchvision import transforms as tv
 
 from torchreid_vi.errors import InputError, unknown_name
-from torchreid_vi.files import read_bytes
 
 #: Endings of the image files that are looked for in folders.
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-LARGEST_IMAGE = 64_000_000  # pixels
-LARGEST_FILE = 2**29  # bytes
+#: What Pillow may read, whatever a file is called: some of its other readers run programs.
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 
 
 class Range(NamedTuple):
@@ -36,19 +25,6 @@ class Range(NamedTuple):
 
     black: float
     white: float
-
-
-#: What reads a file, by how it begins. No other of Pillow's readers is tried, whatever a file is called: some of
-#: them run other programs. ``Image.open`` would also warn of large images, which are refused here.
-_READERS: dict[bytes, Any] = {
-    b"\xff\xd8\xff": JpegImagePlugin.jpeg_factory,
-    b"\x89PNG\r\n\x1a\n": PngImagePlugin.PngImageFile,
-    b"BM": BmpImagePlugin.BmpImageFile,
-    b"GIF8": GifImagePlugin.GifImageFile,
-    b"II*\0": TiffImagePlugin.TiffImageFile,
-    b"MM\0*": TiffImagePlugin.TiffImageFile,
-    b"RIFF": WebPImagePlugin.WebPImageFile,
-}
 
 
 #: How images are resized, by the names that ``data.interpolation`` uses; Pillow smooths with each of them.
@@ -115,11 +91,12 @@ def read_image(
     """
     content = read_image_file(path, remedy) if content is None else content
     try:
-        reader = next(reader for start, reader in _READERS.items() if content.startswith(start))
-        with reader(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             return in_rgb(image, str(path), remedy, thermal)
     except InputError:
         raise
+    except Image.DecompressionBombError as error:
+        raise _refused(path, "has too many pixels", remedy or "scale it down") from error
     except Exception as error:  # whatever a damaged file makes Pillow raise
         raise _refused(path, "is corrupt or truncated", remedy or "name another image") from error
 
@@ -135,11 +112,8 @@ def deep_pixels(path: str | Path) -> np.ndarray | None:
     Raises:
         Exception: Whatever an image that cannot be read makes its reader raise.
     """
-    content = read_image_file(path)
-    reader = next(reader for start, reader in _READERS.items() if content.startswith(start))
-    with reader(io.BytesIO(content)) as image:
-        deep = _is_deep(image) and image.width * image.height <= LARGEST_IMAGE
-        return np.asarray(image) if deep else None
+    with Image.open(io.BytesIO(read_image_file(path)), formats=_FORMATS) as image:
+        return np.asarray(image) if _is_deep(image) else None
 
 
 def _is_deep(image: Image.Image) -> bool:
@@ -157,13 +131,9 @@ def in_rgb(image: Image.Image, named: str, remedy: str = "", thermal: Range | No
         remedy, thermal: As for :func:`read_image`.
 
     Raises:
-        InputError: When it holds nothing, too much, or values without a known range.
+        InputError: When it holds nothing, or values without a known range.
     """
-    width, height = image.size
-    if width * height > LARGEST_IMAGE:  # a small file may say that its picture is as large as memory
-        reason = f"is of {width} × {height} pixels, more than {LARGEST_IMAGE:,}"
-        raise _refused(named, reason, remedy or "scale it down")
-    if not width * height:
+    if not image.width * image.height:
         raise _refused(named, "holds no pixels", remedy or "name another image")
     image.load()
     with suppress(Exception):  # whatever damaged notes on its position make Pillow raise
@@ -197,10 +167,10 @@ def read_image_file(path: str | Path, remedy: str = "") -> bytes:
     """Return the bytes of an image file.
 
     Raises:
-        InputError: When it is missing, a folder, too large, or no regular file.
+        InputError: When it is missing, a folder, or cannot be read.
     """
     try:
-        return read_bytes(path, LARGEST_FILE)
+        return Path(path).read_bytes()
     except FileNotFoundError as error:
         raise _refused(path, "is missing", remedy or "check its name") from error
     except OSError as error:

@@ -2,14 +2,9 @@
 
 from torchreid_vi.models.backbone import Backbone, torchreid_model
 from torchreid_vi.models.blocks import BLOCKS, ModalityDistributionAdapter, NonLocal
+from torchreid_vi.models.checkpoints import read_checkpoint, save_backbone, save_safetensors
 from torchreid_vi.models.vi import POOLING, VIModel, VIOutput, flip_averaged
-from torchreid_vi.models.weights import (
-    identities,
-    load_weights,
-    read_checkpoint,
-    save_backbone,
-    save_safetensors,
-)
+from torchreid_vi.models.weights import identities, load_weights
 
 __all__ = [
     "BLOCKS",

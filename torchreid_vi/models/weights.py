@@ -1,32 +1,21 @@
-"""Reading checkpoints and loading weights: nothing unpickled, nothing skipped without a word."""
+"""Load weights into models. Nothing is skipped silently."""
 
 from __future__ import annotations
 
-import json
-import pickle
-import zipfile
 from collections.abc import Iterable
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from torchreid_vi import files
 from torchreid_vi.errors import InputError, unknown_name
-from torchreid_vi.folders import expanded
 from torchreid_vi.modality import Modality
-from torchreid_vi.models.backbone import HEADS, INSERTED, Backbone
+from torchreid_vi.models.backbone import HEADS, INSERTED
+from torchreid_vi.models.checkpoints import read_checkpoint
 from torchreid_vi.models.layouts import tensors_of, where_tensors_lie
-from torchreid_vi.models.pickles import NUMPYS, check_pickles
 
-SAFETENSORS = ".safetensors"
 STEMS = ("average", "visible", "infrared")  # what a one-stream model can take of two stems
-
-_NARROWEST = 64  # features that a classifier tells identities apart by
 
 
 class Loaded(NamedTuple):
@@ -47,120 +36,16 @@ class Loaded(NamedTuple):
     epoch: int | None
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """The content of a checkpoint or of a ``.safetensors`` file, on the CPU; only tensors and plain data are read.
-
-    Raises:
-        InputError: when the file is missing, is no checkpoint, or holds pickled objects.
-    """
-    path = expanded(path)
-    if not path.is_file():
-        raise InputError(
-            f"weights {path} not found: check the path that names them; pre-training leaves backbone.pth"
-        )
-    if path.suffix == SAFETENSORS:
-        return _read_safetensors(path)
-    try:
-        _check_archive(path)
-        with torch.serialization.safe_globals(NUMPYS):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except InputError:
-        raise
-    except pickle.UnpicklingError as error:
-        if "Unsupported global" in str(error) or "GLOBAL" in str(error):
-            raise InputError(
-                f"{path} was refused: it holds pickled objects, which could run code; "
-                "have its author save tensors and plain data alone"
-            ) from error
-        raise InputError(
-            f"{path} is not a checkpoint or is damaged: name a file that torch.save wrote"
-        ) from error
-    except Exception as error:  # whatever a damaged file makes the reader raise
-        raise InputError(
-            f"{path} is not a checkpoint or is damaged: name a file that torch.save wrote"
-        ) from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds no weights: a dictionary of tensors is expected")
-    _check_tensors(content, path)
-    return content
-
-
-def _check_archive(path: Path) -> None:
-    """Refuses what PyTorch would not: damage, and more in memory than on disk; torch.save compresses nothing."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            held = sum(member.file_size for member in members)
-            if held > path.stat().st_size or any(member.compress_type for member in members):
-                raise InputError(
-                    f"{path} was refused: it would unpack to {held:,} bytes; have torch.save write it"
-                )
-            if archive.testzip():
-                raise zipfile.BadZipFile
-    check_pickles(path)
-
-
-def _check_tensors(content: dict[str, Any], path: Path) -> None:
-    """Refuses tensors, at any depth of dictionaries and lists, without a value in the file for each element."""
-    left: list[Any] = [content]
-    seen: set[int] = set()  # containers, and where values lie
-    room = path.stat().st_size
-    while left:
-        found = left.pop()
-        if isinstance(found, Tensor):
-            strided = found.layout is torch.strided and found.device.type == "cpu"
-            values = found.untyped_storage() if strided else torch.UntypedStorage()
-            if values.data_ptr() not in seen:
-                seen.add(values.data_ptr())
-                room -= values.nbytes()
-            if not strided or found.nbytes > values.nbytes() or room < 0:
-                raise InputError(
-                    f"{path} was refused: it holds a tensor without a value for each of its elements; have its "
-                    "author save contiguous tensors"
-                )
-        elif isinstance(found, (dict, list, tuple)) and id(found) not in seen:
-            seen.add(id(found))
-            left.extend(found.values() if isinstance(found, dict) else found)
-
-
-def _read_safetensors(path: Path) -> dict[str, Any]:
-    """The tensors as ``state_dict``, and beside it what :func:`save_safetensors` was told about them."""
-    try:
-        with safe_open(path, "pt") as file:
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dictionary
-            about = json.loads((file.metadata() or {}).get("about", "{}"))
-        return {**about, "state_dict": state}
-    except Exception as error:  # whatever a damaged file makes the reader raise
-        raise InputError(f"{path} is no safetensors file or is damaged: get it again") from error
-
-
-def save_safetensors(state: dict[str, Tensor], path: Path, about: dict[str, Any]) -> None:
-    """Writes tensors alone, the same bytes for the same tensors.
-
-    Args:
-        state: tensors by name; those that share memory are written each for itself.
-        path: of the file, ``.safetensors``.
-        about: plain data on them, which :func:`read_checkpoint` returns beside them.
-    """
-    tensors = {
-        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, value in state.items()
-    }
-    path.write_bytes(
-        save(tensors, {"about": json.dumps(about, sort_keys=True)})
-    )  # save_file hides it from others
-
-
 def identities(content: dict[str, Any]) -> int:
-    """The number of identities that a checkpoint's classifier tells apart, or one.
+    """Return the number of identities that a checkpoint's classifier tells apart, or one.
 
     Raises:
-        InputError: when the classifier has no weights for each of them.
+        InputError: When the classifier is no matrix.
     """
     weight = tensors_of(content).get("classifier.weight")
     if not isinstance(weight, Tensor):
         return 1
-    if weight.ndim != 2 or not len(weight) or weight.shape[1] < _NARROWEST:
+    if weight.ndim != 2:
         raise InputError(
             f"the weights have a classifier of shape {tuple(weight.shape)}, which is of no model: get them again"
         )
@@ -220,28 +105,6 @@ def load_weights(model: nn.Module, path: str | Path, stem: str = "average") -> L
         )
     model.load_state_dict(fitting, strict=False)
     return Loaded(len(fitting), len(own), absent, unused, _epoch(content))
-
-
-def save_backbone(model: nn.Module, path: Path, about: dict[str, Any]) -> None:
-    """Writes ``path``, the weights of ``model.backbone`` alone, and what they are beside it as JSON.
-
-    Args:
-        model: has a :class:`~torchreid_vi.models.Backbone` as ``backbone``.
-        path: of the weights, ``.pth``.
-        about: plain data on how they came to be.
-    """
-    backbone = cast(Backbone, model.backbone)
-    about = {
-        "backbone": backbone.name,
-        "streams": backbone.streams,
-        "torchreid_vi": version("torchreid_vi"),
-        **about,
-    }
-    about = json.loads(json.dumps(about))  # plain data alone, which every reader opens
-    state = {f"backbone.{name}": value.cpu() for name, value in backbone.state_dict().items()}
-    with files.whole(path) as file:
-        torch.save({"state_dict": state, "about": about}, file)
-    files.write_text(path.with_suffix(".json"), json.dumps(about, indent=1) + "\n")
 
 
 class _Source:

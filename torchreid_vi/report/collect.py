@@ -14,9 +14,8 @@ import numpy as np
 
 from torchreid_vi import config
 from torchreid_vi.errors import InputError
-from torchreid_vi.files import read_arrays, read_json
+from torchreid_vi.files import read_json
 
-_LARGEST_RANKINGS = 2**28  # bytes, unpacked: twelve for each query, in every trial of every result
 OF_A_SERIES = re.compile(r"(trial\d+)?-?(seed\d+)?")
 
 
@@ -99,7 +98,8 @@ def scalars(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def _read_rankings(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a file; objects in it, which could run code, are refused."""
     try:
-        content = read_arrays(path, _LARGEST_RANKINGS)
+        with np.load(path, allow_pickle=False) as arrays:
+            content = dict(arrays)
         for trial in {name.rpartition("/")[0] for name in content}:
             query, *ranked = (content[f"{trial}/{name}"] for name in ("query", "first", "ap"))
             if query.dtype.kind != "i" or query.ndim != 1:

@@ -31,8 +31,8 @@ class FeatureExtractor:
     """Calling it with images gives their features (N, D), L2-normalised, float32: the inner product is the cosine.
 
     Args:
-        weights: a run's checkpoint, such as ``RUN/checkpoints/last.pth``, or a package of weights: its folder, an
-            ``https://`` address of its archive, or ``hf://OWNER/NAME``.
+        weights: a run's checkpoint, such as ``RUN/checkpoints/last.pth``, its ``https://`` address, or a
+            package of weights: its folder or ``hf://OWNER/NAME``.
         settings: the run's ``config.yaml``; where a run leaves it, or the package's, when left out.
         device: where to compute; a GPU when there is one.
         batch_size: images at a time.

@@ -13,7 +13,7 @@ import numpy as np
 from torchreid_vi import console
 from torchreid_vi.data.listing import images_under
 from torchreid_vi.errors import InputError
-from torchreid_vi.files import read_arrays, whole
+from torchreid_vi.files import whole
 from torchreid_vi.folders import expanded, user_cache
 from torchreid_vi.modality import Modality
 from torchreid_vi.retrieval.extractor import FeatureExtractor
@@ -113,8 +113,8 @@ def _mark(path: Path) -> str:
 def _read(store: Path) -> dict[str, np.ndarray]:
     """What is kept, by the marks of the images; nothing where there is no such file, or a damaged one."""
     try:
-        content = read_arrays(store, store.stat().st_size)  # which are not compressed
-        marks, features = content["marks"], content["features"]
+        with np.load(store, allow_pickle=False) as content:
+            marks, features = content["marks"], content["features"]
         if marks.ndim != 1 or features.ndim != 2 or features.dtype != np.float32 or not features.shape[1]:
             return {}
         if not np.isfinite(features).all():

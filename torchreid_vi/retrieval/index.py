@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,11 @@ import numpy as np
 
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.extras import require
-from torchreid_vi.files import making, read_json, read_lines, sha256_of
+from torchreid_vi.files import making, read_json, sha256_of
 from torchreid_vi.folders import expanded, in_text
 
 VECTORS, ITEMS, ABOUT = "vectors.faiss", "items.jsonl", "about.json"
 _DIGEST = "vectors_sha256"  # of the file, in what is known of it
-_LONGEST = 2**16  # bytes of an item
 _SAMPLE = 200  # stored vectors that the recall is measured with
 
 
@@ -103,7 +101,7 @@ class EmbeddingIndex:
 
         Raises:
             InputError: for an unknown kind, no vectors, or too few of them for the kind.
-            ValueError: when features and items do not fit together, or an item has no path or is endless.
+            ValueError: when features and items do not fit together, or an item has no path.
         """
         check(kind, len(features))
         _check_items(features, items)
@@ -124,7 +122,7 @@ class EmbeddingIndex:
 
         Raises:
             InputError: For features of other dimensions.
-            ValueError: When features and items do not fit together, or an item has no path or is endless.
+            ValueError: When features and items do not fit together, or an item has no path.
         """
         _check_items(features, items)
         self._check_dimensions(features)
@@ -192,7 +190,7 @@ class EmbeddingIndex:
         """
         folder = expanded(folder)
         about = _read_about(folder)
-        items = _read_items(folder, about["vectors"])
+        items = _read_items(folder)
         try:
             if sha256_of(folder / VECTORS) != about.pop(_DIGEST):  # FAISS may not survive a damaged file
                 raise _damaged(folder)
@@ -210,8 +208,8 @@ class EmbeddingIndex:
 def _check_items(features: np.ndarray, items: Sequence[dict[str, Any]]) -> None:
     if len(features) != len(items) or features.ndim != 2:
         raise ValueError(f"features {features.shape} for {len(items)} items: (N, D) and N are expected")
-    if not all(map(_is_item, items)) or max((len(json.dumps(item)) for item in items), default=0) >= _LONGEST:
-        raise ValueError(f"an item without a path, or of more than {_LONGEST:,} bytes")
+    if not all(map(_is_item, items)):
+        raise ValueError("an item without a path")
 
 
 def _damaged(folder: Path) -> InputError:
@@ -232,17 +230,15 @@ def _read_about(folder: Path) -> dict[str, Any]:
     return about
 
 
-def _read_items(folder: Path, number: int) -> list[dict[str, Any]]:
-    """What the rows show, of which there have to be a number."""
+def _read_items(folder: Path) -> list[dict[str, Any]]:
+    """Return what the rows show."""
     try:
-        items = []
-        for line in islice(read_lines(folder / ITEMS, _LONGEST), max(0, number) + 1):
-            items.append(json.loads(line))
-            if not _is_item(items[-1]):
-                raise _damaged(folder)
-        return items
+        items = [json.loads(line) for line in (folder / ITEMS).read_bytes().splitlines()]
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(folder) from error
+    if not all(map(_is_item, items)):
+        raise _damaged(folder)
+    return items
 
 
 def _is_item(item: Any) -> bool:

@@ -34,7 +34,7 @@ _USE = """\
 ```python
 from torchreid_vi import FeatureExtractor
 
-extractor = FeatureExtractor("FOLDER")  # or "hf://OWNER/NAME", or https:// of a zip or tar of the folder
+extractor = FeatureExtractor("FOLDER")  # or "hf://OWNER/NAME"
 features = extractor(["night.jpg"], modality="infrared")  # (1, D), L2-normalised: the inner product is the cosine
 ```
 
@@ -54,8 +54,8 @@ This is where training starts, not a model that tells people apart: `FeatureExtr
 python tools/train.py --config-file YOURS.yaml model.name {backbone} model.load_weights FOLDER
 ```
 
-FOLDER is this one, `hf://OWNER/NAME`, or https:// of a zip or tar of it; `model.safetensors` is compared with
-`package.json` before it is used, and no pickle is read."""
+FOLDER is this one or `hf://OWNER/NAME`; `model.safetensors` is compared with `package.json` before it is used, and
+no pickle is read."""
 
 _LIMITS = """\
 Meant for research on person re-identification between visible and infrared cameras. Figures hold for the dataset

@@ -14,8 +14,8 @@ class Located(NamedTuple):
     """Files of a model.
 
     Attributes:
-        weights: a checkpoint, a ``backbone.pth``, or a package's weights.
-        settings: of a package; None for other files.
+        weights: A checkpoint, a ``backbone.pth``, or a package's weights.
+        settings: Of a package; None for other files.
     """
 
     weights: Path
@@ -23,12 +23,12 @@ class Located(NamedTuple):
 
 
 def is_remote(named: str | Path) -> bool:
-    """Whether weights lie elsewhere and are to be fetched."""
+    """Return whether weights lie elsewhere and are to be fetched."""
     return isinstance(named, str) and "://" in named
 
 
 def package_folder(named: str | Path) -> Path | None:
-    """The folder of the package on this machine that is named by it, or by its weights; None for anything else."""
+    """Return the folder of the package that is named by it or by its weights; None for anything else."""
     path = expanded(named)
     if path.is_dir():
         return path
@@ -36,19 +36,19 @@ def package_folder(named: str | Path) -> Path | None:
 
 
 def locate(named: str | Path) -> Located:
-    """The files of weights, fetched if they lie elsewhere, a package compared with its list of files.
+    """Return the files of weights, fetched if they lie elsewhere; a package is compared with its checksums.
 
     Args:
-        named: a file; a package's folder, or the weights in it; ``https://`` of a package's archive, or a link to
-            one on Google Drive; ``hf://OWNER/NAME``, with or without ``@REVISION``.
+        named: A file; a package's folder, or the weights in it; ``https://`` of a file, or a link to one on Google
+            Drive; ``hf://OWNER/NAME`` of a package, with or without ``@REVISION``.
 
     Raises:
-        InputError: for a package that cannot be fetched or is not what it should be.
+        InputError: For weights that cannot be fetched, or a package that is not what it should be.
     """
-    if is_remote(named):
-        folder = fetch_from_hub(str(named)) if str(named).startswith(HUB) else fetch(str(named))
-    elif (found := package_folder(named)) is not None:
-        verify(folder := found)
-    else:
+    if is_remote(named) and not str(named).startswith(HUB):
+        return Located(fetch(str(named)), None)
+    folder = fetch_from_hub(str(named)) if is_remote(named) else package_folder(named)
+    if folder is None:
         return Located(expanded(named), None)
+    verify(folder)
     return Located(folder / WEIGHTS, folder / SETTINGS)

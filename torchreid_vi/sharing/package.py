@@ -1,4 +1,4 @@
-"""What a package of weights is: its files, and whether they are what its list says."""
+"""What a package of weights is: a folder with weights, settings, a card, and a manifest with their checksums."""
 
 from __future__ import annotations
 
@@ -6,83 +6,60 @@ import json
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from torchreid_vi.config.importing import MANIFEST
 from torchreid_vi.errors import InputError
-from torchreid_vi.files import parse_yaml, sha256_of
+from torchreid_vi.files import sha256_of
 
 WEIGHTS, SETTINGS, CARD = "model.safetensors", "config.yaml", "README.md"
 __all__ = ["CARD", "MANIFEST", "SETTINGS", "WEIGHTS"]
-NEEDED = (SETTINGS, WEIGHTS)  # to compute with; the card is for people, who may edit it
 FORMAT = 1
 
-LARGEST = 4 * 2**30  # bytes of weights, or of an archive
-LARGEST_TEXT = 2**18  # bytes of settings, or of a list of files
 
-
-def mark(path: Path) -> dict[str, Any]:
-    """What the list of files says of one."""
-    return {"sha256": sha256_of(path), "size": path.stat().st_size}
-
-
-def read_manifest(folder: Path, named: str) -> dict[str, Any]:
-    """The content of a package's list of files, without a look at the files.
-
-    Args:
-        folder: of the package.
-        named: what the user calls it.
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the content of a package's manifest.
 
     Raises:
-        InputError: when it is missing, damaged, or of a later version of this package.
+        InputError: When it is missing, damaged, or of a later version of this package.
     """
     path = folder / MANIFEST
     if not path.is_file():
         raise InputError(
-            f"{named} is a folder without {MANIFEST}: name a run's checkpoints/last.pth, or a folder that "
+            f"{folder} is a folder without {MANIFEST}: name a run's checkpoints/last.pth, or a folder that "
             "tools/package_weights.py wrote"
         )
     try:
-        if path.stat().st_size > LARGEST_TEXT:
-            raise ValueError("too long")
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        version = content["format"]
-        marks = [(content["files"][name]["sha256"], content["files"][name]["size"]) for name in NEEDED]
-        sound = isinstance(version, int) and all(isinstance(a, str) and isinstance(b, int) for a, b in marks)
-        sound &= all(isinstance(name, str) for name in content.get("trained_on", []))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"{MANIFEST} of {named} is damaged: get the package again") from error
-    if not sound:
-        raise InputError(f"{MANIFEST} of {named} is damaged: get the package again")
-    if version > FORMAT:
+        texts = [content["files"][name]["sha256"] for name in (WEIGHTS, SETTINGS)]
+        if not all(isinstance(text, str) for text in texts + content.get("trained_on", [])):
+            raise TypeError
+        known = content["format"] <= FORMAT
+    except Exception as error:  # whatever a damaged file makes the reader raise
+        raise InputError(f"{path} is damaged: get the package again") from error
+    if not known:
         raise InputError(
-            f"{named} is a package of format {version}, of which this version knows {FORMAT}: install a newer "
-            "torchreid_vi"
+            f"{folder} is a package of format {content['format']}, of which this version knows {FORMAT}: install "
+            "a newer torchreid_vi"
         )
     return content
 
 
-def verify(folder: Path, named: str = "") -> dict[str, Any]:
-    """Compares what a package computes with to its list of files, whose content it returns.
-
-    Args:
-        folder: of the package.
-        named: what the user calls it, if not by its folder.
+def verify(folder: Path) -> None:
+    """Compare what a package computes with to its manifest. The card is for people, who may edit it.
 
     Raises:
-        InputError: naming the first file that is not as listed.
+        InputError: Naming the first file that is not as listed.
     """
-    named = named or str(folder)
-    content = read_manifest(folder, named)
-    for name, most in zip(NEEDED, (LARGEST_TEXT, LARGEST), strict=True):
-        path, listed = folder / name, content["files"][name]
-        if not path.is_file():
-            raise InputError(f"{named} lacks {name}: get the package again")
-        size = path.stat().st_size
-        if size > most or size != listed["size"] or sha256_of(path) != listed["sha256"]:
-            raise InputError(f"{name} of {named} is not what {MANIFEST} says: get the package again")
+    listed = read_manifest(folder)["files"]
+    for name in (WEIGHTS, SETTINGS):
+        if not (folder / name).is_file():
+            raise InputError(f"{folder} lacks {name}: get the package again")
+        if sha256_of(folder / name) != listed[name]["sha256"]:
+            raise InputError(f"{folder / name} is not what {MANIFEST} says: get the package again")
     try:
-        settings = parse_yaml((folder / SETTINGS).read_text(encoding="utf-8"))
+        settings = yaml.safe_load((folder / SETTINGS).read_text(encoding="utf-8"))
     except Exception as error:  # whatever a damaged file makes the reader raise
-        raise InputError(f"{SETTINGS} of {named} is damaged: get the package again") from error
+        raise InputError(f"{folder / SETTINGS} is damaged: get the package again") from error
     if not isinstance(settings, dict) or "_BASE_" in settings:
-        raise InputError(f"{SETTINGS} of {named} reads a file outside of the package: it was refused")
-    return content
+        raise InputError(f"{folder / SETTINGS} reads a file outside of the package: it was refused")

@@ -127,7 +127,7 @@ def _behind(start: str, seen: Sequence[Path]) -> tuple[list[str], bool]:
         return [], False
     path = expanded(start)
     if package := package_folder(path):
-        manifest = read_manifest(package, start)
+        manifest = read_manifest(package)
         return list(manifest.get("trained_on", [])), not manifest.get("trained_on_more", True)
     settings = path.parent.parent if path.parent.name == CHECKPOINTS else path.parent
     settings = (settings / "config.yaml").absolute()

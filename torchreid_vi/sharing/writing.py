@@ -11,11 +11,11 @@ from yacs.config import CfgNode
 
 from torchreid_vi import build
 from torchreid_vi.errors import InputError
-from torchreid_vi.files import making
+from torchreid_vi.files import making, sha256_of
 from torchreid_vi.folders import expanded
 from torchreid_vi.models import identities, load_weights, read_checkpoint, save_safetensors
 from torchreid_vi.sharing.card import write_card
-from torchreid_vi.sharing.package import CARD, FORMAT, MANIFEST, SETTINGS, WEIGHTS, mark
+from torchreid_vi.sharing.package import CARD, FORMAT, MANIFEST, SETTINGS, WEIGHTS
 from torchreid_vi.sharing.source import Run, read_run, started_from, trained_on
 
 # What only the machine of a run needs: no package holds it.
@@ -58,8 +58,9 @@ def write_package(
             save_safetensors(_tensors(content), partial / WEIGHTS, told)
             (partial / SETTINGS).write_text(_shared_settings(source.cfg).dump(), encoding="utf-8")
             (partial / CARD).write_text(write_card(about, source.cfg), encoding="utf-8")
-            marks = {name: mark(partial / name) for name in (WEIGHTS, SETTINGS, CARD)}
-            about = {"format": FORMAT, "files": marks} | about
+            written = {name: partial / name for name in (WEIGHTS, SETTINGS, CARD)}
+            listed = {n: {"sha256": sha256_of(p), "size": p.stat().st_size} for n, p in written.items()}
+            about = {"format": FORMAT, "files": listed} | about
             text = json.dumps(about, indent=1, ensure_ascii=False)
             (partial / MANIFEST).write_text(text + "\n", encoding="utf-8")
             if out.exists():

@@ -18,7 +18,6 @@ from PIL import Image
 from torchreid_vi import console, host
 from torchreid_vi.data.images import Range, dataset_image
 from torchreid_vi.errors import InputError
-from torchreid_vi.files import LARGEST_TEXT, read_bytes
 from torchreid_vi.folders import expanded
 from torchreid_vi.modality import Camera, Modality
 
@@ -267,7 +266,7 @@ def require_inside(root: Path, paths: Iterable[str | Path]) -> None:
 def _text(path: Path, root: Path) -> str:
     require_inside(root, [path])
     try:
-        return read_bytes(path, LARGEST_TEXT).decode("utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is no text file: restore it from the dataset's archive") from error
     except OSError as error:

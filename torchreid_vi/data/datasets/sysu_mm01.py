@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 import warnings
-import zlib
 from pathlib import Path
 
 import numpy as np
+import scipy
 
 from torchreid_vi.data.datasets.base import (
     Item,
@@ -20,14 +19,11 @@ from torchreid_vi.data.datasets.base import (
     require,
     require_inside,
 )
-from torchreid_vi.data.datasets.matlab import read_cells
 from torchreid_vi.data.listing import images_in
 from torchreid_vi.data.published import sysu_mm01_identities
 from torchreid_vi.errors import InputError
-from torchreid_vi.files import read_bytes
 from torchreid_vi.modality import Camera, Modality
 
-_LARGEST_DRAWS = 2**25  # bytes of rand_perm_cam.mat
 _CAMERAS = tuple(
     # Cameras 2 and 3 stand at the same place.
     Camera(number, 2 if number == 3 else number, Modality(number in (3, 6)))
@@ -90,21 +86,22 @@ class SYSUMM01(VIDataset):
 
 
 def _read_permutations(path: Path) -> Permutations:
+    """Read MATLAB's cell of six cameras, each a cell of identities, each a matrix of orders."""
     try:
-        cells = read_cells(read_bytes(path, _LARGEST_DRAWS), "rand_perm_cam")
+        cameras = scipy.io.loadmat(path, variable_names=["rand_perm_cam"])["rand_perm_cam"].ravel()
         return {
-            (camera + 1, pid + 1): _draws(matrix)
+            (camera + 1, pid + 1): _orders(matrix)
             for camera in range(6)
-            for pid, matrix in enumerate(cells[camera])
-            if matrix.ndim == 2 and matrix.shape[1]
+            for pid, matrix in enumerate(cameras[camera].ravel())
+            if matrix.size
         }
-    except (OSError, ValueError, LookupError, StopIteration, struct.error, zlib.error) as error:
+    except Exception as error:  # whatever a damaged file makes SciPy raise
         raise InputError(f"{path} is not the official rand_perm_cam.mat: fetch it again") from error
 
 
-def _draws(matrix: np.ndarray) -> np.ndarray:
-    """Orders of image numbers (trials, images), int64."""
-    if not ((matrix >= 1) & (matrix < 2**31) & (matrix % 1 == 0)).all():
+def _orders(matrix: np.ndarray) -> np.ndarray:
+    """Return orders of image numbers (trials, images), int64."""
+    if matrix.ndim != 2 or not ((matrix >= 1) & (matrix < 2**31) & (matrix % 1 == 0)).all():
         raise ValueError("no numbers of images")
     return matrix.astype(np.int64)
 

@@ -16,7 +16,6 @@ from torchreid_vi.data.datasets.base import Record, Splits
 from torchreid_vi.data.datasets.vi_folder import VIFolder
 from torchreid_vi.data.listing import images_under
 from torchreid_vi.errors import InputError
-from torchreid_vi.files import LARGEST_TEXT, read_bytes
 from torchreid_vi.folders import expanded
 from torchreid_vi.modality import Camera, Modality
 
@@ -158,7 +157,7 @@ def _drawn(names: list[str], share: float, split_id: int) -> set[str]:
 def _listed(file: Path, names: list[str], both: list[str]) -> set[str]:
     """Return the names in a list of identities to test."""
     try:
-        lines = read_bytes(file, LARGEST_TEXT).decode("utf-8-sig").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise InputError(f"{file} is no text file: write one identity's name a line") from error
     except OSError as error:
