@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -121,10 +121,11 @@ class EngineMixin(EvaluationMixin):
         """Train for an epoch, as torchreid's ``run`` asks; ``print_freq`` has no effect."""
         self.set_model_mode("train")
         self.two_stepped_transfer_learning(self.epoch, fixbase_epoch, open_layers)
-        with stopping.deferred():
+        # Where processes work together, torchrun sends the signals, and a single one cannot finish a step.
+        with stopping.handled() if distributed.size() == 1 else nullcontext():
             images, seconds = self._take_steps()
             self.cost = {"seconds": self.cost["seconds"] + seconds, "images": self.cost["images"] + images}
-            if stopping.waiting():
+            if stopping.requested():
                 place = {"step": self.done, "sums": self.sums, "counted": self.counted}
                 self._save(LAST, self._state(self.epoch - 1, None) | place)
                 console.say(f"Saved after {self.done} steps of epoch {self.epoch + 1}")
@@ -136,10 +137,12 @@ class EngineMixin(EvaluationMixin):
             self.update_lr()
             if getattr(self.datamanager, "val_loader", None):
                 self._validate()
+            if self.writer is not None:
+                self.writer.flush()
             self.save_model(self.epoch, None, self.save_dir)
 
     def _take_steps(self: Any) -> tuple[int, float]:
-        """Take the steps of the epoch that are left, until a signal waits; return images and seconds."""
+        """Take the steps of the epoch that are left, until a signal comes; return images and seconds."""
         if not self.done:
             self.begin_epoch()
         begun, images, readback = time.perf_counter(), 0, Readback()
@@ -151,7 +154,7 @@ class EngineMixin(EvaluationMixin):
             self._count(readback.push(self.done, data["impath"], values))
             images += len(data["pid"]) * distributed.size()
             self.bar.update()
-            if stopping.waiting():
+            if stopping.requested():
                 break
         self._count(readback.pop())
         return images, time.perf_counter() - begun
