@@ -382,7 +382,7 @@ def main() -> None:
     for diagram in diagrams:
         diagram()
     with TemporaryDirectory() as root:
-        draw_dataset(root, ids=18, folder="vi_synthetic", processes=1)
+        draw_dataset(root, ids=18, folder="vi_synthetic")
         dataset = VISynthetic(root=root, verbose=False)
         two_draws(root)
         augmentation(dataset)

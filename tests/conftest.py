@@ -45,7 +45,8 @@ def pytest_configure(config):
 def ends_its_processes():
     """The death of one that a test leaves behind would be raised in another test."""
     yield
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a tool has given up
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a tool has changed
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     left = active_children()
     for child in left:  # the tests that follow are not to blame
         with suppress(RuntimeError):  # of PyTorch, that one has died
@@ -59,8 +60,8 @@ def roots(tmp_path_factory):
     """A folder with ``sysu_mm01``, ``regdb``, ``llcm`` and ``vi_synthetic``: 12 people, 3 images each."""
     root = tmp_path_factory.mktemp("data")
     for layout in LAYOUTS:
-        draw_dataset(root, layout, ids=12, images=3, size=(16, 40), processes=1)
-    draw_dataset(root, ids=12, images=3, size=(16, 40), folder="vi_synthetic", processes=1)
+        draw_dataset(root, layout, ids=12, images=3, size=(16, 40))
+    draw_dataset(root, ids=12, images=3, size=(16, 40), folder="vi_synthetic")
     return root
 
 

@@ -19,7 +19,7 @@ PACKAGE = Path(torchreid_vi.__file__).parent
 LAYERS = [
     {"errors", "modality", "host", "stopping"},
     {"console", "extras", "folders"},
-    {"distributed", "files", "locking", "processes"},
+    {"distributed", "files", "locking"},
     {"seeds"},
     {"data", "models", "losses", "evaluation"},
     {"methods"},

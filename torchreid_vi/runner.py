@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from yacs.config import CfgNode
 
-from torchreid_vi import build, config, console, distributed, files, stopping
+from torchreid_vi import build, config, console, distributed, files
 from torchreid_vi.engine import CHECKPOINTS, LAST, PretextResult
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import Result
@@ -47,15 +47,9 @@ def run(cfg: CfgNode, exactly: bool = False) -> list[Result] | list[PretextResul
 
     Raises:
         InputError: for anything in the settings, the data or a checkpoint that cannot be used.
-        Stopped: after a signal.
+        Stopped: after a signal while training, once the step is saved.
     """
     config.import_named(cfg.imports)  # in a process of its own, where nobody loaded the settings
-    # Where processes work together, torchrun sends the signals, and a single one cannot finish a step.
-    with stopping.handled() if distributed.size() == 1 else nullcontext():
-        return _run(cfg, exactly)
-
-
-def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
     settings, cfg = cfg.clone(), cfg.clone()
     use_gpu = torch.cuda.is_available()
     with console.logged() as log, ExitStack() as held:

@@ -46,7 +46,7 @@ def epochs(capsys):
 
 
 def stop(engine, cfg, folder, **changes):
-    with stopping.handled(), pytest.raises(stopping.Stopped) as stopped:
+    with pytest.raises(stopping.Stopped) as stopped:
         run(engine, cfg, save_dir=str(folder), **changes)
     return stopped.value
 

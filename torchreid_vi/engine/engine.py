@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -147,12 +147,13 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
         """Train for an epoch, as torchreid's ``run`` asks; ``print_freq`` has no effect."""
         self.set_model_mode("train")
         self.two_stepped_transfer_learning(self.epoch, fixbase_epoch, open_layers)
-        with stopping.deferred():
+        # Where processes work together, torchrun sends the signals, and a single one cannot finish a step.
+        with stopping.handled() if distributed.size() == 1 else nullcontext():
             images, seconds = self._take_steps()
             progress = self.progress
             progress.epoch, progress.images = self.epoch, progress.images + images
             progress.seconds += seconds
-            if stopping.waiting():
+            if stopping.requested():
                 self.checkpoints.save(self.save_dir, LAST, progress)
                 console.say(f"Saved after {progress.step} steps of epoch {self.epoch + 1}")
                 return
@@ -163,10 +164,12 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
             self.update_lr()
             if self.datamanager.val_loader:
                 self._validate()
+            if self.writer is not None:
+                self.writer.flush()
             self.save_model(self.epoch, None, self.save_dir)
 
     def _take_steps(self) -> tuple[int, float]:
-        """Take the steps of the epoch that are left, until a signal waits; return images and seconds."""
+        """Take the steps of the epoch that are left, until a signal comes; return images and seconds."""
         if not self.progress.step:
             self.method.begin_epoch()
         begun, images, readback = time.perf_counter(), 0, Readback()
@@ -178,7 +181,7 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
             self._count(readback.push(self.progress.step, data["impath"], values))
             images += len(data["pid"]) * distributed.size()
             self.bar.update()
-            if stopping.waiting():
+            if stopping.requested():
                 break
         self._count(readback.pop())
         return images, time.perf_counter() - begun

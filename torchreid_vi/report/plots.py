@@ -1,39 +1,40 @@
-"""The plots of a run's report, as SVG on white."""
+"""Plots of runs and of methods, as SVG on white."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from torchreid_vi.evaluation import Ranking
 from torchreid_vi.modality import Modality
-from torchreid_vi.report.collect import Method, scalars
+from torchreid_vi.report.collect import Method, labels, scalars
 from torchreid_vi.report.finished import FinishedRun
 from torchreid_vi.report.page import svg
 
-_SOME = 2000  # images whose distances and places are drawn, at most
+_SOME = 2000  # images whose distances and places are plotted, at most
 
 
-def _figure(rows: int, columns: int, width: float = 11, height: float = 3.2) -> tuple[Any, Any]:
+def _figure(rows: int, columns: int, width: float = 11, height: float = 3.2, **grid: Any) -> tuple[Any, Any]:
+    """Return a figure and its panels; ``height`` is of a row."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
+    size = (width, height * rows)
     figure, axes = plt.subplots(
-        rows, columns, figsize=(width, height * rows), layout="constrained", squeeze=False
+        rows, columns, figsize=size, layout="constrained", squeeze=False, gridspec_kw=grid
     )
     return figure, axes.ravel()
 
 
 def curves(run: FinishedRun) -> str:
-    """Everything that was logged while training, a panel each: losses, accuracies, learning rate."""
+    """Plot everything that was logged while training, a panel each; nothing where there is nothing."""
     logged = {name: found for name, found in scalars(run.folder).items() if len(found[0]) > 1}
     if not logged:
         return ""
-    columns = 3
-    figure, axes = _figure(-(-len(logged) // columns), columns, height=2.4)
+    figure, axes = _figure(-(-len(logged) // 3), 3, height=2.4)
     for panel, (name, (epochs, values)) in zip(axes, logged.items(), strict=False):
         panel.plot(epochs + 1, values, color="tab:blue", linewidth=1)
         panel.set(title=name, xlabel="epoch")
@@ -44,7 +45,7 @@ def curves(run: FinishedRun) -> str:
 
 
 def cmc_curves(run: FinishedRun) -> str:
-    """Share of queries found at each rank or before, by protocol."""
+    """Plot the share of queries found at each rank or before, by protocol."""
     method = Method("", [run.folder], [run.content])
     figure, (panel,) = _figure(1, 1, width=6)
     for label in method.labels:
@@ -56,8 +57,8 @@ def cmc_curves(run: FinishedRun) -> str:
 
 
 def distances(run: FinishedRun) -> str:
-    """Histograms of cosine distances of same and different people, within and across modalities."""
-    chosen = _some(run, _SOME)
+    """Plot histograms of cosine distances of same and different people, within and across modalities."""
+    chosen = np.sort(np.random.default_rng(0).permutation(len(run.items))[:_SOME])
     features, pids = run.features[chosen], run.test_set.pids[chosen]
     modality = run.test_set.of("modality")[chosen]
     figure, axes = _figure(1, 3)
@@ -80,7 +81,7 @@ def distances(run: FinishedRun) -> str:
 
 
 def feature_map(run: FinishedRun, people: int = 12) -> str:
-    """Features of some people on their two principal components, by person and by modality."""
+    """Plot features of some people on their two principal components, by person and by modality."""
     pids = run.test_set.pids
     both = [pid for pid in np.unique(pids) if len(np.unique(run.test_set.of("modality")[pids == pid])) == 2]
     held = np.random.default_rng(0).permutation(both)[:people]
@@ -106,23 +107,32 @@ def feature_map(run: FinishedRun, people: int = 12) -> str:
     return svg(figure)
 
 
-def _some(run: FinishedRun, number: int) -> np.ndarray:
-    every = np.arange(len(run.items))
-    return every if len(every) <= number else np.sort(np.random.default_rng(0).permutation(every)[:number])
+def comparison(methods: Sequence[Method]) -> str:
+    """Plot the first result of methods: Rank-1 and mAP of every run, CMC curves, training losses."""
+    from matplotlib import colormaps
 
-
-def best_and_worst(ranking: Ranking, pids: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the queries with the highest and the lowest average precision, each of another person.
-
-    Args:
-        ranking: of a trial.
-        pids: of its queries (Q,).
-        number: how many of either.
-    """
-    order = np.argsort(-ranking.ap, kind="stable")
-
-    def of_each_person(order: np.ndarray) -> np.ndarray:
-        rows = ranking.query[order]
-        return rows[np.sort(np.unique(pids[rows], return_index=True)[1])[:number]]
-
-    return of_each_person(order), of_each_person(order[::-1])
+    label = labels(methods)[0]
+    shown = [method for method in methods if label in method.labels]
+    tall = 0.8 + 0.28 * len(shown)
+    figure, (r1, mean_ap, cmc, loss) = _figure(2, 2, height=tall / 2 + 2, height_ratios=[tall, 4])
+    places = np.linspace(0, 1, len(shown))
+    colours = [f"C{i}" for i in range(len(shown))] if len(shown) <= 10 else colormaps["turbo"](places)
+    for row, (method, colour) in enumerate(zip(shown, colours, strict=True)):
+        for metric, panel in (("R1", r1), ("mAP", mean_ap)):
+            values = method.figures(label, metric)
+            panel.plot(values, [row] * len(values), "o", color=colour, alpha=0.5)
+            panel.plot(np.mean(values), row, "|", color=colour, markersize=16, markeredgewidth=3)
+        cmc.plot(range(1, 21), 100 * method.cmc(label), color=colour)
+        if found := method.losses():
+            epochs = min(map(len, found))
+            mean = np.mean([each[:epochs] for each in found], axis=0)
+            loss.plot(range(1, 1 + epochs), mean, "o-", color=colour, markersize=3)
+    for metric, panel in (("R1", r1), ("mAP", mean_ap)):
+        panel.set(
+            title=f"{metric}: runs and their mean", xlabel="%", ylim=(len(shown) - 0.5, -0.5), yticks=[]
+        )
+        panel.grid(axis="x", alpha=0.3)
+    r1.set_yticks(range(len(shown)), [method.name for method in shown])
+    cmc.set(title="CMC", xlabel="rank", ylabel="%", xlim=(1, 20), xticks=(1, 5, 10, 15, 20))
+    loss.set(title="training loss", xlabel="epoch", yscale="log")
+    return svg(figure)

@@ -5,9 +5,8 @@ All of them are of people, and each can be had without their heads (``blurred``)
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from torchvision.transforms.functional import to_pil_image
 
 from torchreid_vi.data.heads import hide_head
 from torchreid_vi.data.images import planes
+from torchreid_vi.evaluation import Ranking
 from torchreid_vi.methods.mmgl import paired_orders, shuffle_stripes
 from torchreid_vi.modality import Modality
 from torchreid_vi.report.finished import FinishedRun
@@ -24,7 +24,24 @@ from torchreid_vi.report.ranked import Shown, ranked_picture
 from torchreid_vi.seeds import seed_everything
 
 
-def galleries(run: FinishedRun, rows: np.ndarray, top: int = 10, blurred: bool = False) -> Image.Image:
+def best_and_worst(ranking: Ranking, pids: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of the queries with the highest and the lowest average precision, each of another person.
+
+    Args:
+        ranking: A trial's.
+        pids: Identities of its queries (Q,).
+        number: How many of either.
+    """
+    order = np.argsort(-ranking.ap, kind="stable")
+
+    def of_each_person(order: np.ndarray) -> np.ndarray:
+        rows = ranking.query[order]
+        return rows[np.sort(np.unique(pids[rows], return_index=True)[1])[:number]]
+
+    return of_each_person(order), of_each_person(order[::-1])
+
+
+def galleries(run: FinishedRun, rows: Sequence[int], top: int = 10, blurred: bool = False) -> Image.Image:
     """What some queries, by row of the first trial, found first."""
     ranked, pids = run.ranked, run.test_set.pids
     pictures = []
@@ -39,45 +56,23 @@ def galleries(run: FinishedRun, rows: np.ndarray, top: int = 10, blurred: bool =
     return ranked_picture(pictures, blurred=blurred)
 
 
-class Confusion(NamedTuple):
-    """Two people of whom one is taken for the other at rank 1.
+def confused(run: FinishedRun, number: int = 5) -> list[tuple[int, int, int, int]]:
+    """Return the pairs of people that are most often taken for each other at rank 1.
 
-    Attributes:
-        query, answer: the identity that was looked for, and the one that was found.
-        times: how often.
-        images: of the first of these queries, and of its wrong answer.
+    Returns:
+        For each who was looked for, who was found, how often, and the row of the first such query.
     """
-
-    query: int
-    answer: int
-    times: int
-    images: tuple[int, int]
-
-
-def confused(run: FinishedRun, number: int = 5) -> list[Confusion]:
-    """The pairs of people that are most often taken for each other."""
     ranked, pids = run.ranked, run.test_set.pids
-    counts: Counter[tuple[int, int]] = Counter()
-    example: dict[tuple[int, int], tuple[int, int]] = {}
-    for row in ranked.ranking.query:
-        query, answer = ranked.trial.query[row], ranked.trial.gallery[ranked.order[row, 0]]
-        if pids[query] != pids[answer]:
-            pair = int(pids[query]), int(pids[answer])
-            counts[pair] += 1
-            example.setdefault(pair, (int(query), int(answer)))
-    return [Confusion(*pair, times, example[pair]) for pair, times in counts.most_common(number)]
-
-
-def confusions(run: FinishedRun, found: Sequence[Confusion], blurred: bool = False) -> Image.Image:
-    """Of each a query, an image of its own person from the gallery, and the wrong answer."""
-    pids = run.test_set.pids
-    rows = []
-    for each in found:
-        query, answer = map(run.image, each.images)
-        own = next(i for i in run.ranked.trial.gallery if pids[i] == each.query)
-        answers = [Shown(run.image(own), f"{each.query}", True), Shown(answer, f"{each.answer}", False)]
-        rows.append((Shown(query, f"{each.query}"), answers))
-    return ranked_picture(rows, blurred=blurred)
+    rows = ranked.ranking.query
+    pairs = np.stack(
+        [pids[ranked.trial.query[rows]], pids[ranked.trial.gallery[ranked.order[rows, 0]]]], axis=1
+    )
+    wrong = np.nonzero(pairs[:, 0] != pairs[:, 1])[0]
+    known, first, times = np.unique(pairs[wrong], axis=0, return_index=True, return_counts=True)
+    return [
+        (int(known[i, 0]), int(known[i, 1]), int(times[i]), int(rows[wrong[first[i]]]))
+        for i in np.argsort(-times, kind="stable")[:number]
+    ]
 
 
 def activations(run: FinishedRun, people: int = 5, blurred: bool = False) -> Image.Image:
