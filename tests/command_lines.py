@@ -13,7 +13,19 @@ from torchreid_vi import LOSSES, METHODS, host
 from torchreid_vi.evaluation import PROTOCOLS
 
 TOOLS = Path(__file__).parents[1] / "tools"
-
+#: Settings of a run that takes seconds.
+TINY = {
+    "model.name": "osnet_x0_25",
+    "model.pretrained": False,
+    "data.sources": ["regdb"],
+    "data.height": 32,
+    "data.width": 16,
+    "data.workers": 0,
+    "sampler.train_sampler": "CrossModalitySampler",
+    "sampler.num_instances": 2,
+    "train.batch_size": 16,
+    "train.max_epoch": 2,
+}
 
 #: What a user's file adds names to.
 TABLES = (METHODS, LOSSES, PROTOCOLS, host.MODELS, host.IMAGE_DATASETS)

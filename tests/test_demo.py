@@ -14,8 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from command_lines import call
-from test_series import TINY
+from command_lines import TINY, call
 
 from torchreid_vi import FeatureExtractor, InputError, load_config, run
 from torchreid_vi.demo import answers, served, some_of

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_series import TINY
+from command_lines import TINY
 from torch import nn
 
 from torchreid_vi import InputError, build, distributed, load_config, run, series

@@ -33,7 +33,7 @@ import sys
 from pathlib import Path
 from urllib.request import urlopen
 
-from test_series import TINY
+from command_lines import TINY
 from torchreid_vi import FeatureExtractor, load_config, run
 from torchreid_vi.demo import served
 from torchreid_vi.retrieval.gallery import Gallery

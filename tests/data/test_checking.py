@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_lines import call
+from command_lines import TINY, call
 from crops import spread
 from PIL import Image
-from test_series import TINY
 
 from torchreid_vi import Camera, InputError, host, load_config, run
 from torchreid_vi.data import DATASETS

@@ -5,8 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from command_lines import call
-from test_series import TINY
+from command_lines import TINY, call
 
 from torchreid_vi import InputError, Modality, load_config, run
 from torchreid_vi.data import DATASETS, VIDataManager

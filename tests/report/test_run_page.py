@@ -11,10 +11,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from command_lines import call
+from command_lines import TINY, call
 from crops import spread, tiles
 from PIL import Image
-from test_series import TINY
 
 from torchreid_vi import InputError, load_config, run
 from torchreid_vi.evaluation import Ranking
@@ -240,9 +239,10 @@ def test_results_of_another_version_and_weights_of_another_model_are_refused(fin
     with pytest.raises(InputError, match="of this version"):
         FinishedRun(folder)
     (folder / "results.json").write_text(json.dumps(content))
-    (folder / "environment.json").write_text("{}")
+    (folder / "environment.json").write_text("{")
     with pytest.raises(InputError, match=r"environment\.json is damaged: remove it"):
         write_report(folder)
+    (folder / "environment.json").write_text("[]")
     other = finished(**{"loss.name": "softmax"}) / "checkpoints" / "last.pth"
     shutil.copy(other, folder / "checkpoints" / "last.pth")
     with pytest.raises(InputError, match="is not of the model"):

@@ -8,10 +8,9 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from command_lines import call
+from command_lines import TINY, call
 from packaging.version import Version
 from PIL import Image
-from test_series import TINY
 
 from torchreid_vi import FeatureExtractor, InputError, load_config, run
 from torchreid_vi.retrieval.export import FORMATS, export

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from command_lines import TINY
 from PIL import Image
-from test_series import TINY
 
 from torchreid_vi import FeatureExtractor, InputError, build, load_config, run
 from torchreid_vi.data.images import read_image

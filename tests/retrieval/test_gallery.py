@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command_lines import call
+from command_lines import TINY, call
 from crops import spread, tiles
 from PIL import Image
-from test_series import TINY
 
 from torchreid_vi import FeatureExtractor, InputError, load_config, run
 from torchreid_vi.data.listing import images_under

@@ -4,8 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from command_lines import call
-from test_series import TINY
+from command_lines import TINY, call
 
 from torchreid_vi import InputError, load_config, run
 from torchreid_vi.retrieval.threshold import Curve

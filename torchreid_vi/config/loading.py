@@ -18,6 +18,8 @@ from torchreid_vi.config.defaults import default_config, flat
 from torchreid_vi.config.importing import MANIFEST, import_named
 from torchreid_vi.errors import InputError
 from torchreid_vi.folders import expanded
+from torchreid_vi.losses import LOSSES
+from torchreid_vi.methods import METHODS
 
 #: What a list that is empty by default holds, where it is no text.
 _ELEMENTS = {"data.thermal_range": 0.0, "data.thermal_found": 0.0}
@@ -49,7 +51,7 @@ def load_config(
     named = (of_file | changes).get("imports", [])
     # They may register settings.
     found = import_named([*(named if isinstance(named, list) else []), *imports])
-    cfg = _with_defaults(file, of_file, changes)
+    cfg = _with_defaults(file, of_file, changes, known=not (file and _came_with_weights(expanded(file))))
     cfg.imports = found
     return cfg
 
@@ -57,8 +59,12 @@ def load_config(
 def read_config(
     file: str = "", overrides: dict[str, Any] | None = None, options: list[str] | None = None
 ) -> CN:
-    """Return what :func:`load_config` does, without importing anything."""
-    return _with_defaults(file, _read(expanded(file)) if file else {}, _changes(overrides, options))
+    """Return what :func:`load_config` does, without importing anything.
+
+    Settings of losses and methods that are not known are kept: an import would have registered them.
+    """
+    of_file = _read(expanded(file)) if file else {}
+    return _with_defaults(file, of_file, _changes(overrides, options), known=False)
 
 
 def _changes(overrides: dict[str, Any] | None, options: list[str] | None) -> dict[str, Any]:
@@ -70,10 +76,21 @@ def _changes(overrides: dict[str, Any] | None, options: list[str] | None) -> dic
     return dict(overrides or {}) | {key: _parsed(value) for key, value in pairs}
 
 
-def _with_defaults(file: str, of_file: dict[str, Any], changes: dict[str, Any]) -> CN:
-    """The defaults, changed by the settings of a file and then by others."""
+def _with_defaults(file: str, of_file: dict[str, Any], changes: dict[str, Any], known: bool) -> CN:
+    """The defaults, changed by the settings of a file and then by others.
+
+    Args:
+        file: Name of the file.
+        of_file: Its settings.
+        changes: The others.
+        known: Whether every loss and method has to be registered that the file has settings of.
+    """
     cfg = default_config()
     for key, value in of_file.items():
+        if not known and _is_of_an_import(key, value):
+            section, argument = key.split(".")[1:]
+            cfg.loss.setdefault(section, CN())[argument] = value
+            continue
         try:
             _set(cfg, key, value)
         except InputError as error:
@@ -108,7 +125,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 def _own(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """Settings without ``imports`` where they came with weights: those may be anybody's."""
-    if settings.get("imports") and (path.parent / MANIFEST).exists():
+    if settings.get("imports") and _came_with_weights(path):
         names = settings.pop("imports")
         console.say(
             f"{path} came with weights and imports nothing: where {_shown(names)} is needed and you trust it, "
@@ -117,12 +134,24 @@ def _own(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
+def _is_of_an_import(key: str, value: Any) -> bool:
+    """Whether it may be a setting of a loss or a method that an import would register."""
+    parts = key.split(".")
+    plain = all(type(each) in (bool, int, float, str) for each in (value if type(value) is list else [value]))
+    return plain and len(parts) == 3 and parts[0] == "loss" and parts[1] not in (*LOSSES, *METHODS)
+
+
+def _came_with_weights(path: Path) -> bool:
+    return (path.parent / MANIFEST).exists()
+
+
 def _by_key(content: dict[Any, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by their whole keys."""
+    """Settings by their whole keys, which have at most three parts: YAML's sections may hold themselves."""
     found: dict[str, Any] = {}
     for key, value in content.items():
         name = f"{prefix}{_shown(key) if isinstance(key, int) else key}"
-        found |= _by_key(value, f"{name}.") if isinstance(value, dict) else {name: value}
+        deeper = isinstance(value, dict) and prefix.count(".") < 2
+        found |= _by_key(value, f"{name}.") if deeper else {name: value}
     return found
 
 

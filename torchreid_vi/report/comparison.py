@@ -23,11 +23,6 @@ from torchreid_vi.report.published import BEST_EPOCH, Published, published
 METRICS = ("R1", "mAP", "mINP")
 HEAD = ["method", "protocol", *METRICS, "runs", "published R1 / mAP", "M parameters", "min", "images/s"]
 _DATASET = re.compile(r"_(sysu|regdb|llcm|synthetic|folder)(?=_|$)")
-_NOTE = (
-    "Means over runs and trials of the same queries; in brackets the 95% interval of a paired bootstrap over "
-    "queries, in bold where it leaves zero out. It speaks of other queries of these people, not of other seeds: "
-    "for those see the deviations above."
-)
 
 
 def write_comparison(methods: Sequence[Method], out: Path, title: str = "Methods side by side") -> list[Path]:
@@ -50,7 +45,6 @@ def write_comparison(methods: Sequence[Method], out: Path, title: str = "Methods
         "results": _without_empty(table(methods)),
         "sources": f"Published: {'; '.join(sources)}; {BEST_EPOCH}." if sources else "",
         "matrices": matrices(methods, label),
-        "note": _NOTE,
         "picture": picture,
     }
     text = {

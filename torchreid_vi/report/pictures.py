@@ -32,13 +32,11 @@ def best_and_worst(ranking: Ranking, pids: np.ndarray, number: int) -> tuple[np.
         pids: Identities of its queries (Q,).
         number: How many of either.
     """
-    order = np.argsort(-ranking.ap, kind="stable")
-
-    def of_each_person(order: np.ndarray) -> np.ndarray:
-        rows = ranking.query[order]
-        return rows[np.sort(np.unique(pids[rows], return_index=True)[1])[:number]]
-
-    return of_each_person(order), of_each_person(order[::-1])
+    rows = ranking.query[np.argsort(-ranking.ap, kind="stable")]
+    best, worst = (
+        order[np.sort(np.unique(pids[order], return_index=True)[1])[:number]] for order in (rows, rows[::-1])
+    )
+    return best, worst
 
 
 def galleries(run: FinishedRun, rows: Sequence[int], top: int = 10, blurred: bool = False) -> Image.Image:
