@@ -16,7 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 
 from torchreid_vi import Modality
-from torchreid_vi.data.augmentation import Augmentation, Settings
+from torchreid_vi.data.augmentation import Augmentation
+from torchreid_vi.data.changes import Settings
 from torchreid_vi.data.datasets import VISynthetic
 from torchreid_vi.data.images import read_image
 from torchreid_vi.data.synthetic import draw_dataset

@@ -8,7 +8,9 @@ import torch
 
 from torchreid_vi import InputError, build, load_config
 from torchreid_vi.config import defaults
-from torchreid_vi.data.augmentation import TRANSFORMS, Augmentation, Settings
+from torchreid_vi.data.augmentation import Augmentation
+from torchreid_vi.data.changes import Settings
+from torchreid_vi.data.transforms import TRANSFORMS
 
 DATASETS = ("sysu", "regdb", "llcm")
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))

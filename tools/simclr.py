@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torchvision import transforms as tv
 
 from torchreid_vi import Method, register_loss, register_method, register_transform
-from torchreid_vi.data.augmentation import Settings
+from torchreid_vi.data.changes import Settings
 from torchreid_vi.methods import Batch, NetworkSettings, Values, WeightedLosses
 from torchreid_vi.modality import Rows
 from torchreid_vi.models import Backbone

@@ -16,7 +16,7 @@ if os.environ.get("RANK", "0") != "0":  # of torchrun's processes the first alon
 
 from torchreid_vi.build import register
 from torchreid_vi.config import load_config
-from torchreid_vi.data.augmentation import register_transform
+from torchreid_vi.data.transforms import register_transform
 from torchreid_vi.errors import InputError
 from torchreid_vi.host import register_dataset, register_model
 from torchreid_vi.losses import LOSSES, register_loss

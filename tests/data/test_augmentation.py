@@ -12,8 +12,10 @@ from scipy.stats import chisquare, ks_2samp
 from torchvision import transforms as tv
 from torchvision.transforms import functional as F
 
-from torchreid_vi.data import augmentation
-from torchreid_vi.data.augmentation import MAA, TRANSFORMS, Augmentation, Settings, Transform
+from torchreid_vi.data.augmentation import Augmentation, Normalise
+from torchreid_vi.data.changes import Settings
+from torchreid_vi.data.maa import MAA, hue, maa_branches
+from torchreid_vi.data.transforms import TRANSFORMS, Transform
 from torchreid_vi.errors import InputError
 from torchreid_vi.modality import Modality
 from torchreid_vi.seeds import seeded
@@ -108,7 +110,7 @@ def test_without_transforms_images_are_resized_and_normalised_alone():
 
 
 def test_normalising_is_undone_and_a_channel_takes_the_place_of_all():
-    normalise = augmentation.Normalise(MEAN, STD)
+    normalise = Normalise(MEAN, STD)
     images = torch.randint(256, (4, 3, 5, 6), dtype=torch.uint8)
     assert torch.equal(normalise.undo(normalise(images)), images)
     grey = images[:, 1:2].expand(-1, 3, -1, -1)
@@ -158,7 +160,7 @@ def test_without_branches_nothing_happens():
 def test_hue_is_turned_as_torchvision_turns_it():
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (20, 3, 30, 20), dtype=np.uint8))
     factors = torch.linspace(-0.2, 0.2, 20)
-    found = augmentation._hue(images, 6 * factors[:, None])
+    found = hue(images, 6 * factors[:, None])
     for image, factor, result in zip(images, factors.tolist(), found, strict=True):
         expected = tv.functional.adjust_hue(image, factor)  # it cuts off where ours rounds
         assert (result.int() - expected.int()).abs().max() <= 1
@@ -230,7 +232,7 @@ def test_published_cc_swaps_the_sides_so_that_no_box_reaches_the_lower_half():
 
 
 def test_published_cc_takes_the_place_of_cc():
-    assert augmentation.maa_branches(["cc_published", "hue"]) == ("hue", "", "cc_published", "")
+    assert maa_branches(["cc_published", "hue"]) == ("hue", "", "cc_published", "")
     with pytest.raises(InputError, match="two forms of one branch"):
         Augmentation(["maa"], SETTINGS._replace(maa=("cc", "cc_published")))
 

@@ -11,8 +11,10 @@ import torch
 from test_manager import manage
 from torch.utils.data import SequentialSampler
 
-from torchreid_vi.data.augmentation import TRANSFORMS, Augmentation, Settings, Transform
+from torchreid_vi.data.augmentation import Augmentation
+from torchreid_vi.data.changes import Settings
 from torchreid_vi.data.loader import Source, TrainLoader
+from torchreid_vi.data.transforms import TRANSFORMS, Transform
 from torchreid_vi.errors import InputError
 from torchreid_vi.modality import Modality
 

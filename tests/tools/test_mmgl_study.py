@@ -17,7 +17,7 @@ import mmgl_study  # noqa: E402
 import simclr  # noqa: E402, F401 - registers the rival
 
 from torchreid_vi import LOSSES, METHODS, InputError, host, load_config  # noqa: E402
-from torchreid_vi.data.augmentation import TRANSFORMS  # noqa: E402
+from torchreid_vi.data.transforms import TRANSFORMS  # noqa: E402
 
 CHAINS = mmgl_study.plan(list(mmgl_study.PARTS), seeds=2)
 

@@ -47,7 +47,7 @@ def default_config() -> CN:
     cfg.data.width = 128  # of the images, in pixels
     cfg.data.interpolation = "bilinear"  # how images are resized: bilinear, bicubic or lanczos
     cfg.data.combineall = False  # add query and gallery to the training images
-    cfg.data.transforms = ["random_flip"]  # names of torchreid_vi.data.augmentation.TRANSFORMS
+    cfg.data.transforms = ["random_flip"]  # names of torchreid_vi.data.TRANSFORMS
     cfg.data.second_view = []  # transforms of a second view of each visible image; no such view when empty
     cfg.data.maa = ["hue", "wg", "cc", "sj"]  # branches of MAA that are on; or cc_published, as in its code
     cfg.data.modalities = ["visible", "infrared"]  # modalities to train on

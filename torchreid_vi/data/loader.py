@@ -18,7 +18,8 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import Sampler
 
-from torchreid_vi.data.augmentation import Augmentation, Change, Normalise, Plan
+from torchreid_vi.data.augmentation import Augmentation, Normalise, Plan
+from torchreid_vi.data.changes import Change
 from torchreid_vi.modality import Modality, moved
 from torchreid_vi.seeds import seed_of, seeded
 

@@ -11,13 +11,15 @@ import torch
 from torchvision import transforms as tv
 
 from torchreid_vi import console, distributed, host
-from torchreid_vi.data.augmentation import MAA, Augmentation, Settings
+from torchreid_vi.data.augmentation import Augmentation
 from torchreid_vi.data.cache import open_cache
+from torchreid_vi.data.changes import Settings
 from torchreid_vi.data.datasets import require_split
 from torchreid_vi.data.datasets.base import VIDataset
 from torchreid_vi.data.datasets.vi_labelled import split_by
 from torchreid_vi.data.images import Decoder, Range, dataset_image, resizer
 from torchreid_vi.data.loader import Source, TestLoader, TrainLoader
+from torchreid_vi.data.maa import MAA
 from torchreid_vi.data.samplers import BALANCED, READ_IDENTITIES, build_sampler, shares
 from torchreid_vi.data.thermal import thermal_range as find_thermal_range
 from torchreid_vi.data.validation import hold_out, renumbered
@@ -32,7 +34,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
     Args:
         sources: names of the training datasets (or one name), a visible-infrared one first.
         targets: names of the test datasets; the sources when left out.
-        transforms: names from :data:`torchreid_vi.data.augmentation.TRANSFORMS`.
+        transforms: names from :data:`torchreid_vi.data.TRANSFORMS`.
         second_view: names of the transforms of a second view of each visible image, which joins the batch
             as an image of its own; none when empty.
         maa: branches of Modality Alignment Augmentation that are on.

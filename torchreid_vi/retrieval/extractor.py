@@ -83,7 +83,9 @@ class FeatureExtractor:
         self.thermal = Range(*thermal) if thermal else None
         self.split = cfg.data.split_id, dict(cfg.vi_labelled)
         where = ("pretrained", "load_weights", "resume")
-        self._model = [cfg.loss.name, *sorted(each for each in cfg.model.items() if each[0] not in where)]
+        own = cfg.loss.get(cfg.loss.name, {})
+        chosen = [each for each in (*cfg.model.items(), *own.items()) if each[0] not in where]
+        self._model = [cfg.loss.name, *sorted(chosen)]
         normalise = tv.Normalize(cfg.data.norm_mean, cfg.data.norm_std)
         self.transform = tv.Compose([resizer(*self.size, cfg.data.interpolation), tv.ToTensor(), normalise])
 
