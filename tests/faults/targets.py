@@ -11,7 +11,7 @@ from hostile import legacy, zipped
 from PIL import Image
 
 from torchreid_vi import load_config
-from torchreid_vi.data.datasets.base import read_ids, read_index
+from torchreid_vi.data.datasets.lists import read_ids, read_index
 from torchreid_vi.data.images import read_image
 from torchreid_vi.gallery import Gallery
 from torchreid_vi.index import ABOUT, ITEMS, VECTORS, EmbeddingIndex

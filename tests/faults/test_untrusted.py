@@ -17,7 +17,8 @@ from PIL import EpsImagePlugin, Image
 from torchreid_vi import InputError
 from torchreid_vi.data import DATASETS, VIDataset
 from torchreid_vi.data.checking import examine
-from torchreid_vi.data.datasets.base import Splits, read_ids, read_index
+from torchreid_vi.data.datasets.base import Splits
+from torchreid_vi.data.datasets.lists import read_ids, read_index
 from torchreid_vi.data.datasets.sysu_mm01 import SYSUMM01
 from torchreid_vi.data.images import read_image
 from torchreid_vi.data.listing import images_in, images_under
