@@ -16,7 +16,7 @@ setup(
     # An editable install then writes a path, not an import hook, which comes too late beside a clone named
     # torchreid_vi: Python takes that folder for a namespace package first.
     package_dir={"": "."},
-    package_data={"torchreid_vi": ["data/*.csv", "report/*.css", "py.typed"]},
+    package_data={"torchreid_vi": ["data/*.csv", "report/templates/*", "py.typed"]},
     install_requires=[
         "torch>=2.6",
         "torchvision>=0.21",
@@ -29,6 +29,7 @@ setup(
         "tqdm>=4.66",
         "filelock>=3.13",
         "safetensors>=0.4.5",
+        "jinja2>=3.1",
         # Imported by torchreid, which declares nothing; scipy also re-ranks and matches permutations.
         "scipy>=1.13",
         "opencv-python-headless>=4.10.0.84",

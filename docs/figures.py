@@ -19,11 +19,11 @@ from torchreid_vi import Modality
 from torchreid_vi.data.augmentation import Augmentation, Settings
 from torchreid_vi.data.datasets import VISynthetic
 from torchreid_vi.data.images import read_image
-from torchreid_vi.data.stripes import shuffle_stripes
 from torchreid_vi.data.synthetic import draw_dataset
-from torchreid_vi.engine.evaluating import describe
+from torchreid_vi.engine.evaluator import describe
 from torchreid_vi.evaluation import PROTOCOLS, trials
-from torchreid_vi.losses import sinkhorn, soft_rank
+from torchreid_vi.losses import soft_rank
+from torchreid_vi.methods.mmgl import shuffle_stripes, sinkhorn
 
 OUT = Path(__file__).parent / "figures"
 INK, MUTED, LINE = "#1f2430", "#5b6472", "#9aa3af"
@@ -382,7 +382,7 @@ def main() -> None:
     for diagram in diagrams:
         diagram()
     with TemporaryDirectory() as root:
-        draw_dataset(root, ids=18, folder="vi_synthetic", processes=1)
+        draw_dataset(root, ids=18, folder="vi_synthetic")
         dataset = VISynthetic(root=root, verbose=False)
         two_draws(root)
         augmentation(dataset)

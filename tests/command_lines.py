@@ -9,14 +9,26 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from unittest.mock import patch
 
-from torchreid_vi import ENGINES, LOSSES, host
+from torchreid_vi import LOSSES, METHODS, host
 from torchreid_vi.evaluation import PROTOCOLS
 
 TOOLS = Path(__file__).parents[1] / "tools"
-
+#: Settings of a run that takes seconds.
+TINY = {
+    "model.name": "osnet_x0_25",
+    "model.pretrained": False,
+    "data.sources": ["regdb"],
+    "data.height": 32,
+    "data.width": 16,
+    "data.workers": 0,
+    "sampler.train_sampler": "CrossModalitySampler",
+    "sampler.num_instances": 2,
+    "train.batch_size": 16,
+    "train.max_epoch": 2,
+}
 
 #: What a user's file adds names to.
-TABLES = (ENGINES, LOSSES, PROTOCOLS, host.MODELS, host.IMAGE_DATASETS)
+TABLES = (METHODS, LOSSES, PROTOCOLS, host.MODELS, host.IMAGE_DATASETS)
 
 
 @contextlib.contextmanager

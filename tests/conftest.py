@@ -10,7 +10,26 @@ from multiprocessing import active_children
 import pytest
 import torch
 
+from torchreid_vi import build, load_config
 from torchreid_vi.data.synthetic import LAYOUTS, draw_dataset
+from torchreid_vi.seeds import seed_everything
+
+#: Settings of a small engine.
+SMALL = {
+    "model.name": "osnet_x0_25",
+    "model.pretrained": False,
+    "data.height": 32,
+    "data.width": 16,
+    "data.workers": 0,
+    "data.transforms": ["maa", "random_flip", "random_crop", "random_erase"],
+    "sampler.train_sampler": "CrossModalitySampler",
+    "sampler.num_instances": 2,
+    "train.batch_size": 16,
+    "train.max_epoch": 3,
+    "train.lr_scheduler": "cosine",
+    "loss.terms": ["identity", "cmr"],
+    "loss.weights": [1.0, 1.0],
+}
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
 torch.set_num_threads(1)  # threads of several processes that wait for each other cost more than they give
@@ -26,7 +45,8 @@ def pytest_configure(config):
 def ends_its_processes():
     """The death of one that a test leaves behind would be raised in another test."""
     yield
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a tool has given up
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a tool has changed
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     left = active_children()
     for child in left:  # the tests that follow are not to blame
         with suppress(RuntimeError):  # of PyTorch, that one has died
@@ -40,9 +60,24 @@ def roots(tmp_path_factory):
     """A folder with ``sysu_mm01``, ``regdb``, ``llcm`` and ``vi_synthetic``: 12 people, 3 images each."""
     root = tmp_path_factory.mktemp("data")
     for layout in LAYOUTS:
-        draw_dataset(root, layout, ids=12, images=3, size=(16, 40), processes=1)
-    draw_dataset(root, ids=12, images=3, size=(16, 40), folder="vi_synthetic", processes=1)
+        draw_dataset(root, layout, ids=12, images=3, size=(16, 40))
+    draw_dataset(root, ids=12, images=3, size=(16, 40), folder="vi_synthetic")
     return root
+
+
+@pytest.fixture
+def make(roots, tmp_path):
+    """Builds an engine and its settings, with changes to the small ones."""
+
+    def build_one(**changes):
+        settings = {"data.root": str(roots), "data.save_dir": str(tmp_path / "run")} | SMALL
+        cfg = load_config(overrides=settings | {k.replace("__", "."): v for k, v in changes.items()})
+        seed_everything(cfg.train.seed, 0)
+        datamanager = build.build_datamanager(cfg, use_gpu=False)
+        method = build.build_method(cfg, datamanager.num_train_pids)
+        return build.build_engine(cfg, datamanager, method, use_gpu=False), cfg
+
+    return build_one
 
 
 @pytest.fixture

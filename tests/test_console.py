@@ -6,7 +6,6 @@ import os
 import pty
 import re
 import runpy
-import signal
 import struct
 import sys
 import termios
@@ -16,7 +15,7 @@ from pathlib import Path
 import pytest
 from command_lines import call
 
-from torchreid_vi import console, stopping
+from torchreid_vi import console
 
 TOOLS = sorted((Path(__file__).parents[1] / "tools").glob("*.py"))
 
@@ -134,18 +133,3 @@ def test_what_is_no_text_is_escaped_in_a_log(tmp_path):
 @pytest.mark.parametrize("command", ["build", "search"])
 def test_a_command_of_a_tool_can_be_quiet_too(command):
     assert "--quiet" in call("index.py", command, "--help").stdout
-
-
-def test_a_signal_waits_until_a_bar_is_made(monkeypatch):
-    """One that is half made complains when it is removed."""
-    made = []
-
-    class Bar:
-        def __init__(self, *args, **options):
-            os.kill(os.getpid(), signal.SIGINT)
-            made.append(self)
-
-    monkeypatch.setattr(console, "tqdm", Bar)
-    with stopping.handled(), pytest.raises(stopping.Stopped):
-        console.progress(range(3))
-    assert made

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from command_lines import call
-from methods import METHODS, engine_of
+from tiny_engines import METHODS, engine_of
 
 from torchreid_vi import FeatureExtractor
 from torchreid_vi.engine.loop import Readback

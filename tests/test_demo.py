@@ -14,12 +14,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from command_lines import call
-from test_series import TINY
+from command_lines import TINY, call
 
 from torchreid_vi import FeatureExtractor, InputError, load_config, run
 from torchreid_vi.demo import answers, served, some_of
-from torchreid_vi.gallery import Gallery
+from torchreid_vi.retrieval.gallery import Gallery
 
 TOOL = Path(__file__).parents[1] / "tools" / "demo.py"
 

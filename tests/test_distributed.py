@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_series import TINY
+from command_lines import TINY
 from torch import nn
 
 from torchreid_vi import InputError, build, distributed, load_config, run, series
-from torchreid_vi.models.ddag import GraphAttentionLayer
+from torchreid_vi.methods.ddag import GraphAttentionLayer
 from torchreid_vi.seeds import seed_everything
 
 ROOT = Path(__file__).parents[1]
@@ -39,14 +39,14 @@ CASES = {
     "pictures at random": {"sampler.train_sampler": "RandomSampler"},
     "identities": {"sampler.train_sampler": "RandomIdentitySampler", "loss.terms": ["hard_triplet"]},
     "ddag": {"loss.name": "ddag", "loss.terms": DDAG, "loss.weights": [1.0, 1.0, 1.0]},
+    "torchreid's": {"loss.name": "triplet", "loss.triplet.weight_x": 1.0},
     "mmgl": {"loss.name": "mmgl", "loss.terms": ["permutation", "part_cycle"], "loss.weights": [1.0, 0.5]}
     | {"sampler.train_sampler": "ModalityPairSampler", "data.validation": 0.2}
-    | {"data.height": 48, "mmgl.stripes": 3, "model.last_stride": 1},
+    | {"data.height": 48, "loss.mmgl.stripes": 3, "model.last_stride": 1},
 }
 #: What several processes refuse, by the words in which they do.
 REFUSED = {
     "multiple of 8": {"train.batch_size": 12},
-    "without torchrun": {"loss.name": "softmax"},
     "train.fixbase_epoch is for one process": {"train.fixbase_epoch": 1},
     "train.sync_bn is for GPUs": {"train.sync_bn": True},
     "model.streams 2 needs both modalities": {"model.streams": 2, "sampler.train_sampler": "RandomSampler"},
@@ -59,7 +59,7 @@ def engine_of(root, changes):
     cfg = load_config(overrides={"data.root": root} | SMALL | changes)
     seed_everything(1, 0)
     datamanager = build.build_datamanager(cfg, use_gpu=False)
-    model = build.build_model(cfg, datamanager.num_train_pids).double()
+    model = build.build_method(cfg, datamanager.num_train_pids).double()
     return build.build_engine(cfg, datamanager, model, use_gpu=False)
 
 
@@ -71,7 +71,8 @@ def gradients(root, changes):
             module.eval()
         if isinstance(module, GraphAttentionLayer):
             module.dropout = 0.0
-    engine.graph_weight = 0.7
+    if hasattr(engine.model, "graph_weight"):
+        engine.model.graph_weight.fill_(0.7)
     seed_everything(1, 0)
     batch = next(iter(engine.train_loader))
     views = batch["img"] if isinstance(batch["img"], list) else [batch["img"]]
@@ -83,19 +84,6 @@ def gradients(root, changes):
 def refusal(root, changes):
     try:
         engine_of(root, changes)
-    except InputError as error:
-        return str(error)
-    return ""
-
-
-def blind(root):
-    """What an engine is told that calls the model past what averages its gradients."""
-    engine = engine_of(root, CASES["all losses"])
-    batch = next(iter(engine.train_loader))
-    engine.forward_backward(batch | {"img": batch["img"].double()})  # as it has to be, before
-    logits = engine.model(batch["img"].double(), batch["modality"]).logits
-    try:
-        engine.step({name: logits.mean() for name in engine.losses})
     except InputError as error:
         return str(error)
     return ""
@@ -123,8 +111,9 @@ def features(root, weights=None):
         engine.forward_backward(batch | {"img": batch["img"].double()})
     engine.set_model_mode("eval")
     loaders = [loader for _, loader in sorted(engine.test_loader["vi_synthetic"].items())]
-    engine.embed = lambda images, modality: engine.model(images.double(), modality)
-    return engine.extract(loaders)[0], engine.extract(loaders, channel=1)[0], engine.model.state_dict()
+    engine.method.embed = lambda images, modality: engine.model(images.double(), modality)
+    features = [engine.evaluator.features(loaders, channel)[0] for channel in (None, 1)]
+    return *features, engine.model.state_dict()
 
 
 def work(rank, root, out, port):
@@ -137,7 +126,6 @@ def work(rank, root, out, port):
             "gradients": {name: gradients(root, changes) for name, changes in CASES.items()},
             "refused": {words: refusal(root, changes) for words, changes in REFUSED.items()},
             "features": features(root),
-            "blind": blind(root),
             "idle": idle(root),
             "first": distributed.from_first(lambda: f"made by {rank}"),
             "collected": distributed.collect(torch.tensor([[rank], [2 + rank]]), 3),
@@ -207,10 +195,6 @@ def test_features_are_those_of_one_process(roots, two):
 def test_what_several_processes_cannot_do_is_one_sentence(two, words):
     for found in two:
         assert words in found["refused"][words]
-
-
-def test_an_engine_that_would_not_average_is_stopped(two):
-    assert all("self.network, which averages" in found["blind"] for found in two)
 
 
 def test_a_parameter_without_a_gradient_to_average_is_named(two):

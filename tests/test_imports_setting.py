@@ -18,11 +18,11 @@ EXTENSION = """
 from pathlib import Path
 
 import torchreid
-from torchreid_vi import ENGINES, LOSSES, Modality, register_dataset, register_model
+from torchreid_vi import Modality, register_dataset, register_loss, register_method, register_model
 from torchreid_vi.data.datasets import VISynthetic
-from torchreid_vi.engine import VIEngine
 from torchreid_vi.evaluation import PROTOCOLS, Protocol
 from torchreid_vi.losses import IdentityLoss
+from torchreid_vi.methods import Supervised
 
 
 class Own(VISynthetic):
@@ -30,11 +30,18 @@ class Own(VISynthetic):
 
 
 class OwnLoss(IdentityLoss):
-    pass
+    def __init__(self, scale=1.0):
+        super().__init__()
+        self.scale = scale
+
+    def compute(self, inputs, pids, modality):
+        return self.scale * super().compute(inputs, pids, modality)
 
 
-class OwnEngine(VIEngine):
-    pass
+class OwnMethod(Supervised):
+    def __init__(self, settings, losses, depth=3):
+        super().__init__(settings, losses)
+        assert depth == 5
 
 
 def own_model(num_classes, loss="softmax", pretrained=True, use_gpu=True):
@@ -43,8 +50,8 @@ def own_model(num_classes, loss="softmax", pretrained=True, use_gpu=True):
 
 register_dataset("own", Own)
 register_model("own_net", own_model)
-LOSSES["own_loss"] = OwnLoss
-ENGINES["own_engine"] = OwnEngine
+register_loss("own_loss", OwnLoss)
+register_method("own_method", OwnMethod)
 PROTOCOLS["own"] = {"night": Protocol(mode="all", query=Modality.INFRARED, gallery=Modality.VISIBLE, draw="seeded")}
 with open("COUNT", "a") as file:
     file.write("imported\\n")
@@ -65,7 +72,8 @@ def extension(tmp_path):
     return file
 
 
-SETTINGS = ["data.sources", "[own]", "model.name", "own_net", "loss.name", "own_engine"]
+SETTINGS = ["data.sources", "[own]", "model.name", "own_net", "loss.name", "own_method"]
+SETTINGS += ["loss.own_loss.scale", "0.5", "loss.own_method.depth", "5"]
 SETTINGS += ["loss.terms", "[own_loss]", "loss.weights", "[1.0]", *TINY]
 
 
@@ -156,8 +164,9 @@ def test_settings_that_came_with_weights_import_nothing(trained, tmp_path, exten
     search = ["search.py", "--weights", ".", "--query", night, "--gallery", night.parent, "--cache", ""]
     refused = call(*search, cwd=tmp_path / "shared")
     assert refused.returncode == 2 and "'own_part.py'" in refused.stderr and "--imports" in refused.stderr
-    for file in (settings, tmp_path / "own.yaml"):
-        assert load_config(str(file)).imports == []
+    assert load_config(str(settings)).imports == []
+    with pytest.raises(InputError, match=r"unknown setting 'loss\.own_loss\.scale'"):
+        load_config(str(tmp_path / "own.yaml"))
     accepted = call(*search, "--imports", extension, cwd=tmp_path / "shared")
     assert accepted.returncode == 0, accepted.stderr
 

@@ -33,10 +33,10 @@ import sys
 from pathlib import Path
 from urllib.request import urlopen
 
-from test_series import TINY
+from command_lines import TINY
 from torchreid_vi import FeatureExtractor, load_config, run
 from torchreid_vi.demo import served
-from torchreid_vi.gallery import Gallery
+from torchreid_vi.retrieval.gallery import Gallery
 from torchreid_vi.report import collect, write_comparison, write_report
 from torchreid_vi.sharing import write_package
 

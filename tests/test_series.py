@@ -6,23 +6,11 @@ import shutil
 
 import pytest
 import torch
+from command_lines import TINY
 
 from torchreid_vi import InputError, load_config, run, series
 from torchreid_vi.engine import VIEngine
 from torchreid_vi.models import read_checkpoint
-
-TINY = {
-    "model.name": "osnet_x0_25",
-    "model.pretrained": False,
-    "data.sources": ["regdb"],
-    "data.height": 32,
-    "data.width": 16,
-    "data.workers": 0,
-    "sampler.train_sampler": "CrossModalitySampler",
-    "sampler.num_instances": 2,
-    "train.batch_size": 16,
-    "train.max_epoch": 2,
-}
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def main() -> int:
         from torchreid_vi.data.contact_sheet import contact_sheet
         from torchreid_vi.data.datasets import require_split
         from torchreid_vi.data.named import dataset_named
-        from torchreid_vi.engine.evaluating import check_default_protocols
+        from torchreid_vi.engine.evaluator import check_default_protocols
         from torchreid_vi.errors import InputError
 
         cls = dataset_named(args.dataset)

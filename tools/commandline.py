@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import os
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
+
+import processes
 
 _LARGEST_JPEG = 65_500  # pixels along a side that Pillow's encoder takes
 
@@ -88,20 +92,33 @@ def save(picture: Any, path: Path, **options: Any) -> None:
 
 
 def status(work: Callable[[], int | None], args: Any, interrupted: str = "") -> int:
-    """Does a tool's work; returns its exit status: 2 if something is wrong, 130 or 143 after a signal.
+    """Do a tool's work; return its exit status: 2 if something is wrong, 130 or 143 after a signal.
+
+    A signal ends the program at once, but while it trains: then the step is finished and saved.
 
     Args:
         work: returns a status, or nothing for 0.
         args: of the command line, with ``quiet`` and with ``imports``, which are imported first.
         interrupted: what to say of the work when it was.
     """
-    _end_at_once()
+    said = f"interrupted{interrupted and ': '}{interrupted}\n"
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        with contextlib.suppress(OSError):
+            os.write(2, said.encode())
+        os._exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, leave)
+    if getattr(args, "one", None) is not None:
+        processes.end_with_parent()
     from torchreid_vi import InputError, config, console, stopping
 
     with contextlib.suppress(AttributeError):  # of a stream that is none of the system's
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
-        with stopping.handled(), console.quiet(args.quiet):
+        with console.quiet(args.quiet):
             config.import_named(args.imports)
             return work() or 0
     except InputError as error:
@@ -114,14 +131,8 @@ def status(work: Callable[[], int | None], args: Any, interrupted: str = "") -> 
         console.complain(f"{error.object!a} is no text in UTF-8: rename the file or folder of that name")
         return 2
     except stopping.Stopped as stopped:
-        print(f"interrupted{interrupted and ': '}{interrupted}", file=sys.stderr)
+        print(said, end="", file=sys.stderr)
         return stopped.status
-
-
-def _end_at_once() -> None:
-    """Have SIGINT end the program without a word before its work, while it imports, and after it."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def system_said(error: OSError) -> str:

@@ -12,12 +12,15 @@ interrupted ones go on, so the same command continues whatever stopped.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import commandline
+import processes
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -29,7 +32,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--runs", nargs="+", default=[], type=Path, help="folders of finished runs")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each config, with seeds 1, 2, …")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, which share the processors")
+    processes.add_jobs(parser, 1)
     parser.add_argument("--root", help="folder that holds the datasets' folders (data.root)")
     parser.add_argument("--out", type=Path, required=True, help="folder for runs, tables and page")
     parser.add_argument("options", nargs="*", metavar="KEY VALUE", help="settings for every config")
@@ -55,8 +58,11 @@ def main() -> int:
         folders = args.runs
         if args.configs:
             runs = plan(args)
+            if args.one is not None:
+                series.complete(runs[args.one])
+                return
             console.say(f"{len(runs)} runs, of which finished ones are not run again; all goes to {args.out}")
-            series.complete_all(runs, args.jobs)
+            complete_all(runs, args.jobs)
             folders = [Path(cfg.data.save_dir) for cfg in runs]
         methods = collect(folders)
         paths = write_comparison(methods, args.out)
@@ -70,7 +76,6 @@ def main() -> int:
 def plan(args: argparse.Namespace) -> list[Any]:
     """The settings of every run that was asked for, all methods with seed 1 before any with seed 2."""
     from torchreid_vi import InputError, build, config, load_config, series
-    from torchreid_vi.engine import PretrainingEngine
 
     files, options = _until_key(args.configs)
     options += args.options
@@ -99,7 +104,7 @@ def plan(args: argparse.Namespace) -> list[Any]:
                 f"{known[mark]} and {name} are the same method: name each config and value once, vary what changes "
                 "figures, and repeat runs by --seeds"
             )
-        if issubclass(build.ENGINES.get(cfg.loss.name, object), PretrainingEngine):
+        if build.method_class(cfg).self_supervised:
             raise InputError(
                 f"{name} pre-trains and retrieves nothing: train it, and compare what starts from it"
             )
@@ -107,6 +112,33 @@ def plan(args: argparse.Namespace) -> list[Any]:
         cfg.data.save_dir = str(args.out / "runs" / f"{name}-{mark}")
         runs += series.members(cfg, seeds=range(1, args.seeds + 1)).values()
     return sorted(runs, key=lambda cfg: cfg.train.seed)
+
+
+def complete_all(runs: list[Any], jobs: int) -> None:
+    """Run what is missing, one after the other in this process, or more at a time in processes of their own."""
+    from torchreid_vi import console, series
+
+    names = {
+        number: "/".join(Path(cfg.data.save_dir).parts[-2:])
+        for number, cfg in enumerate(runs)
+        if not series.finished(cfg)
+    }
+    with console.progress(what="runs", unit="run", total=len(names)) as bar:
+
+        def done(number: int) -> None:
+            bar.update()
+            first = series.finished(runs[number])["results"][0]
+            metrics = ", ".join(f"{name} {first['mean'][name]:.2f}" for name in ("R1", "mAP"))
+            console.say(f"Run {bar.n} of {bar.total}: {names[number]}, {first['label']}: {metrics}")
+
+        if jobs > 1:
+            processes.run_all(names, jobs, done)
+            return
+        for number, name in names.items():
+            bar.set_postfix_str(name, refresh=sys.stderr.isatty())
+            with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+                series.complete(runs[number])
+            done(number)
 
 
 def _until_key(texts: list[str]) -> tuple[list[str], list[str]]:

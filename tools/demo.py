@@ -34,7 +34,7 @@ def main() -> int:
         from torchreid_vi import FeatureExtractor
         from torchreid_vi.demo import served, some_of
         from torchreid_vi.extras import require
-        from torchreid_vi.gallery import Gallery
+        from torchreid_vi.retrieval.gallery import Gallery
 
         require("demo", "the page")
         examples = some_of(args.examples) if args.examples else []

@@ -24,7 +24,7 @@ def main() -> int:
 
     def work() -> None:
         from torchreid_vi import FeatureExtractor, console
-        from torchreid_vi.export import check, export
+        from torchreid_vi.retrieval.export import check, export
 
         check(args.format)
         extractor = FeatureExtractor(args.weights, args.settings, device="cpu")

@@ -56,8 +56,8 @@ def build(args: argparse.Namespace) -> None:
     from torchreid_vi import FeatureExtractor, console
     from torchreid_vi.data.listing import images_under
     from torchreid_vi.extras import require
-    from torchreid_vi.gallery import Gallery
-    from torchreid_vi.index import EmbeddingIndex, check
+    from torchreid_vi.retrieval.gallery import Gallery
+    from torchreid_vi.retrieval.index import EmbeddingIndex, check
     from torchreid_vi.sharing import is_remote
 
     require("search", "an index")
@@ -90,7 +90,7 @@ def add(args: argparse.Namespace) -> None:
     from torchreid_vi import console
     from torchreid_vi.data.listing import images_under
     from torchreid_vi.extras import require
-    from torchreid_vi.index import EmbeddingIndex, check
+    from torchreid_vi.retrieval.index import EmbeddingIndex, check
 
     require("search", "an index")
     index = EmbeddingIndex.load(args.index)
@@ -110,7 +110,7 @@ def search(args: argparse.Namespace) -> None:
     from torchreid_vi import InputError
     from torchreid_vi.data.listing import images_of
     from torchreid_vi.extras import require
-    from torchreid_vi.index import EmbeddingIndex
+    from torchreid_vi.retrieval.index import EmbeddingIndex
 
     require("search", "an index")
     if args.top < 1:

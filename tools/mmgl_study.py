@@ -19,13 +19,13 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from concurrent.futures import as_completed
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import commandline
+import processes
 
 PARTS = ("accuracy", "rivals", "data", "transfer", "ablation", "augmented", "looks")
 HERE = Path(__file__).resolve().parents[1]
@@ -51,7 +51,7 @@ LOOKS: dict[str, dict[str, Any]] = {
         "loss.part_cycle.positives": "query",
         "loss.part_cycle.mask_self": True,
     },
-    "stripes": {"mmgl.stripes": 3},
+    "stripes": {"loss.mmgl.stripes": 3},
 }
 #: MMGL's images with the augmentation of the method that is fine-tuned.
 AUGMENTED = {"data.transforms": ["maa", "random_flip", "random_crop", "random_erase"]}
@@ -231,8 +231,8 @@ def draw(root: Path) -> None:
             partial.rename(part)
 
 
-def execute(chain: list[Run], out: Path) -> list[str]:
-    """Runs what is not finished of a chain, in this process; returns the names of its runs."""
+def execute(chain: list[Run], out: Path) -> None:
+    """Run what is not finished of a chain, in this process."""
     import simclr  # noqa: F401
 
     from torchreid_vi import load_config, series
@@ -244,12 +244,11 @@ def execute(chain: list[Run], out: Path) -> list[str]:
         if run.start:
             settings["model.load_weights"] = str(out / run.start / "run" / "backbone.pth")
         cfg = load_config(str(HERE / "configs" / f"{run.config}.yaml"), settings)
-        series.complete_quietly(cfg)
+        series.complete(cfg)
         last, backbone = folder / "checkpoints" / "last.pth", folder / "backbone.pth"
         if not run.tuned and not backbone.is_file():
             leave_backbone(cfg, last, backbone)
         last.unlink(missing_ok=True)  # tens of megabytes a run, and never asked for again
-    return [run.name for run in chain]
 
 
 def leave_backbone(cfg: Any, checkpoint: Path, path: Path) -> None:
@@ -257,9 +256,9 @@ def leave_backbone(cfg: Any, checkpoint: Path, path: Path) -> None:
     from torchreid_vi import build
     from torchreid_vi.models import load_weights, save_backbone
 
-    model = build.build_model(cfg, 1)
-    load_weights(model, checkpoint)
-    save_backbone(model, path, {"sources": list(cfg.data.sources), "epochs": cfg.train.max_epoch})
+    network = build.build_method(cfg, 1).network
+    load_weights(network, checkpoint)
+    save_backbone(network, path, {"sources": list(cfg.data.sources), "epochs": cfg.train.max_epoch})
 
 
 def main() -> int:
@@ -267,7 +266,7 @@ def main() -> int:
     parser = commandline.parser(__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the study, which is continued")
     parser.add_argument("--seeds", type=int, default=3, help="runs of everything")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
+    processes.add_jobs(parser, 2)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts of the study")
     args = parser.parse_args()
     if args.seeds < 1 or args.jobs < 1:
@@ -281,19 +280,18 @@ def study(args: argparse.Namespace) -> None:
 
     from torchreid_vi import console
     from torchreid_vi.extras import require
-    from torchreid_vi.processes import worker_pool
 
     require("report", "the study's report")
     require("test", "the study's SimCLR")
     out = args.out.absolute()
-    draw(out / "data")
     chains = plan(args.only, args.seeds)
-    with (
-        worker_pool(args.jobs, "spawn") as pool,
-        console.progress(what="study", unit="run", total=sum(map(len, chains))) as bar,
-    ):
-        for done in as_completed([pool.submit(execute, chain, out) for chain in chains]):
-            bar.update(len(done.result()))
+    if args.one is not None:
+        execute(chains[args.one], out)
+        return
+    draw(out / "data")
+    names = {number: chain[0].name for number, chain in enumerate(chains)}
+    with console.progress(what="study", unit="run", total=sum(map(len, chains))) as bar:
+        processes.run_all(names, args.jobs, lambda number: bar.update(len(chains[number])))
     mmgl_report.write(out)
 
 

@@ -36,8 +36,8 @@ def main() -> int:
     def work() -> None:
         from torchreid_vi import FeatureExtractor, InputError
         from torchreid_vi.data.listing import images_of
-        from torchreid_vi.gallery import Gallery
         from torchreid_vi.report.ranked import Shown, ranked_picture
+        from torchreid_vi.retrieval.gallery import Gallery
 
         if args.top < 1:
             raise InputError(f"--top is {args.top}: it must be at least 1")

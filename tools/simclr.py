@@ -1,6 +1,6 @@
 """SimCLR on lightly's loss: the rival that tools/mmgl_study.py pre-trains beside MMGL.
 
-Importing this file adds an engine, a loss and a transform to the tables of torchreid_vi, as any script may.
+Importing this file registers a method, a loss and a transform, as any script may.
 
 Reference:
     Chen et al. A Simple Framework for Contrastive Learning of Visual Representations. arXiv 2002.05709.
@@ -9,17 +9,17 @@ Reference:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from lightly.loss import NTXentLoss
 from torch import Tensor, nn
 from torchvision import transforms as tv
-from yacs.config import CfgNode
 
-from torchreid_vi import ENGINES, LOSSES, build
-from torchreid_vi.data.augmentation import TRANSFORMS, Settings, Transform
-from torchreid_vi.engine import PretrainingEngine
+from torchreid_vi import Method, register_loss, register_method, register_transform
+from torchreid_vi.data.augmentation import Settings
+from torchreid_vi.methods import Batch, NetworkSettings, Values, WeightedLosses
+from torchreid_vi.modality import Rows
 from torchreid_vi.models import Backbone
 
 
@@ -43,7 +43,7 @@ class SimCLRModel(nn.Module):
             nn.Linear(width, 128),
         )
 
-    def forward(self, images: Tensor, modality: Tensor) -> Projections:
+    def forward(self, images: Tensor, modality: Tensor | Rows) -> Projections:
         return Projections(self.project(self.backbone(images, modality).mean((2, 3))))
 
 
@@ -60,23 +60,24 @@ class TwoViewLoss(nn.Module):
         return self.ntxent(*projections.float().chunk(2))
 
 
-class SimCLREngine(PretrainingEngine):
+class SimCLR(Method):
     """Pulls two views of an image together and away from all others; takes ``data.k_tfm`` 2."""
 
-    outputs = Projections._fields
+    self_supervised = True
 
-    def forward_backward(self, data: dict[str, Any]) -> dict[str, Any]:
-        images, _, modality = self.parse_data_for_train(data)
-        with self.autocast():
-            outputs = self.model(images, modality)
-        return self.step({name: loss(outputs.projection) for name, (loss, _) in self.losses.items()})
+    def __init__(self, settings: NetworkSettings, losses: WeightedLosses) -> None:
+        network = SimCLRModel(settings.backbone, settings.streams, settings.last_stride)
+        super().__init__(network, losses, Projections._fields)
 
-    def judge(self, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, float]:
+    def training_step(self, batch: Batch) -> tuple[Values, Values]:
+        return self.loss_values(self.network(batch.images, batch.rows), lambda field: ()), {}
+
+    def evaluate_pretext(self, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, float]:
         """How often an image is the nearest of its batch to its mirror image."""
         hits: list[Tensor] = []
         for images, modality in batches:
             one, two = (
-                nn.functional.normalize(self.model(view, modality).projection, dim=1)
+                nn.functional.normalize(self.network(view, modality).projection, dim=1)
                 for view in (images, images.flip(-1))
             )
             hits.append((one @ two.T).argmax(1).cpu() == torch.arange(len(images)))
@@ -97,11 +98,6 @@ def _views(settings: Settings) -> tv.Compose:
     )
 
 
-def _model(cfg: CfgNode, num_classes: int, pretrained: bool) -> nn.Module:
-    return SimCLRModel(cfg.model.name, cfg.model.streams, cfg.model.last_stride)
-
-
-TRANSFORMS["simclr"] = Transform(_views)
-LOSSES["ntxent"] = TwoViewLoss
-ENGINES["simclr"] = SimCLREngine
-build.MODELS[SimCLREngine] = _model
+register_transform("simclr", _views)
+register_loss("ntxent", TwoViewLoss)
+register_method("simclr", SimCLR)

@@ -31,7 +31,7 @@ def main() -> int:
         from torchreid_vi.data.datasets import require_split
         from torchreid_vi.data.datasets.vi_labelled import split_by
         from torchreid_vi.data.named import dataset_named
-        from torchreid_vi.threshold import Curve, pairs
+        from torchreid_vi.retrieval.threshold import Curve, pairs
 
         if args.precision is not None and not 0 < args.precision <= 100:
             raise InputError(f"--precision is {args.precision:g}: it must be above 0 and at most 100")

@@ -14,26 +14,33 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if os.environ.get("RANK", "0") != "0":  # of torchrun's processes the first alone shows its progress
     os.environ.setdefault("TQDM_DISABLE", "1")
 
-from torchreid_vi.build import ENGINES, LOSSES, register
+from torchreid_vi.build import register
 from torchreid_vi.config import load_config
+from torchreid_vi.data.augmentation import register_transform
 from torchreid_vi.errors import InputError
-from torchreid_vi.extractor import FeatureExtractor
 from torchreid_vi.host import register_dataset, register_model
+from torchreid_vi.losses import LOSSES, register_loss
+from torchreid_vi.methods import METHODS, Method, register_method
 from torchreid_vi.modality import Camera, Modality
+from torchreid_vi.retrieval.extractor import FeatureExtractor
 from torchreid_vi.runner import run
 
 __version__ = version("torchreid_vi")
 __all__ = [
-    "ENGINES",
     "LOSSES",
+    "METHODS",
     "Camera",
     "FeatureExtractor",
     "InputError",
+    "Method",
     "Modality",
     "load_config",
     "register",
     "register_dataset",
+    "register_loss",
+    "register_method",
     "register_model",
+    "register_transform",
     "run",
 ]
 

@@ -17,8 +17,6 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from torchreid_vi import stopping
-
 _INTERVAL = 30  # seconds between lines of progress where there is no terminal
 _quiet = False
 _log: Log | None = None
@@ -84,8 +82,7 @@ def progress(
         line = "{desc}: {n_fmt} of {total_fmt} {unit}, {elapsed} gone, {remaining} left{postfix}"
         options |= {"mininterval": _INTERVAL, "maxinterval": 2 * _INTERVAL, "delay": _INTERVAL}
         options |= {"file": _Lines(sys.stderr), "bar_format": line}
-    with stopping.deferred():  # what is half a bar complains when it is removed
-        return tqdm(iterable, **options)
+    return tqdm(iterable, **options)
 
 
 def _colours() -> bool:

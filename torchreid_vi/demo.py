@@ -15,8 +15,8 @@ from torchreid_vi.data.images import Range, read_image
 from torchreid_vi.data.listing import images_under
 from torchreid_vi.errors import InputError
 from torchreid_vi.extras import require
-from torchreid_vi.gallery import Found, Gallery
 from torchreid_vi.report.page import data_uri
+from torchreid_vi.retrieval.gallery import Found, Gallery
 
 LARGEST_UPLOAD = "20mb"
 _HEIGHT = 180  # pixels, of a picture that was found

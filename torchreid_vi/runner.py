@@ -15,16 +15,11 @@ from typing import Any
 import torch
 from yacs.config import CfgNode
 
-from torchreid_vi import build, config, console, distributed, files, stopping
-from torchreid_vi.engine import (
-    CHECKPOINTS,
-    LAST,
-    PretextResult,
-    PretrainingEngine,
-    StepEngine,
-)
+from torchreid_vi import build, config, console, distributed, files
+from torchreid_vi.engine import CHECKPOINTS, LAST, PretextResult
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import Result
+from torchreid_vi.methods import Method
 from torchreid_vi.models import load_weights
 from torchreid_vi.models.layouts import grouped
 from torchreid_vi.runs import RESULTS, SETTINGS, RunFolder, find
@@ -52,15 +47,9 @@ def run(cfg: CfgNode, exactly: bool = False) -> list[Result] | list[PretextResul
 
     Raises:
         InputError: for anything in the settings, the data or a checkpoint that cannot be used.
-        Stopped: after a signal.
+        Stopped: after a signal while training, once the step is saved.
     """
     config.import_named(cfg.imports)  # in a process of its own, where nobody loaded the settings
-    # Where processes work together, torchrun sends the signals, and a single one cannot finish a step.
-    with stopping.handled() if distributed.size() == 1 else nullcontext():
-        return _run(cfg, exactly)
-
-
-def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
     settings, cfg = cfg.clone(), cfg.clone()
     use_gpu = torch.cuda.is_available()
     with console.logged() as log, ExitStack() as held:
@@ -74,12 +63,12 @@ def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
         seed_everything(cfg.train.seed)
         with distributed.first_here_first():  # caches and weights are made once
             datamanager = build.build_datamanager(cfg, use_gpu)
-            model = build.build_model(cfg, datamanager.num_train_pids)
+            method = build.build_method(cfg, datamanager.num_train_pids)
         if not cfg.data.thermal_range:  # whoever uses the weights scales images alike
             settings.data.thermal_found = list(datamanager.thermal_range or ())
         source: dict[str, Any] = {"seed": cfg.train.seed, "versions": _versions()}
         if start:
-            loaded = load_weights(model, start.weights, cfg.model.load_stem)
+            loaded = load_weights(method.network, start.weights, cfg.model.load_stem)
             source |= {"weights": cfg.model.load_weights, "weights_epoch": loaded.epoch}
             console.say(
                 f"Loaded {loaded.matched} of the model's {loaded.total} tensors from "
@@ -90,10 +79,10 @@ def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
                 if names:
                     console.say(f"{what}: {grouped(names)}")
         if use_gpu:
-            model = model.cuda()
-        engine = build.build_engine(cfg, datamanager, model, use_gpu)
-        ours = engine.check_targets() or isinstance(engine, PretrainingEngine)
-        if isinstance(engine, PretrainingEngine) and (cfg.test.rerank or cfg.test.mser):
+            method.cuda()
+        engine = build.build_engine(cfg, datamanager, method, use_gpu)
+        ours = engine.check_targets() or method.self_supervised
+        if method.self_supervised and (cfg.test.rerank or cfg.test.mser):
             raise InputError(
                 "test.rerank and test.mser re-rank what is retrieved, and pre-training retrieves nothing: "
                 "leave them False"
@@ -103,14 +92,14 @@ def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
         if folder.checkpoints:
             checkpoint, state = folder.read()
             cfg.train.start_epoch = engine.resume(state)
-            steps = f" and {engine.done} steps" if engine.done else ""
+            steps = f" and {engine.progress.step} steps" if engine.progress.step else ""
             console.say(f"Resumed after epoch {cfg.train.start_epoch}{steps} from {checkpoint}")
         distributed.from_first(lambda: _open(folder, settings))
         private = TemporaryDirectory() if distributed.rank() else nullcontext(folder.path)
         with private as own, distributed.continues_from(folder.path / CHECKPOINTS / LAST):
             log.to(Path(own) / ("test.log" if cfg.test.evaluate else "train.log"))
             console.say(f"Run folder: {folder.path}")
-            console.say(_describe(cfg, model, engine))
+            console.say(_describe(cfg, method, engine.use_gpu))
             engine.run(**(config.run_kwargs(cfg) | {"save_dir": str(own)}))
         if distributed.rank():
             return []
@@ -129,8 +118,7 @@ def _plan(cfg: CfgNode, folder: RunFolder) -> str:
     if not cfg.test.evaluate:
         done = f", of which {cfg.model.resume} has some" if cfg.model.resume else ""
         what = f"Training on {sources} for {cfg.train.max_epoch} epochs{done}"
-        engine = build.ENGINES.get(cfg.loss.name)
-        if engine is None or not issubclass(engine, PretrainingEngine):  # which retrieves nothing
+        if not build.method_class(cfg).self_supervised:
             what += f", then testing on {targets}"
     return f"{what}; all goes to {folder.path}"
 
@@ -179,12 +167,11 @@ def _version(package: str) -> str:
         return "unknown"
 
 
-def _describe(cfg: CfgNode, model: torch.nn.Module, engine: Any) -> str:
-    parameters = sum(p.numel() for p in model.parameters()) / 1e6
-    terms = ", ".join(f"{w:g} × {n}" for n, w in zip(cfg.loss.terms, cfg.loss.weights, strict=True))
-    what = f"losses {terms}" if isinstance(engine, StepEngine) else f"torchreid's {cfg.loss.name} engine"
+def _describe(cfg: CfgNode, method: Method, use_gpu: bool) -> str:
+    parameters = sum(p.numel() for p in method.network.parameters()) / 1e6
+    terms = ", ".join(f"{weight:g} × {name}" for name, (_, weight) in method.losses.items())
     return (
-        f"{cfg.model.name}, {parameters:.2f} M parameters, {what}, seed {cfg.train.seed}, "
-        f"{'GPU' if engine.use_gpu else 'CPU'}"
+        f"{cfg.model.name}, {parameters:.2f} M parameters, {cfg.loss.name}, losses {terms}, "
+        f"seed {cfg.train.seed}, {'GPU' if use_gpu else 'CPU'}"
         + (f" in {distributed.size()} processes" if distributed.size() > 1 else "")
     )

@@ -112,8 +112,8 @@ def difference(cfg: CfgNode, folder: Path) -> str:
         return f"{folder} holds something else than a run"
     before, now = config.comparable(config.read_config(str(file))), config.comparable(cfg)
     for key, value in now.items():
-        if before[key] != value:
-            return f"{folder} holds a run with {key} {before[key]}, not {value}"
+        if before.get(key) != value:
+            return f"{folder} holds a run with {key} {before.get(key)}, not {value}"
     return ""
 
 

@@ -6,24 +6,19 @@ from its last epoch, so the same call continues whatever was interrupted.
 
 from __future__ import annotations
 
-import os
 import statistics
-import sys
 from collections.abc import Sequence
-from concurrent.futures import as_completed
-from contextlib import redirect_stderr, redirect_stdout
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from yacs.config import CfgNode
 
-from torchreid_vi import console, distributed, runs
+from torchreid_vi import distributed, runs
 from torchreid_vi.config.defaults import flat
 from torchreid_vi.data.datasets import require_split
 from torchreid_vi.errors import InputError
 from torchreid_vi.folders import expanded
-from torchreid_vi.processes import worker_pool
 from torchreid_vi.runner import run
 
 _MOST, _DIGITS = 10_000, 18  # of the runs of a series, and of their numbers
@@ -96,58 +91,24 @@ def complete(cfg: CfgNode) -> runs.Content:
         InputError: when the folder holds a run of other settings, or for anything that
             :func:`~torchreid_vi.run` refuses.
     """
-    folder = expanded(cfg.data.save_dir).absolute()
-    found = distributed.from_first(lambda: _finished(cfg, folder))
+    found = distributed.from_first(lambda: finished(cfg))
     if not found:
         run(cfg, exactly=True)
-        found = distributed.from_first(lambda: runs.content(folder))
+        found = distributed.from_first(lambda: finished(cfg))
     return found
 
 
-def _finished(cfg: CfgNode, folder: Path) -> runs.Content:
-    """The content of a run's results, nothing when it is not finished."""
+def finished(cfg: CfgNode) -> runs.Content:
+    """Return the content of a run's ``results.json``, nothing when it is not finished.
+
+    Raises:
+        InputError: When the folder holds a finished run of other settings.
+    """
+    folder = expanded(cfg.data.save_dir).absolute()
     found = runs.content(folder)
     if found and (other := runs.difference(cfg, folder)):
         raise InputError(f"{other}: choose another data.save_dir")
     return found
-
-
-def complete_quietly(cfg: CfgNode) -> runs.Content:
-    """What :func:`complete` does, with nothing on the terminal."""
-    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-        return complete(cfg)
-
-
-def complete_all(cfgs: Sequence[CfgNode], jobs: int = 1) -> None:
-    """Runs what is missing of many runs, so many at a time, under one progress bar.
-
-    Raises:
-        InputError: as :func:`complete`, once what runs beside it is finished.
-    """
-    with console.progress(what="runs", unit="run", total=len(cfgs)) as bar:
-        if jobs == 1:
-            for cfg in cfgs:
-                bar.set_postfix_str(_name(cfg), refresh=sys.stderr.isatty())
-                _say_done(cfg, complete_quietly(cfg), bar)
-            return
-        with worker_pool(jobs, "spawn") as pool:
-            under_way = {pool.submit(complete_quietly, cfg): cfg for cfg in cfgs}
-            for done in as_completed(under_way):
-                _say_done(under_way[done], done.result(), bar)
-
-
-def _name(cfg: CfgNode) -> str:
-    return "/".join(Path(cfg.data.save_dir).parts[-2:])
-
-
-def _say_done(cfg: CfgNode, content: runs.Content, bar: Any) -> None:
-    """Say in one line that a run is finished, with the metrics of its first result."""
-    bar.update()
-    first = content["results"][0]
-    figures = ", ".join(
-        f"{name} {value:.2f}" for name, value in first["mean"].items() if name in ("R1", "mAP")
-    )
-    console.say(f"Run {bar.n} of {bar.total}: {_name(cfg)}, {first['label']}: {figures}")
 
 
 def summarise(contents: Sequence[runs.Content]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from parts.measurement import Measurement
 
 def run(args: Namespace) -> list[Measurement]:
     """Measure indexes of 512-dimensional features: ten images of each person, around a centre."""
-    from torchreid_vi.index import KINDS, VECTORS, EmbeddingIndex
+    from torchreid_vi.retrieval.index import KINDS, VECTORS, EmbeddingIndex
 
     number = 20_000 if args.quick else 100_000
     rng = np.random.default_rng(0)

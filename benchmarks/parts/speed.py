@@ -25,7 +25,7 @@ from yacs.config import CfgNode
 
 from parts.measurement import peak_mib
 from torchreid_vi import build, config, console
-from torchreid_vi.data.loader import Source, TestLoader
+from torchreid_vi.data.loader import TestLoader
 from torchreid_vi.engine.precision import dtype_of, memory_format_of
 from torchreid_vi.models import Backbone
 
@@ -135,7 +135,7 @@ class Logits(nn.Module):
 
     def __init__(self, cfg: CfgNode) -> None:
         super().__init__()
-        self.model = build.build_model(cfg, IDENTITIES)
+        self.model = build.build_method(cfg, IDENTITIES).network
         self.labelled = cfg.loss.name == "ddag"
 
     def forward(self, images: Tensor, modality: Tensor, pids: Tensor) -> Tensor:
@@ -175,13 +175,12 @@ def bare_step(cfg: CfgNode, block: int, best: bool = True, compiled: bool = Fals
 @quietly()
 def bare_inference(cfg: CfgNode, engine: Any, block: int) -> Speed:
     """Measure an engine's model in evaluation on one random batch that is on the device."""
-    images, modality = _batch(cfg, cfg.test.batch_size, engine.memory_format)
+    images, modality = _batch(cfg, cfg.test.batch_size, engine.step.memory_format)
     engine.set_model_mode("eval")
 
     @torch.inference_mode()
     def step() -> None:
-        with engine.autocast():
-            engine.model(images, modality)
+        engine.evaluator.embedder(images, modality)
 
     return _repeated(step, block, len(images))
 
@@ -263,8 +262,8 @@ def pipeline(manager: Any, block: int, threads: int = 0) -> Speed:
 def training(cfg: CfgNode, manager: Any, block: int) -> tuple[Speed, Any]:
     """Measure the steps of an engine's run; return the engine, too."""
     gpu = torch.cuda.is_available()
-    model = build.build_model(cfg, IDENTITIES)
-    engine = build.build_engine(cfg, manager, model.cuda() if gpu else model, gpu)
+    method = build.build_method(cfg, IDENTITIES)
+    engine = build.build_engine(cfg, manager, method.cuda() if gpu else method, gpu)
     stopwatch, take = Stopwatch(engine.device, block), engine.forward_backward
 
     def step(data: Any) -> Any:
@@ -283,13 +282,13 @@ def extraction(cfg: CfgNode, engine: Any, block: int) -> Speed:
     train = engine.datamanager.train_loader.source
     number = BLOCKS * block * cfg.test.batch_size
     items = list(islice(chain.from_iterable(repeat(train.dataset.data)), number))
-    source = Source(train.dataset.with_items(items), train.read, train.size, train.device, train.threads)
+    source = train.of(train.dataset.with_items(items))
     loader = TestLoader(source, cfg.test.batch_size, engine.datamanager.normalise)
     engine.set_model_mode("eval")
     stopwatch = Stopwatch(engine.device, 1)
     for _ in range(4):  # the first warms up
         stopwatch.start_step()
-        engine.extract([loader])
+        engine.evaluator.features([loader])
     stopwatch.start_step()
     whole = stopwatch.speed(number)
     return Speed(cfg.test.batch_size, whole.seconds / len(loader), whole.memory)

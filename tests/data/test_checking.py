@@ -6,16 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_lines import call
+from command_lines import TINY, call
 from crops import spread
 from PIL import Image
-from test_series import TINY
 
 from torchreid_vi import Camera, InputError, host, load_config, run
 from torchreid_vi.data import DATASETS
 from torchreid_vi.data.checking import examine, overview
 from torchreid_vi.data.datasets import VIDataset
-from torchreid_vi.engine.evaluating import check_default_protocols
+from torchreid_vi.engine.evaluator import check_default_protocols
 from torchreid_vi.evaluation import PROTOCOLS, Protocol
 from torchreid_vi.modality import Modality
 

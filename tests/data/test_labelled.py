@@ -5,13 +5,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from command_lines import call
-from test_series import TINY
+from command_lines import TINY, call
 
 from torchreid_vi import InputError, Modality, load_config, run
 from torchreid_vi.data import DATASETS, VIDataManager
 from torchreid_vi.data.datasets import VILabelled
-from torchreid_vi.engine.evaluating import describe
+from torchreid_vi.engine.evaluator import describe
 from torchreid_vi.evaluation import PROTOCOLS, trials
 
 CAMERAS = {"visible": ("cam1", "cam2"), "infrared": ("cam3", "cam6")}

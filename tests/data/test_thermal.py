@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_lines import call
+from command_lines import TINY, call
 from PIL import Image
-from test_series import TINY
 
 from torchreid_vi import FeatureExtractor, InputError, load_config, run
 from torchreid_vi.data import DATASETS

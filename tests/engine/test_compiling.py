@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from methods import METHODS, batches_of, engine_of
+from tiny_engines import METHODS, batches_of, engine_of
 from torch._dynamo.testing import CompileCounter
 
 

@@ -11,14 +11,14 @@ from engine_helpers import assert_identical, run, weights
 from PIL import Image
 from torch import nn
 
-from torchreid_vi import ENGINES, InputError, build
+from torchreid_vi import METHODS, InputError
 from torchreid_vi.data.images import read_image
 from torchreid_vi.engine import VIEngine
-from torchreid_vi.models import VIOutput, read_checkpoint
+from torchreid_vi.models import VIModel, VIOutput, read_checkpoint
 from torchreid_vi.report.collect import scalars
 
 
-@pytest.mark.parametrize("name", sorted(ENGINES.keys() - {"mmgl"}))
+@pytest.mark.parametrize("name", sorted(METHODS.keys() - {"mmgl"}))
 def test_every_supervised_engine_trains_and_reports_under_the_protocols(make, name, tmp_path):
     engine, cfg = make(loss__name=name, train__max_epoch=1, loss__triplet__weight_x=1.0)
     before = weights(engine)
@@ -28,7 +28,7 @@ def test_every_supervised_engine_trains_and_reports_under_the_protocols(make, na
     assert (tmp_path / "run" / "checkpoints" / "last.pth").is_file()
 
 
-@pytest.mark.parametrize(("name", "killed_after"), [("vi", 1), ("vi", 3), ("softmax", 2)])
+@pytest.mark.parametrize(("name", "killed_after"), [("supervised", 1), ("supervised", 3), ("softmax", 2)])
 def test_a_resumed_run_ends_as_the_unbroken_one_bit_for_bit(make, tmp_path, name, killed_after):
     unbroken, cfg = make(loss__name=name, test__eval_freq=1)
     run(unbroken, cfg)
@@ -75,13 +75,13 @@ def test_a_step_is_the_weighted_sum_of_the_losses_and_an_update(make):
     engine, _ = make(loss__weights=[2.0, 0.5], train__optim="sgd", train__weight_decay=0.0, train__lr=0.1)
     data = next(iter(engine.train_loader))
     engine.model.train()
-    twin = build.VIModel("osnet_x0_25", engine.datamanager.num_train_pids)
+    twin = VIModel("osnet_x0_25", engine.datamanager.num_train_pids)
     twin.load_state_dict(engine.model.state_dict())
     summary = engine.forward_backward(data)
     out = twin(data["img"], data["modality"])
     values = {
         n: loss(getattr(out, loss.on), data["pid"], data["modality"])
-        for n, (loss, _) in engine.losses.items()
+        for n, (loss, _) in engine.method.losses.items()
     }
     total = 2.0 * values["identity"] + 0.5 * values["cmr"]
     total.backward()
@@ -96,7 +96,7 @@ def test_a_step_is_the_weighted_sum_of_the_losses_and_an_update(make):
 def test_two_views_of_a_batch_are_joined_with_their_labels(make):
     engine, _ = make(data__k_tfm=2)
     data = next(iter(engine.train_loader))
-    images, pids, modality = engine.parse_data_for_train(data)
+    images, pids, modality = engine.batch_of(data)
     assert images.shape[0] == 32
     assert torch.equal(images[16:], data["img"][1]) and not torch.equal(images[:16], images[16:])
     assert torch.equal(pids, data["pid"].repeat(2)) and torch.equal(modality, data["modality"].repeat(2))
@@ -127,7 +127,7 @@ def test_faster_steps_give_the_same_losses(make, optim):
     found = losses_of(fused)
     unfused, _ = make(train__optim=optim)
     options = unfused.optimizer.defaults | {"fused": False}
-    unfused.optimizer = type(unfused.optimizer)(unfused.model.parameters(), **options)
+    unfused.step.optimizer = type(unfused.optimizer)(unfused.model.parameters(), **options)
     plain = losses_of(unfused)
     assert plain[0] != pytest.approx(plain[-1], rel=1e-3) and found == pytest.approx(plain, rel=1e-4)
     innermost, _ = make(train__optim=optim, train__memory_format="channels_last")
@@ -148,7 +148,7 @@ def test_a_compiled_model_gives_the_same_losses_and_checkpoints(make):
     assert engine.model.state_dict().keys() == plain.model.state_dict().keys()
 
 
-@pytest.mark.parametrize("loss", ["vi", "softmax"])
+@pytest.mark.parametrize("loss", ["supervised", "softmax"])
 def test_images_that_are_too_small_for_a_model_are_one_sentence(make, loss):
     engine, cfg = make(loss__name=loss, model__name="osnet_x0_25", data__height=16, data__width=8)
     with pytest.raises(InputError, match=r"too small for this model: raise data\.height and data\.width"):
@@ -165,7 +165,7 @@ def test_an_unknown_precision_is_answered_with_the_nearest(make):
 def test_auto_is_what_suits_a_cpu_and_algorithms_are_deterministic_when_asked(make):
     engine, _ = make(train__deterministic=True)
     assert torch.are_deterministic_algorithms_enabled()
-    assert (engine.dtype, engine.memory_format) == (torch.float32, torch.contiguous_format)
+    assert (engine.step.dtype, engine.step.memory_format) == (torch.float32, torch.contiguous_format)
     make()
     assert not torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.benchmark
 
@@ -179,7 +179,7 @@ class Steep(nn.Module):
 
 def test_clipping_limits_the_norm_of_the_gradient(make):
     engine, _ = make(train__clip_grad=0.5)
-    engine.losses = {"steep": (Steep(), 1.0)}
+    engine.method.losses = {"steep": (Steep(), 1.0)}
     engine.model.train()
     engine.forward_backward(next(iter(engine.train_loader)))
     norm = math.sqrt(sum(p.grad.pow(2).sum().item() for p in engine.model.parameters() if p.grad is not None))
@@ -192,15 +192,15 @@ def test_best_is_the_epoch_of_the_highest_validation_map(make, tmp_path, capsys)
     original = engine._validate
 
     def keep():
-        before = engine.best
+        before = engine.progress.best
         original()
-        scores.append((engine.best, engine.best > before))
+        scores.append((engine.progress.best, engine.progress.best > before))
 
     engine._validate = keep
     run(engine, cfg)
     best = read_checkpoint(tmp_path / "run" / "checkpoints" / "best.pth")
     assert best["epoch"] == 1 + max(i for i, (_, improved) in enumerate(scores) if improved)
-    assert best["best"] == engine.best == scores[-1][0]
+    assert best["best"] == engine.progress.best == scores[-1][0]
     assert capsys.readouterr().err.count("=> Validation:") == 3
 
 
@@ -209,8 +209,9 @@ def test_best_is_replaced_by_a_better_one_alone(make, tmp_path):
     engine.save_dir = tmp_path
     found = []
     for engine.epoch in range(3):
+        engine.progress.epoch = engine.epoch + 1
         if engine.epoch == 2:
-            engine.best = -1.0
+            engine.progress.best = -1.0
         engine._validate()
         found.append(read_checkpoint(tmp_path / "checkpoints" / "best.pth")["epoch"])
     assert found == [1, 1, 3]
@@ -291,7 +292,7 @@ def test_flip_averages_the_normalised_features_of_an_image_and_its_mirror_image(
     engine, _ = make(test__flip=True)
     engine.set_model_mode("eval")
     loader = engine.test_loader["vi_synthetic"]["query"]
-    features, test_set = engine.extract([loader])
+    features, test_set = engine.evaluator.features([loader])
     batch = next(iter(loader))
     with torch.no_grad():
         both = [engine.model(x, batch["modality"]) for x in (batch["img"], batch["img"].flip(-1))]
@@ -313,9 +314,9 @@ class Blank(nn.Module):
 
 def test_features_that_are_not_numbers_end_in_one_sentence(make):
     engine, _ = make()
-    engine.model = Blank().eval()
+    engine.method.network = Blank().eval()
     with pytest.raises(InputError, match="NaN or infinity"):
-        engine.extract([engine.test_loader["vi_synthetic"]["query"]])
+        engine.evaluator.features([engine.test_loader["vi_synthetic"]["query"]])
 
 
 def test_a_checkpoint_of_another_run_is_refused(make, tmp_path):
@@ -348,13 +349,14 @@ def test_a_run_continues_with_its_own_settings_alone(make, tmp_path):
 
 
 @pytest.mark.parametrize("optim", ["adam", "sgd"])
-def test_the_optimisers_state_takes_the_memory_format_of_the_weights(make, optim):
+def test_the_optimisers_state_takes_the_memory_format_of_the_weights(make, optim, tmp_path):
     """A checkpoint of a GPU continues on a CPU, whose fused step reads both in the order of memory."""
     settings = {"train__optim": optim, "train__max_epoch": 1, "train__lr_scheduler": "single_step"}
     engine, cfg = make(train__memory_format="channels_last", **settings)
     run(engine, cfg)
     other, _ = make(**settings)
-    other.resume(engine._state(0, None) | {"settings": other.settings})
+    state = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.pth")
+    other.resume(state | {"settings": other.checkpoints.settings})
     for parameter, before in zip(other.model.parameters(), engine.model.parameters(), strict=True):
         moments, expected = (e.optimizer.state[p] for e, p in ((other, parameter), (engine, before)))
         for name, value in moments.items():
@@ -365,21 +367,7 @@ def test_the_optimisers_state_takes_the_memory_format_of_the_weights(make, optim
 def test_validation_works_on_the_sum_of_datasets(make):
     engine, cfg = make(data__sources=["sysu_mm01", "regdb"], data__validation=0.3, train__max_epoch=1)
     run(engine, cfg)
-    assert engine.best > 0
-
-
-def test_an_own_engine_may_derive_from_torchreids(make, monkeypatch):
-    class Own(ENGINES["triplet"]):
-        pass
-
-    monkeypatch.setitem(ENGINES, "own", Own)
-    engine, _ = make(loss__name="own", loss__triplet__margin=0.7)
-    assert engine.criterion_t.margin == 0.7 and engine.model.loss == "triplet"
-
-
-def test_torchreids_engines_say_what_they_have_no_use_for(make, capsys):
-    make(loss__name="softmax", model__streams=2)
-    assert "softmax engine has no use for model.streams, loss.terms" in capsys.readouterr().err
+    assert engine.progress.best > 0
 
 
 def test_a_target_without_a_match_is_refused_before_training(make):
@@ -400,13 +388,8 @@ def test_an_engine_needs_a_loss(make):
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_a_step_on_a_gpu(make, precision):
     engine, _ = make()
-    gpu = VIEngine(
-        engine.datamanager,
-        engine.model.cuda(),
-        torch.optim.SGD(engine.model.parameters(), lr=0.01),
-        engine.losses,
-        precision=precision,
-    )
+    optimizer = torch.optim.SGD(engine.model.parameters(), lr=0.01)
+    gpu = VIEngine(engine.datamanager, engine.method.cuda(), optimizer, precision=precision)
     gpu.model.train()
     assert math.isfinite(gpu.forward_backward(next(iter(gpu.train_loader)))["loss"].item())
 
@@ -422,7 +405,7 @@ def test_reranking_reports_beside_every_protocol_with_the_features_of_each_chann
     ]
     loaders = list(engine.test_loader["vi_synthetic"].values())
     engine.model.eval()
-    green, _ = engine.extract(loaders, channel=1)
+    green, _ = engine.evaluator.features(loaders, channel=1)
     dataset = loaders[1].dataset
     plain = dataset.transform
     pixels = np.asarray(read_image(dataset.data[0][0]))

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 import torch
-from methods import METHODS, batches_of, engine_of
+from tiny_engines import METHODS, batches_of, engine_of
 from torch.utils._python_dispatch import TorchDispatchMode
 
 aten = torch.ops.aten
@@ -55,13 +55,13 @@ def test_no_step_waits_for_the_device(method, roots):
 
 def test_no_step_waits_for_the_scale_of_the_loss(roots):
     engine = engine_of("mcja", roots)
-    engine.scaler = torch.amp.GradScaler("cpu")  # as in fp16, which takes a minute on a CPU
+    engine.step.scaler = torch.amp.GradScaler("cpu")  # as in fp16, which takes a minute on a CPU
     assert waits(engine) == []
 
 
 def test_a_loss_that_reads_a_value_is_found(roots):
     engine = engine_of("base", roots)
-    loss, original = engine.losses["identity"][0], engine.losses["identity"][0].forward
+    loss, original = engine.method.losses["identity"][0], engine.method.losses["identity"][0].forward
     reads = (lambda x: x.mean().item(), lambda x: x[x > 0].sum(), lambda x: bool(x.sum()), torch.unique)
     for read in reads:
         loss.forward = lambda logits, *rest, read=read: (read(logits.detach()), original(logits, *rest))[1]

@@ -5,7 +5,7 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from test_protocols import make_test_set
+from random_test_set import make_test_set
 
 from torchreid_vi.data import DATASETS
 from torchreid_vi.evaluation import PROTOCOLS, Reranking, evaluate, ranking

@@ -8,32 +8,14 @@ import random
 
 import numpy as np
 import pytest
+from random_test_set import make_test_set
 
 from torchreid_vi.data import DATASETS
 from torchreid_vi.errors import InputError
-from torchreid_vi.evaluation import PROTOCOLS, TestSet, choose, distance_matrix, evaluate, format_table
+from torchreid_vi.evaluation import PROTOCOLS, choose, distance_matrix, evaluate, format_table
 from torchreid_vi.evaluation.protocols import excluded, shown_alike, trials
 from torchreid_vi.evaluation.rerank import Reranking
 from torchreid_vi.modality import Modality
-
-
-def make_test_set(table, seed, permutations=True):
-    """A random test set: 5 to 9 identities, not all under every camera, 1 to 14 images under each."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for pid in rng.choice(500, rng.integers(5, 10), replace=False):
-        for camera in range(len(table)):
-            if rng.uniform() < 0.8:
-                rows += [(pid, camera, number) for number in range(1, rng.integers(2, 16))]
-    rows = np.array(rows)[rng.permutation(len(rows))]
-    drawn = {
-        (table[camera].number, pid): np.array([rng.permutation(count) + 1 for _ in range(10)])
-        for pid, camera in {(pid, camera) for pid, camera, _ in rows.tolist()}
-        for count in [int(((rows[:, 0] == pid) & (rows[:, 1] == camera)).sum())]
-    }
-    test_set = TestSet(rows[:, 0], rows[:, 1], rows[:, 2], table, drawn if permutations else None)
-    features = rng.normal(size=(len(rows), 24)) + rng.normal(size=(500, 24))[rows[:, 0]]
-    return features, test_set
 
 
 def images_of(test_set, modality, cameras=None):

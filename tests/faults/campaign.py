@@ -2,9 +2,8 @@
 
 python tests/faults/campaign.py --kills 200
 
-Each command is broken up to seven times in a row: killed, ended by a signal to it or to all of its processes,
-robbed of one of its own processes, killed and its newest file cut short as a power cut may leave it, or run on a
-disk that is full or read-only. Then the same command is run to its end.
+Each command is broken up to seven times in a row: killed, ended by a signal, killed and its newest file cut short
+as a power cut may leave it, or run on a disk that is full or read-only. Then the same command is run to its end.
 """
 
 from __future__ import annotations
@@ -35,25 +34,20 @@ ROW = 7  # faults at most before a command may end
 PATIENCE = 150  # seconds that a command may take
 SMALL = """model.name osnet_x0_25 model.pretrained False data.height 32 data.width 16 data.workers 2
 sampler.train_sampler CrossModalitySampler sampler.num_instances 2 train.batch_size 16
-train.max_epoch 3 train.staged_lr False loss.name vi loss.terms [identity,cmr] loss.weights [1.0,1.0]""".split()  # noqa: SIM905
+train.max_epoch 3 train.staged_lr False
+loss.name supervised loss.terms [identity,cmr] loss.weights [1.0,1.0]""".split()  # noqa: SIM905
 PRETEXT = """model.name osnet_x0_25 model.pretrained False data.height 48 data.width 16 data.workers 1
 data.validation 0.1 sampler.train_sampler ModalityPairSampler train.batch_size 16 train.max_epoch 3
-loss.name mmgl loss.terms [permutation,part_cycle] loss.weights [1.0,1.0] mmgl.stripes 3""".split()  # noqa: SIM905
-SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
-#: What a command may exit with after each kind of fault, beside 0 when it was faster.
+loss.name mmgl loss.terms [permutation,part_cycle] loss.weights [1.0,1.0] loss.mmgl.stripes 3""".split()  # noqa: SIM905
+#: What a command may exit with after each kind of fault, beside 0 when it was faster; 2 goes with one sentence.
 STATUS = {
     "SIGKILL": {-9},
+    "power cut": {-9},
     "SIGTERM": {143, -15},  # before anything was done the signal itself ends it; for a shell that is the same
     "SIGINT": {130, -2},
-    "SIGTERM to all": {143, -15},
-    "SIGINT to all": {130, -2},
-    "power cut": {-9},
-    "worker killed": {2},
     "full disk": {2},
     "read-only disk": {2},
 }
-KINDS = list(STATUS)
-groups: list[int] = []  # of processes that were started, one for each command
 
 
 @dataclass
@@ -61,24 +55,29 @@ class Victim:
     """A command to be broken.
 
     Attributes:
-        name: of what it does.
-        command: the words after ``python tools/``, for a folder that it works in.
-        made: what it has made there, to be compared, when it is finished.
-        prepare: puts what it needs into the folder.
-        checkpoints: where its checkpoints are.
-        finished: what is there when nothing is left to be done, which the same command would begin anew.
-        workers: whether processes of its own work for it.
-        share: of all faults.
+        command: The words after ``python tools/``, for a folder that it works in.
+        made: What it has made there, to be compared, when it is finished.
+        prepare: Puts what it needs into the folder.
+        checkpoints: Where its checkpoints are.
+        finished: What is there when nothing is left to be done, which the same command would begin anew.
+        share: Its share of all faults.
     """
 
-    name: str
     command: Callable[[Path], list[str]]
     made: Callable[[Path], Any]
-    prepare: Callable[[Path], None] = lambda folder: None
+    prepare: Callable[[Path], Any] = lambda folder: None
     checkpoints: str = ""
     finished: str = ""
-    workers: bool = False
-    share: int = 1
+    share: int = 3
+
+    def is_finished(self, folder: Path) -> bool:
+        """Return whether nothing is left to be done."""
+        made = folder / self.finished
+        if not self.finished or not made.exists():
+            return False
+        with contextlib.suppress(ValueError):
+            return made.is_dir() or bool(json.loads(made.read_text()))
+        return False
 
 
 @dataclass
@@ -86,244 +85,185 @@ class Outcome:
     """What a campaign found.
 
     Attributes:
-        faults: how often each kind hit each command.
-        statuses: with which the commands ended when hit, by kind.
-        wrong: what should not have happened, in words.
-        said: sentences that commands ended with, and how often.
-        finished: commands that were run to their end and compared.
+        faults: How often each kind hit each command.
+        wrong: What should not have happened, in words.
+        finished: Number of commands that were run to their end and compared.
     """
 
     faults: Counter[tuple[str, str]] = field(default_factory=Counter)
-    statuses: Counter[tuple[str, int]] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
-    said: Counter[str] = field(default_factory=Counter)
     finished: int = 0
-    tracebacks: int = 0
 
-    def table(self) -> str:
-        """Faults by command and kind, and what became of them."""
+    def __str__(self) -> str:
         names = list(dict.fromkeys(name for name, _ in self.faults))
-        lines = ["| fault | " + " | ".join(names) + " | all |", "|---|" + "---|" * (len(names) + 1)]
-        for kind in KINDS:
-            counts = [self.faults[name, kind] for name in names]
-            lines.append(f"| {kind} | {' | '.join(map(str, counts))} | {sum(counts)} |")
-        totals = [sum(self.faults[name, kind] for kind in KINDS) for name in names]
-        lines.append(f"| all | {' | '.join(map(str, totals))} | {sum(totals)} |")
-        lines.append(
-            f"\n{sum(totals)} faults, {self.finished} commands run to their end as the unbroken ones, "
-            f"{self.tracebacks} tracebacks, {len(self.wrong)} other findings"
-        )
-        lines += [f"- {each}" for each in self.wrong]
-        lines += [f"- said {number} times: {sentence}" for sentence, number in self.said.most_common()]
-        return "\n".join(lines)
+        lines = ["| fault | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
+        lines += [
+            f"| {kind} | {' | '.join(str(self.faults[name, kind]) for name in names)} |" for kind in STATUS
+        ]
+        lines.append(f"\n{self.faults.total()} faults, {self.finished} commands ended as the unbroken ones")
+        return "\n".join([*lines, *(f"- {each}" for each in self.wrong)])
 
 
-def victims(data: Path, run: Path) -> list[Victim]:
-    """All commands that are broken.
+def victims(data: Path, run: Path) -> dict[str, Victim]:
+    """Return all commands that are broken, by name.
 
     Args:
-        data: folder that holds drawn datasets.
-        run: a finished run, to be reported.
+        data: Folder that holds synthetic datasets.
+        run: A finished run, to be reported.
     """
 
-    def train(*settings: str) -> Callable[[Path], list[str]]:
-        return lambda folder: [
-            "train.py", "-s", "vi_synthetic", "--root", str(data), "data.save_dir", str(folder / "run"), *settings
-        ]  # fmt: skip
+    def train(*settings: str, root: str = str(data)) -> Callable[[Path], list[str]]:
+        def words(folder: Path) -> list[str]:
+            places = ["--root", root.format(folder=folder), "data.save_dir", str(folder / "run")]
+            return ["train.py", "-s", "vi_synthetic", *places, *settings]
 
-    def cached(folder: Path) -> list[str]:
-        own = ["--root", str(folder / "data"), "data.save_dir", str(folder / "run")]
-        return ["train.py", "-s", "vi_synthetic", *own, *SMALL, "train.max_epoch", "1", "data.height", "256"]
+        return words
 
     def compared(folder: Path) -> list[str]:
-        file = ROOT / "configs" / "base_synthetic.yaml"
+        file = str(ROOT / "configs" / "base_synthetic.yaml")
         places = ["--root", str(data), "--out", str(folder / "out")]
         few = [*SMALL, "train.max_epoch", "2", "data.workers", "0"]
-        return ["compare.py", "--configs", str(file), "--vary", "train.lr", "0.001", "0.0005", *places, *few]
+        return ["compare.py", "--configs", file, "--vary", "train.lr", "0.001", "0.0005", *places, *few]
 
     def page(folder: Path) -> str:
         text = (folder / "page.html").read_text(encoding="utf-8")
         return text[:15] + text.rstrip()[-7:]
 
-    run_folder = {"checkpoints": "run/checkpoints", "finished": "run/results.json"}
-    return [
-        Victim("train", train(*SMALL), _weights_and_results, **run_folder, share=8),
-        Victim("pre-train", train(*PRETEXT), _weights_and_results, **run_folder, share=5),
-        Victim(
-            "draw",
+    cached = train(*SMALL, "train.max_epoch", "1", "data.height", "256", root="{folder}/data")
+    kept = {"checkpoints": "run/checkpoints", "finished": "run/results.json"}
+    return {
+        "train": Victim(train(*SMALL), _weights_and_results, **kept, share=8),
+        "pre-train": Victim(train(*PRETEXT), _weights_and_results, **kept, share=5),
+        "draw": Victim(
             lambda folder: ["make_synthetic.py", "--root", str(folder), "--ids", "40", "--images", "4"],
             lambda folder: _digest(folder / "sysu_mm01"),
             finished="sysu_mm01",
-            workers=True,
-            share=3,
         ),
-        Victim(
-            "cache",
+        "cache": Victim(
             cached,
             lambda folder: _digest(folder / "data" / "image-cache", "*.u8"),
-            lambda folder: _copied(data / "vi_synthetic", folder / "data" / "vi_synthetic"),
+            lambda folder: shutil.copytree(data / "vi_synthetic", folder / "data" / "vi_synthetic"),
             finished="run/results.json",
-            share=3,
         ),
-        Victim("compare", compared, lambda folder: _results(folder / "out" / "runs"), workers=True, share=4),
-        Victim(
-            "report",
+        "compare": Victim(compared, lambda folder: _results(folder / "out" / "runs")),
+        "report": Victim(
             lambda folder: ["report.py", str(folder / "run"), "--out", str(folder / "page.html")],
             page,
-            lambda folder: _copied(run, folder / "run"),
-            share=3,
+            lambda folder: shutil.copytree(run, folder / "run"),
         ),
-    ]
+    }
 
 
 def campaign(kills: int, seed: int, say: Callable[[str], None] = lambda line: None) -> Outcome:
-    """Injects so many faults, at moments drawn from the seed; how far a command is by then differs."""
+    """Inject so many faults, at moments drawn from the seed; how far a command is by then differs."""
     import torch
 
     torch.set_num_threads(1)
     rng, outcome = random.Random(seed), Outcome()
     with tempfile.TemporaryDirectory(prefix="faults-") as home:
         base = Path(home)
-        data = base / "data"
         drawn = "--layout sysu --ids 16 --images 3 --size 32 80 --folder vi_synthetic".split()  # noqa: SIM905
-        _finish(["make_synthetic.py", "--root", str(data), *drawn], base / "log")
-        some = victims(data, base / "unbroken train" / "run")
+        assert _run(["make_synthetic.py", "--root", str(base / "data"), *drawn])[0] == 0
+        some = victims(base / "data", base / "unbroken train" / "run")
         expected, takes = {}, {}
-        for victim in some:
-            folder = base / f"unbroken {victim.name}"
+        for name, victim in some.items():
+            folder = base / f"unbroken {name}"
             folder.mkdir()
             victim.prepare(folder)
             begun = time.monotonic()
-            _finish(victim.command(folder), base / "log")
-            takes[victim.name] = time.monotonic() - begun
-            expected[victim.name] = victim.made(folder)
-            say(f"{victim.name}: {takes[victim.name]:.1f} s unbroken")
-        number = told = 0
-        while (done := sum(outcome.faults.values())) < kills:
-            (victim,) = rng.choices(some, [one.share for one in some])
-            number += 1
+            status, error = _run(victim.command(folder))
+            assert status == 0, error
+            takes[name] = time.monotonic() - begun
+            expected[name] = victim.made(folder)
+            say(f"{name}: {takes[name]:.1f} s unbroken")
+        while (done := outcome.faults.total()) < kills:
+            (name,) = rng.choices(list(some), [victim.share for victim in some.values()])
             row = min(rng.randint(3, ROW), kills - done)
-            folder = base / f"{number} {victim.name}"
-            with _disk(folder) as disk:
-                victim.prepare(folder)
-                _break(victim, folder, disk, row, takes[victim.name], rng, outcome)
-                _complete(victim, folder, expected[victim.name], outcome)
-                outcome.wrong += [f"{victim.name} left a process" for group in groups if _stays(group)]
-                groups.clear()
-            say(f"{sum(outcome.faults.values())} faults of {kills}")
-            for finding in outcome.wrong[told:]:
-                say(finding)
-            told = len(outcome.wrong)
+            with _disk(base / "broken") as disk:
+                some[name].prepare(disk.folder)
+                for _ in range(row):
+                    if not _break(name, some[name], disk, takes[name], rng, outcome):
+                        break
+                _complete(name, some[name], disk.folder, expected[name], outcome)
+            say(f"{outcome.faults.total()} faults of {kills}, {len(outcome.wrong)} findings")
     return outcome
 
 
-def _break(
-    victim: Victim,
-    folder: Path,
-    disk: Disk | None,
-    row: int,
-    takes: float,
-    rng: random.Random,
-    outcome: Outcome,
-) -> None:
-    """Breaks a command again and again."""
-    reached = (0, 0)
-    for _ in range(row):
-        if _is_finished(victim, folder):
-            return
-        kinds = [kind for kind in KINDS if disk or not kind.endswith("disk")]
-        kind = rng.choice([kind for kind in kinds if victim.workers or kind != "worker killed"])
-        begun = time.time()
-        if kind.endswith("disk"):
-            assert disk
-            with disk.full(rng.randrange(1, 200)) if kind == "full disk" else disk.read_only():
-                status, error = _run(victim.command(folder))
-        else:
-            status, error = _run(victim.command(folder), kind, rng.random() * takes, rng)
-        where = f"{victim.name}, {kind}, status {status}"
-        if "Traceback" in error and status != -signal.SIGKILL:  # after that only its workers can speak
-            outcome.tracebacks += 1
-            outcome.wrong.append(f"{where}: {error[-600:]!r}")
-        if status == 0:  # it was faster than the fault
-            return
-        outcome.faults[victim.name, kind] += 1
-        outcome.statuses[kind, status] += 1
-        if status not in STATUS[kind] | {2}:
-            outcome.wrong.append(f"{where}: {error[-300:]!r}")
-        if status == 2:
-            _note(where, error, outcome)
-        whole = (
-            victim.finished and (folder / victim.finished).is_dir()
-        )  # put on the disk before it had its name
-        if kind == "power cut" and not whole:
-            _cut_newest(folder, begun, rng)
-        if victim.checkpoints:
-            before, reached = reached, _reached(folder / victim.checkpoints)
-            if (reached < before and kind != "power cut") or (before[0] and not reached[0]):
-                outcome.wrong.append(f"{where}: a checkpoint was lost, {reached} after {before}")
+def _break(name: str, victim: Victim, disk: Disk, takes: float, rng: random.Random, outcome: Outcome) -> bool:
+    """Break a command once; return whether something is left of it to break."""
+    folder = disk.folder
+    if victim.is_finished(folder):
+        return False
+    kind = rng.choice([kind for kind in STATUS if disk.mounted or not kind.endswith("disk")])
+    before, begun = _reached(folder / victim.checkpoints), time.time()
+    if kind.endswith("disk"):
+        with disk.full(rng.randrange(1, 200)) if kind == "full disk" else disk.read_only():
+            status, error = _run(victim.command(folder))
+    else:
+        number = signal.SIGKILL if kind == "power cut" else signal.Signals[kind]
+        status, error = _run(victim.command(folder), number, rng.random() * takes)
+    if status == 0:  # it was faster than the fault
+        return False
+    outcome.faults[name, kind] += 1
+    where = f"{name}, {kind}, status {status}"
+    if "Traceback" in error or status not in STATUS[kind] | {2}:
+        outcome.wrong.append(f"{where}: {error[-600:]!r}")
+    if status == 2:
+        _require_sentence(where, error, outcome)
+    whole = victim.finished and (folder / victim.finished).is_dir()  # put on the disk before it had its name
+    if kind == "power cut" and not whole:
+        _cut_newest(folder, begun, rng)
+    reached = _reached(folder / victim.checkpoints)
+    if (reached < before and kind != "power cut") or (before[0] and not reached[0]):
+        outcome.wrong.append(f"{where}: a checkpoint was lost, {reached} after {before}")
+    return True
 
 
-def _complete(victim: Victim, folder: Path, expected: Any, outcome: Outcome) -> None:
-    """Runs a command to its end and compares what it made; does what it says, if it says that it cannot."""
+def _complete(name: str, victim: Victim, folder: Path, expected: Any, outcome: Outcome) -> None:
+    """Run a command to its end and compare what it made; do what it says, if it says that it cannot."""
     status, error = 0, ""
     for _ in range(3):
-        if _is_finished(victim, folder):
+        if victim.is_finished(folder):
             break
         status, error = _run(victim.command(folder))
         if status != 2:
             break
-        _note(f"{victim.name}, again", error, outcome)
+        _require_sentence(f"{name}, again", error, outcome)
         if not (named := re.search(r"remove (/.+) and start anew", error)):
             break
         target = Path(named[1])
         shutil.rmtree(target) if target.is_dir() else target.unlink()
     if status:
-        outcome.wrong.append(f"{victim.name} does not go on, status {status}: {error[-400:]!r}")
+        outcome.wrong.append(f"{name} does not go on, status {status}: {error[-400:]!r}")
     elif (made := victim.made(folder)) != expected:
-        outcome.wrong.append(f"{victim.name} ended with something else: {str(made)[:200]}")
+        outcome.wrong.append(f"{name} ended with something else: {str(made)[:200]}")
     else:
         outcome.finished += 1
 
 
-def _is_finished(victim: Victim, folder: Path) -> bool:
-    made = folder / victim.finished
-    if not victim.finished or not made.exists():
-        return False
-    with contextlib.suppress(ValueError):
-        return made.is_dir() or bool(json.loads(made.read_text()))
-    return False
-
-
-def _note(where: str, error: str, outcome: Outcome) -> None:
-    """Counts a sentence, without what differs from time to time; there has to be one."""
-    found = re.findall(r"^(?:\x1b\[[0-9;]*m)?error:(?:\x1b\[0m)? (.+)$", error, flags=re.MULTILINE)
+def _require_sentence(where: str, error: str, outcome: Outcome) -> None:
+    found = re.findall(r"^error: .+$", error, flags=re.MULTILINE)
     if len(found) != 1:
         outcome.wrong.append(f"{where}: {len(found)} sentences, {error[-300:]!r}")
-        return
-    outcome.said[re.sub(r"\d+", "N", re.sub(r"/\S+/", "…/", found[0]))[:200]] += 1
 
 
-def _run(
-    words: list[str], kind: str = "", after: float = PATIENCE, rng: random.Random | None = None
-) -> tuple[int, str]:
-    """Runs a tool, hits it after so many seconds, and waits for its end; its status and standard error."""
+def _run(words: list[str], number: int = 0, after: float = PATIENCE) -> tuple[int, str]:
+    """Run a tool, send it a signal after so many seconds, and wait; return its status and standard error."""
     with tempfile.TemporaryFile("w+") as error:
         process = get_context("fork").Process(target=_tool, args=(words, error.fileno()))
         process.start()
         assert process.pid
         process.join(after)
-        if kind and process.exitcode is None:
-            _hit(process.pid, kind, rng or random.Random())
+        if number and process.exitcode is None:
+            os.kill(process.pid, number)
         process.join(PATIENCE)
         status = 1000 if process.exitcode is None else process.exitcode  # 1000: it hangs
-        groups.append(process.pid)
         error.seek(0)
         return status, error.read()
 
 
 def _tool(words: list[str], error: int) -> None:
-    """Becomes a tool, in a session of its own; what takes long to import is there already."""
-    os.setsid()
+    """Become a tool; what takes long to import is there already."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(error, 2)
@@ -333,62 +273,8 @@ def _tool(words: list[str], error: int) -> None:
     runpy.run_path(sys.argv[0], run_name="__main__")
 
 
-def _hit(process: int, kind: str, rng: random.Random) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        if kind == "power cut":
-            os.kill(process, signal.SIGKILL)
-        elif kind in SIGNALS:
-            os.kill(process, SIGNALS[kind])
-        elif kind == "worker killed":
-            if children := _children(process):
-                os.kill(rng.choice(children), signal.SIGKILL)
-        else:
-            os.killpg(process, SIGNALS[kind.split()[0]])
-
-
-def _children(process: int) -> list[int]:
-    """Those of a process, as soon as it has some or, without any, has ended."""
-    while True:
-        try:
-            found = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-            ended = "Z" in Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[:1]
-        except OSError:
-            return []
-        if found or ended:
-            return [int(number) for number in found]
-        time.sleep(0.01)
-
-
-def _stays(group: int) -> bool:
-    """Whether a process of the group is there for seconds; it is killed then."""
-    until = time.monotonic() + 10
-    while _alive(group):
-        if time.monotonic() > until:
-            os.killpg(group, signal.SIGKILL)
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def _alive(group: int) -> bool:
-    """Whether a process of the group is, other than as a zombie."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            with contextlib.suppress(OSError):
-                state, _, pgid, *_ = (entry / "stat").read_text().rpartition(")")[2].split()
-                if int(pgid) == group and state != "Z":
-                    return True
-    return False
-
-
-def _finish(words: list[str], log: Path) -> None:
-    status, error = _run(words)
-    log.write_text(error)
-    assert status == 0, error
-
-
 def _cut_newest(folder: Path, since: float, rng: random.Random) -> None:
-    """Cuts the newest file short, if anything was written."""
+    """Cut the newest file short, if anything was written."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size]
     if files := [path for path in files if path.stat().st_mtime > since]:
         newest = max(files, key=lambda path: path.stat().st_mtime_ns)
@@ -396,7 +282,7 @@ def _cut_newest(folder: Path, since: float, rng: random.Random) -> None:
 
 
 def _reached(folder: Path) -> tuple[int, int]:
-    """Epochs and batches of the best checkpoint that can be read."""
+    """Return the epochs and steps of the best checkpoint that can be read."""
     from torchreid_vi import InputError
     from torchreid_vi.models import read_checkpoint
 
@@ -408,15 +294,16 @@ def _reached(folder: Path) -> tuple[int, int]:
     return max(found)
 
 
+@dataclass
 class Disk:
-    """A file system of its own for a folder, which can be full or read-only for a while."""
+    """A folder with a file system of its own, if it is mounted, which can be full or read-only for a while."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    folder: Path
+    mounted: bool
 
     @contextlib.contextmanager
     def full(self, left: int) -> Iterator[None]:
-        """Within it there is room for so many KiB."""
+        """Leave room for so many KiB until the block exits."""
         junk = self.folder / "junk"
         found = os.statvfs(self.folder)
         with contextlib.suppress(OSError):
@@ -426,20 +313,20 @@ class Disk:
 
     @contextlib.contextmanager
     def read_only(self) -> Iterator[None]:
-        """Within it nothing can be written."""
+        """Let nothing be written until the block exits."""
         subprocess.run(["mount", "-o", "remount,ro", self.folder], check=True)
         yield
         subprocess.run(["mount", "-o", "remount,rw", self.folder], check=True)
 
 
 @contextlib.contextmanager
-def _disk(folder: Path) -> Iterator[Disk | None]:
-    """A folder with a disk of its own, where the system allows one; it is removed at the end."""
+def _disk(folder: Path) -> Iterator[Disk]:
+    """Make a folder, with a disk of its own where the system allows one; remove it at the end."""
     folder.mkdir()
     tmpfs = ["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", folder]
     mounted = os.geteuid() == 0 and not subprocess.run(tmpfs, capture_output=True).returncode
     try:
-        yield Disk(folder) if mounted else None
+        yield Disk(folder, mounted)
     finally:
         if mounted:
             subprocess.run(["umount", "-l", folder], check=True)
@@ -447,7 +334,7 @@ def _disk(folder: Path) -> Iterator[Disk | None]:
 
 
 def _weights_and_results(folder: Path) -> Any:
-    """A digest of a run's final weights, and its results."""
+    """Return a digest of a run's final weights, and its results."""
     from torchreid_vi.models import read_checkpoint
 
     digest = hashlib.sha256()
@@ -469,22 +356,16 @@ def _digest(folder: Path, pattern: str = "*") -> str:
     return digest.hexdigest()
 
 
-def _copied(source: Path, target: Path) -> None:
-    shutil.copytree(source, target)
-
-
 def main() -> int:
-    """Runs the command line; returns 0 if nothing was found."""
+    """Run the command line; return 0 if nothing was found."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--kills", type=int, default=200, help="number of faults")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    begun = time.monotonic()
     outcome = campaign(args.kills, args.seed, lambda line: print(line, file=sys.stderr, flush=True))
-    print(outcome.table())
-    print(f"{(time.monotonic() - begun) / 60:.1f} minutes")
+    print(outcome)
     return int(bool(outcome.wrong))
 
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import product
 from multiprocessing import active_children
 from pathlib import Path
 from statistics import median
@@ -41,8 +42,8 @@ def epochs(number: int) -> dict[str, Any]:
         cfg = load_config(overrides=places | small | batches)
         torch.set_num_threads(1)
         datamanager = build.build_datamanager(cfg, use_gpu=False)
-        model = build.build_model(cfg, datamanager.num_train_pids)
-        engine = build.build_engine(cfg, datamanager, model, use_gpu=False)
+        method = build.build_method(cfg, datamanager.num_train_pids)
+        engine = build.build_engine(cfg, datamanager, method, use_gpu=False)
         saved = engine.save_model
 
         def save_model(*args: Any, **kwargs: Any) -> None:
@@ -77,45 +78,30 @@ def _held() -> dict[str, int]:
 
 
 def images(number: int) -> dict[str, Any]:
-    """Opens a dataset of so many images in a process of its own."""
+    """Open a dataset of so many images; return how long that took, and the process's largest memory."""
     from torchreid_vi.data.datasets import DATASETS
 
     cameras = DATASETS["sysu_mm01"].cameras
     people = max(4, number // (len(cameras) * 250))
+    each = number // (people * len(cameras))
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root) / "sysu_mm01"
-        each = number // (people * len(cameras))
-        for camera in cameras:
-            for person in range(1, people + 1):
-                home = folder / f"cam{camera.number}" / f"{person:04d}"
-                home.mkdir(parents=True)
-                for image in range(1, each + 1):
-                    os.close(os.open(home / f"{image:04d}.jpg", os.O_CREAT | os.O_WRONLY))
+        for camera, person in product(cameras, range(1, people + 1)):
+            home = folder / f"cam{camera.number}" / f"{person:04d}"
+            home.mkdir(parents=True)
+            for image in range(1, each + 1):
+                os.close(os.open(home / f"{image:04d}.jpg", os.O_CREAT | os.O_WRONLY))
         (folder / "exp").mkdir()
-        some = [*range(1, people // 2), people]
-        for name, ids in (
-            ("train_id", some),
-            ("val_id", []),
-            ("test_id", [n for n in range(1, people) if n not in some]),
-        ):
+        half = [*range(1, people // 2), people]
+        test = [person for person in range(1, people) if person not in half]
+        for name, ids in (("train_id", half), ("val_id", []), ("test_id", test)):
             (folder / "exp" / f"{name}.txt").write_text(",".join(map(str, ids)))
-        home = str(Path(__file__).parent)
-        script = f"import sys; sys.path.insert(0, {home!r}); import load; load.opened({root!r})"
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return found
-
-
-def opened(root: str) -> None:
-    """Prints how many images a dataset holds, how long opening it took, and the process's largest memory."""
-    from torchreid_vi.data.datasets import DATASETS
-
-    begun = time.perf_counter()
-    dataset = DATASETS["sysu_mm01"](root=root, verbose=False)
-    seconds = time.perf_counter() - begun
+        begun = time.perf_counter()
+        dataset = DATASETS["sysu_mm01"](root=root, verbose=False)
+        seconds = time.perf_counter() - begun
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    number = len(dataset.train) + len(dataset.query) + len(dataset.gallery)
-    print(json.dumps({"images": number, "seconds": round(seconds, 1), "memory, GiB": round(peak, 2)}))
+    found = len(dataset.train) + len(dataset.query) + len(dataset.gallery)
+    return {"images": found, "seconds": round(seconds, 1), "memory, GiB": round(peak, 2)}
 
 
 def in_a_process(what: str, number: int) -> dict[str, Any]:

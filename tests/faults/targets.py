@@ -13,10 +13,10 @@ from PIL import Image
 from torchreid_vi import load_config
 from torchreid_vi.data.datasets.lists import read_ids, read_index
 from torchreid_vi.data.images import read_image
-from torchreid_vi.gallery import Gallery
-from torchreid_vi.index import ABOUT, ITEMS, VECTORS, EmbeddingIndex
 from torchreid_vi.models import identities, load_weights, read_checkpoint, save_safetensors
 from torchreid_vi.report.collect import collect
+from torchreid_vi.retrieval.gallery import Gallery
+from torchreid_vi.retrieval.index import ABOUT, ITEMS, VECTORS, EmbeddingIndex
 from torchreid_vi.sharing import MANIFEST, SETTINGS, WEIGHTS, locate
 
 TOKENS = [

@@ -11,8 +11,8 @@ from command_lines import call
 from hostile import CONFIGS, Call, zipped
 
 from torchreid_vi import InputError
-from torchreid_vi.index import ABOUT, ITEMS, VECTORS, EmbeddingIndex
 from torchreid_vi.report.collect import collect
+from torchreid_vi.retrieval.index import ABOUT, ITEMS, VECTORS, EmbeddingIndex
 from torchreid_vi.sharing import fetching
 
 

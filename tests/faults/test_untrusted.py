@@ -17,8 +17,8 @@ from torchreid_vi.data import DATASETS
 from torchreid_vi.data.checking import examine
 from torchreid_vi.data.images import read_image
 from torchreid_vi.data.listing import images_in, images_under
-from torchreid_vi.data.memory import one_image
 from torchreid_vi.report.page import data_uri
+from torchreid_vi.retrieval.images import one_image
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 10, 3), dtype=np.uint8))
 

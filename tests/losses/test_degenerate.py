@@ -6,9 +6,9 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from torchreid_vi.build import LOSSES
+from torchreid_vi import LOSSES
 from torchreid_vi.evaluation import PROTOCOLS, Reranking, TestSet, evaluate
-from torchreid_vi.losses import exact_match, residual, stripe_accuracy
+from torchreid_vi.methods.mmgl import exact_match, residual, stripe_accuracy
 from torchreid_vi.modality import Camera, Modality
 
 ON_A_BATCH = [name for name in LOSSES if name not in ("permutation", "part_cycle")]

@@ -7,7 +7,7 @@ import torch
 from scipy.optimize import isotonic_regression
 from torch.nn import functional as F
 
-from torchreid_vi.build import LOSSES
+from torchreid_vi import LOSSES
 from torchreid_vi.losses import (
     CrossModalityRetrievalLoss,
     HardTripletLoss,

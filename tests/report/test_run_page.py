@@ -11,17 +11,21 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from command_lines import call
+from command_lines import TINY, call
 from crops import spread, tiles
 from PIL import Image
-from test_series import TINY
 
 from torchreid_vi import InputError, load_config, run
 from torchreid_vi.evaluation import Ranking
 from torchreid_vi.report import write_report
 from torchreid_vi.report.finished import FinishedRun
-from torchreid_vi.report.run_pictures import activations, batch, confused, confusions, galleries
-from torchreid_vi.report.run_plots import best_and_worst
+from torchreid_vi.report.pictures import (
+    activations,
+    batch,
+    best_and_worst,
+    confused,
+    galleries,
+)
 
 MMGL = {
     "loss.name": "mmgl",
@@ -30,7 +34,7 @@ MMGL = {
     "sampler.train_sampler": "ModalityPairSampler",
     "data.validation": 0.2,
     "data.height": 48,
-    "mmgl.stripes": 3,
+    "loss.mmgl.stripes": 3,
     "model.last_stride": 1,
 }
 
@@ -128,10 +132,10 @@ def test_galleries_and_confusions_are_those_of_a_plain_loop(finished):
         if pids[nearest] != pids[query]:
             counts[int(pids[query]), int(pids[nearest])] += 1
     found = confused(opened, 3)
-    assert [each.times for each in found] == [times for _, times in counts.most_common(3)]
-    assert all(counts[each.query, each.answer] == each.times for each in found)
-    assert all(tuple(pids[image] for image in each.images) == each[:2] for each in found)
-    assert confusions(opened, found).height == len(found) * (8 + 160 + 16 + 8)
+    assert [times for _, _, times, _ in found] == [times for _, times in counts.most_common(3)]
+    assert all(counts[query, answer] == times for query, answer, times, _ in found)
+    first = [(ranked.trial.query[row], ranked.trial.gallery[ranked.order[row, 0]]) for *_, row in found]
+    assert [[pids[query], pids[answer]] for query, answer in first] == [[q, a] for q, a, _, _ in found]
     r1 = json.loads((folder / "results.json").read_text())["results"][0]["trials"][0]["R1"]
     queries = len(ranked.trial.query)
     assert 100 * hits / queries == pytest.approx(r1, abs=101 / queries)  # one may be a tie
@@ -232,12 +236,13 @@ def test_results_of_another_version_and_weights_of_another_model_are_refused(fin
     folder = shutil.copytree(finished(**MMGL), tmp_path / "run")
     content = json.loads((folder / "results.json").read_text())
     (folder / "results.json").write_text(json.dumps({"results": content["results"]}))
-    with pytest.raises(InputError, match="of another version"):
+    with pytest.raises(InputError, match="of this version"):
         FinishedRun(folder)
     (folder / "results.json").write_text(json.dumps(content))
-    (folder / "environment.json").write_text("{}")
+    (folder / "environment.json").write_text("{")
     with pytest.raises(InputError, match=r"environment\.json is damaged: remove it"):
         write_report(folder)
+    (folder / "environment.json").write_text("[]")
     other = finished(**{"loss.name": "softmax"}) / "checkpoints" / "last.pth"
     shutil.copy(other, folder / "checkpoints" / "last.pth")
     with pytest.raises(InputError, match="is not of the model"):

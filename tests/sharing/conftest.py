@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from command_lines import TINY
 from sharing_helpers import KINDS
-from test_series import TINY
 
 from torchreid_vi import load_config, run
 from torchreid_vi.sharing import write_package

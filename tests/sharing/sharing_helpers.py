@@ -17,7 +17,7 @@ KINDS = {
         "loss.terms": ["permutation"],
         "sampler.train_sampler": "ModalityPairSampler",
         "data.validation": 0.2,
-        "mmgl.stripes": 2,
+        "loss.mmgl.stripes": 2,
     },
 }
 

@@ -242,7 +242,7 @@ def test_a_pre_training_shares_its_backbone(trained, packaged, tmp_path):
     with pytest.raises(InputError, match="of a pre-training, which retrieves nothing: fine-tune from it"):
         FeatureExtractor(folder)
     cfg = load_config(str(trained() / "config.yaml"))
-    models = [build.build_model(cfg, 6) for _ in range(2)]
+    models = [build.build_method(cfg, 6).network for _ in range(2)]
     for model, start in zip(models, (trained("mmgl") / "backbone.pth", locate(folder).weights), strict=True):
         assert load_weights(model, start).epoch == 1
     for name, value in models[0].backbone.state_dict().items():

@@ -14,9 +14,8 @@ sys.path.insert(0, str(TOOLS))
 
 import mmgl_report  # noqa: E402
 import mmgl_study  # noqa: E402
-import simclr  # noqa: E402
 
-from torchreid_vi import ENGINES, LOSSES, InputError, build, host, load_config  # noqa: E402
+from torchreid_vi import LOSSES, METHODS, InputError, host, load_config  # noqa: E402
 from torchreid_vi.data.augmentation import TRANSFORMS  # noqa: E402
 
 CHAINS = mmgl_study.plan(list(mmgl_study.PARTS), seeds=2)
@@ -26,9 +25,8 @@ CHAINS = mmgl_study.plan(list(mmgl_study.PARTS), seeds=2)
 def leave_the_tables_as_they_were():
     """SimCLR is the study's own: other tests look at every entry of the package's tables."""
     yield
-    for table, name in ((ENGINES, "simclr"), (LOSSES, "ntxent"), (TRANSFORMS, "simclr")):
+    for table, name in ((METHODS, "simclr"), (LOSSES, "ntxent"), (TRANSFORMS, "simclr")):
         table.pop(name, None)
-    build.MODELS.pop(simclr.SimCLREngine, None)
 
 
 def test_every_run_has_a_name_of_its_own_and_starts_from_one_before_it():
@@ -51,7 +49,7 @@ def test_every_run_has_settings_that_load():
         cfg = load_config(
             str(mmgl_study.HERE / "configs" / f"{run.config}.yaml"), mmgl_study.COMMON | run.settings
         )
-        assert cfg.loss.name in ENGINES
+        assert cfg.loss.name in METHODS
         assert all(term in LOSSES for term in cfg.loss.terms)
 
 

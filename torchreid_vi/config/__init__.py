@@ -6,7 +6,7 @@ from torchreid_vi.config.importing import import_named
 from torchreid_vi.config.kwargs import (
     data_kwargs,
     engine_kwargs,
-    model_kwargs,
+    network_settings,
     optimizer_kwargs,
     run_kwargs,
     scheduler_kwargs,
@@ -22,7 +22,7 @@ __all__ = [
     "import_named",
     "keys",
     "load_config",
-    "model_kwargs",
+    "network_settings",
     "optimizer_kwargs",
     "read_config",
     "resumable",

@@ -1,10 +1,15 @@
-"""Every setting with its default: torchreid's keys and ours."""
+"""Every setting with its default, torchreid's keys and ours; those of losses and methods are their arguments."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 from yacs.config import CfgNode as CN
+
+from torchreid_vi.losses import LOSSES
+from torchreid_vi.methods import METHODS
 
 
 def default_config() -> CN:
@@ -30,8 +35,6 @@ def default_config() -> CN:
     cfg.model.non_local.width = 1  # of its products
     cfg.model.mda = CN()
     cfg.model.mda.contexts = 2  # M, context vectors of an image
-    cfg.model.ddag = CN()
-    cfg.model.ddag.parts = 3  # horizontal parts that attend to each other
 
     cfg.data = CN()
     cfg.data.type = "image"  # kept for torchreid's files; video is not supported
@@ -115,41 +118,13 @@ def default_config() -> CN:
     cfg.adam.beta2 = 0.999  # decay of the second moment
 
     cfg.loss = CN()
-    cfg.loss.name = "vi"  # the engine: vi, ddag, mmgl (pre-training), or torchreid's softmax and triplet
-    cfg.loss.terms = ["identity"]  # losses of vi and mmgl: names of torchreid_vi.build.LOSSES
+    cfg.loss.name = "supervised"  # the method: a name of torchreid_vi.METHODS; mmgl pre-trains
+    cfg.loss.terms = ["identity"]  # the method's losses: names of torchreid_vi.LOSSES
     cfg.loss.weights = [1.0]  # one for each term
-    cfg.loss.identity = CN()
-    cfg.loss.identity.label_smoothing = 0.0  # share of the target spread over all identities
-    cfg.loss.hard_triplet = CN()
-    cfg.loss.hard_triplet.margin = 0.3  # distance by which a negative should be farther
-    cfg.loss.weighted_triplet = CN()
-    cfg.loss.weighted_triplet.squared = False  # compare by the squared difference, as CAJ does
-    cfg.loss.weighted_triplet.stable = False  # exact softmax weights, for a start from random values
-    cfg.loss.cmr = CN()
-    cfg.loss.cmr.epsilon = 0.5  # regularisation of the soft ranks
-    cfg.loss.permutation = CN()  # MMGL's; "inferred" and "ours" mark where the public record is silent
-    cfg.loss.permutation.rounds = 20  # of Sinkhorn
-    cfg.loss.permutation.temperature = 1.0  # of Sinkhorn (inferred)
-    cfg.loss.permutation.noise = 0.0  # scale of Gumbel noise on the scores (inferred: none)
-    cfg.loss.permutation.reduction = "sum"  # of squared errors: sum, or mean (ours: the mean hardly learns)
-    cfg.loss.part_cycle = CN()  # MMGL's
-    cfg.loss.part_cycle.temperature = 0.07  # τ
-    cfg.loss.part_cycle.mask_self = False  # leave a part out of its own neighbours (inferred)
-    cfg.loss.part_cycle.detach = False  # no gradient through what is compared with (inferred)
-    cfg.loss.part_cycle.positives = "neighbours"  # neighbours, or query for CycleContrast's (inferred)
-    cfg.loss.softmax = CN()
-    cfg.loss.softmax.label_smooth = True  # of torchreid's engines
-    cfg.loss.triplet = CN()
-    cfg.loss.triplet.margin = 0.3  # of torchreid's triplet engine
-    cfg.loss.triplet.weight_t = 1.0  # of torchreid's triplet engine
-    cfg.loss.triplet.weight_x = 0.0  # of torchreid's triplet engine
-
-    cfg.mmgl = CN()
-    cfg.mmgl.stripes = 6  # S, of the images and of the feature maps
-    cfg.mmgl.part_dim = 256  # width of the part embeddings
-    cfg.mmgl.parts = True  # embed each stripe; False embeds the whole image
-    cfg.mmgl.shared_projection = False  # one projection for all stripes (inferred: one of its own for each)
-    cfg.mmgl.orders = "pair"  # a fresh order for each pair of images, or for each batch (inferred)
+    builders: dict[str, Callable[..., Any]] = {**LOSSES, **METHODS}
+    for name, builder in builders.items():
+        if settings := settings_of(builder):
+            cfg.loss[name] = CN(settings)
 
     cfg.test = CN()
     cfg.test.batch_size = 100  # images at a time
@@ -175,6 +150,18 @@ def default_config() -> CN:
     cfg.mser.weight = 0.3  # as above
     cfg.mser.among_queries = True  # look for neighbours among the queries alone
     return cfg
+
+
+def settings_of(builder: Callable[..., Any]) -> dict[str, Any]:
+    """Return the settings of a loss or a method: its plain arguments that have a default, with it.
+
+    >>> from torchreid_vi.losses import HardTripletLoss
+    >>> settings_of(HardTripletLoss)
+    {'margin': 0.3}
+    """
+    arguments = inspect.signature(builder).parameters.values()
+    plain = (bool, int, float, str, list, tuple)
+    return {each.name: each.default for each in arguments if isinstance(each.default, plain)}
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 from yacs.config import CfgNode as CN
 
 from torchreid_vi.config.identity import resumable
+from torchreid_vi.methods import NetworkSettings
 
 
 def data_kwargs(cfg: CN, use_gpu: bool) -> dict[str, Any]:
@@ -32,12 +33,21 @@ def data_kwargs(cfg: CN, use_gpu: bool) -> dict[str, Any]:
     )
 
 
-def model_kwargs(cfg: CN) -> dict[str, Any]:
-    """Arguments of :class:`~torchreid_vi.models.VIModel` but for its backbone, identities and weights."""
-    names = ("streams", "pooling", "last_stride", "classifier_std", "neck_std", "blocks")
+def network_settings(cfg: CN, identities: int) -> NetworkSettings:
+    """What a method builds its network from."""
+    names = ("pooling", "classifier_std", "neck_std", "blocks")
     chosen = cfg.model.get(cfg.model.blocks)
     options = dict(chosen) if isinstance(chosen, CN) else {}
-    return {name: cfg.model[name] for name in names} | {"block_options": options}
+    return NetworkSettings(
+        backbone=cfg.model.name,
+        identities=identities,
+        height=cfg.data.height,
+        width=cfg.data.width,
+        pretrained=cfg.model.pretrained and not (cfg.model.load_weights or cfg.model.resume),
+        streams=cfg.model.streams,
+        last_stride=cfg.model.last_stride,
+        head={name: cfg.model[name] for name in names} | {"block_options": options},
+    )
 
 
 def optimizer_kwargs(cfg: CN) -> dict[str, Any]:
@@ -59,9 +69,9 @@ def scheduler_kwargs(cfg: CN) -> dict[str, Any]:
 
 
 def engine_kwargs(cfg: CN) -> dict[str, Any]:
-    """What every engine takes beside the model and its data."""
-    return {
-        "seed": cfg.train.seed,
+    """Options of :class:`~torchreid_vi.engine.VIEngine`."""
+    names = "seed precision memory_format compile sync_bn clip_grad skip_nonfinite"
+    return {name: cfg.train[name] for name in names.split()} | {
         "protocols": cfg.test.protocols,
         "flip": cfg.test.flip,
         "settings": resumable(cfg),

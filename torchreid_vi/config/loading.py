@@ -18,8 +18,9 @@ from torchreid_vi.config.defaults import default_config, flat
 from torchreid_vi.config.importing import MANIFEST, import_named
 from torchreid_vi.errors import InputError
 from torchreid_vi.folders import expanded
+from torchreid_vi.losses import LOSSES
+from torchreid_vi.methods import METHODS
 
-_KNOWN = flat(default_config())
 #: What a list that is empty by default holds, where it is no text.
 _ELEMENTS = {"data.thermal_range": 0.0, "data.thermal_found": 0.0}
 
@@ -45,26 +46,55 @@ def load_config(
         InputError: naming the key and the nearest known one, a value of the wrong type, a file that
             is not there or not YAML, or what cannot be imported.
     """
-    cfg = read_config(file, overrides, options)
-    cfg.imports = import_named([*cfg.imports, *imports])
+    of_file = _read(expanded(file)) if file else {}
+    changes = _changes(overrides, options)
+    named = (of_file | changes).get("imports", [])
+    # They may register settings.
+    found = import_named([*(named if isinstance(named, list) else []), *imports])
+    cfg = _with_defaults(file, of_file, changes, known=not (file and _came_with_weights(expanded(file))))
+    cfg.imports = found
     return cfg
 
 
 def read_config(
     file: str = "", overrides: dict[str, Any] | None = None, options: list[str] | None = None
 ) -> CN:
-    """Return what :func:`load_config` does, without importing anything."""
+    """Return what :func:`load_config` does, without importing anything.
+
+    Settings of losses and methods that are not known are kept: an import would have registered them.
+    """
+    of_file = _read(expanded(file)) if file else {}
+    return _with_defaults(file, of_file, _changes(overrides, options), known=False)
+
+
+def _changes(overrides: dict[str, Any] | None, options: list[str] | None) -> dict[str, Any]:
+    """Settings of a program and of a command line, by their whole keys."""
+    options = options or []
+    if len(options) % 2:
+        raise InputError(f"'{options[-1]}' has no value: settings come as KEY VALUE pairs")
+    pairs = zip(options[::2], options[1::2], strict=True)
+    return dict(overrides or {}) | {key: _parsed(value) for key, value in pairs}
+
+
+def _with_defaults(file: str, of_file: dict[str, Any], changes: dict[str, Any], known: bool) -> CN:
+    """The defaults, changed by the settings of a file and then by others.
+
+    Args:
+        file: Name of the file.
+        of_file: Its settings.
+        changes: The others.
+        known: Whether every loss and method has to be registered that the file has settings of.
+    """
     cfg = default_config()
-    for key, value in _read(expanded(file)).items() if file else ():
+    for key, value in of_file.items():
+        if not known and _is_of_an_import(key, value):
+            section, argument = key.split(".")[1:]
+            cfg.loss.setdefault(section, CN())[argument] = value
+            continue
         try:
             _set(cfg, key, value)
         except InputError as error:
             raise InputError(f"{file}: {error}") from error
-    options = options or []
-    if len(options) % 2:
-        raise InputError(f"'{options[-1]}' has no value: settings come as KEY VALUE pairs")
-    changes = dict(overrides or {})
-    changes |= {key: _parsed(value) for key, value in zip(options[::2], options[1::2], strict=True)}
     for key, value in changes.items():
         _set(cfg, key, value)
     _check(cfg)
@@ -95,7 +125,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 def _own(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """Settings without ``imports`` where they came with weights: those may be anybody's."""
-    if settings.get("imports") and (path.parent / MANIFEST).exists():
+    if settings.get("imports") and _came_with_weights(path):
         names = settings.pop("imports")
         console.say(
             f"{path} came with weights and imports nothing: where {_shown(names)} is needed and you trust it, "
@@ -104,18 +134,24 @@ def _own(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
+def _is_of_an_import(key: str, value: Any) -> bool:
+    """Whether it may be a setting of a loss or a method that an import would register."""
+    parts = key.split(".")
+    plain = all(type(each) in (bool, int, float, str) for each in (value if type(value) is list else [value]))
+    return plain and len(parts) == 3 and parts[0] == "loss" and parts[1] not in (*LOSSES, *METHODS)
+
+
+def _came_with_weights(path: Path) -> bool:
+    return (path.parent / MANIFEST).exists()
+
+
 def _by_key(content: dict[Any, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by their whole keys; a section that is not known is not looked into beyond its first key."""
+    """Settings by their whole keys, which have at most three parts: YAML's sections may hold themselves."""
     found: dict[str, Any] = {}
     for key, value in content.items():
         name = f"{prefix}{_shown(key) if isinstance(key, int) else key}"
-        if not isinstance(value, dict) or name in _KNOWN:
-            found[name] = value
-        elif any(known.startswith(f"{name}.") for known in _KNOWN):
-            found |= _by_key(value, f"{name}.")
-        else:
-            first = next(iter(value), "")
-            found[f"{name}.{_shown(first) if isinstance(first, int) else first}"] = None
+        deeper = isinstance(value, dict) and prefix.count(".") < 2
+        found |= _by_key(value, f"{name}.") if deeper else {name: value}
     return found
 
 
@@ -220,9 +256,7 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         )  # pixels, which a model's memory has to hold
         for key in ("data.height", "data.width")
     },
-    **_at_least(1, "mmgl.part_dim"),
-    **_at_least(1, "model.non_local.width", "model.mda.contexts", "model.ddag.parts"),
-    **_at_least(2, "mmgl.stripes"),
+    **_at_least(1, "model.non_local.width", "model.mda.contexts"),
     **_at_least(0, "data.workers", "train.max_epoch", "train.warmup", "train.seed"),
     **_at_least(0, "train.clip_grad", "train.skip_nonfinite", "train.base_lr_mult"),
     **_at_least(0, "model.classifier_std", "model.neck_std"),

@@ -390,6 +390,17 @@ TRANSFORMS: dict[str, Transform] = {
 }
 
 
+def register_transform(name: str, build: Callable[[Settings], Any], **options: Any) -> None:
+    """Add a transform, which applies after those that are there.
+
+    Args:
+        name: What ``data.transforms`` calls it.
+        build: Returns, from a run's settings, what is called with an image.
+        **options: ``on_tensor``, ``modalities`` and ``batched`` of :class:`Transform`.
+    """
+    TRANSFORMS[name] = Transform(build, **options)
+
+
 # Image by image
 
 

@@ -49,6 +49,10 @@ class Source:
         self.dataset, self.read, self.size = dataset, read, size
         self.device, self.threads = device, threads
 
+    def of(self, dataset: Any) -> Source:
+        """Return the source of other images of the same kind, such as a part of the dataset."""
+        return Source(dataset, self.read, self.size, self.device, self.threads)
+
     def labels(self, indices: Sequence[int]) -> dict[str, Any]:
         """Return a batch without its images: ``pid``, ``camid``, ``dsetid``, ``modality`` (B,) and ``impath``."""
         paths, pids, camids, dsetids = zip(*(self.dataset.data[i] for i in indices), strict=True)

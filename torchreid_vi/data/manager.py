@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,12 +14,13 @@ from torchreid_vi import console, distributed, host
 from torchreid_vi.data.augmentation import MAA, Augmentation, Settings
 from torchreid_vi.data.cache import open_cache
 from torchreid_vi.data.datasets import require_split
-from torchreid_vi.data.datasets.base import Item, VIDataset
+from torchreid_vi.data.datasets.base import VIDataset
 from torchreid_vi.data.datasets.vi_labelled import split_by
-from torchreid_vi.data.images import Decoder, dataset_image, resizer
+from torchreid_vi.data.images import Decoder, Range, dataset_image, resizer
 from torchreid_vi.data.loader import Source, TestLoader, TrainLoader
 from torchreid_vi.data.samplers import BALANCED, READ_IDENTITIES, build_sampler, shares
 from torchreid_vi.data.thermal import thermal_range as find_thermal_range
+from torchreid_vi.data.validation import hold_out, renumbered
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.folders import expanded
 from torchreid_vi.modality import Modality
@@ -102,96 +104,87 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         )
         settings = Settings(height, width, norm_mean, norm_std, maa, interpolation)
         augmentation = Augmentation(transforms, settings, second_view)
-        self.normalise = augmentation.normalise
         keep = _chosen_modalities(modalities)
         _check(sources, targets, on_bad_image, kwargs.get("split_id", 0))
         if second_view and k_tfm > 1:
             raise InputError(
                 f"data.k_tfm is {k_tfm} with a data.second_view: set it to 1, or leave the view out"
             )
-        try:
-            with split_by(vi_labelled or {}):
-                super().__init__(
-                    sources=sources,
-                    targets=targets or None,
-                    transforms=[],
-                    height=height,
-                    width=width,
-                    norm_mean=list(norm_mean),
-                    norm_std=list(norm_std),
-                    batch_size_train=1,  # the loaders are ours
-                    workers=0,
-                    **kwargs,
-                )
-        except (RuntimeError, OSError) as error:  # from one of torchreid's own datasets
-            raise InputError(
-                f"a dataset cannot be loaded ({error}): check --root, or prepare it by hand"
-            ) from error
-        dataset: Any = self.train_loader.dataset
-        if not isinstance(dataset, VIDataset):
-            raise InputError(f"data.sources begins with {sources[0]}: name a visible-infrared dataset first")
-        if identities:
-            self._require_identities()
-        else:
-            if train_sampler in READ_IDENTITIES:
-                raise InputError(
-                    f"sampler.train_sampler {train_sampler} reads identities, which pre-training does not: "
-                    "set it to ModalityPairSampler"
-                )
-            dataset.set_train([(path, 0, camid, dsetid) for path, _, camid, dsetid in dataset.train])
-        normalise = tv.Normalize(norm_mean, norm_std)
-        self.transform_te = tv.Compose([resizer(height, width, interpolation), tv.ToTensor(), normalise])
+        norm = {"norm_mean": list(norm_mean), "norm_std": list(norm_std)}
+        self._read_datasets(sources, targets, vi_labelled or {}, height=height, width=width, **norm, **kwargs)
+        dataset = self._training_set(identities, train_sampler)
+        self.normalise = augmentation.normalise
+        self.transform_te = tv.Compose(
+            [resizer(height, width, interpolation), tv.ToTensor(), tv.Normalize(norm_mean, norm_std)]
+        )
         self.thermal_range = find_thermal_range(dataset, thermal_range)
-        device = torch.device("cuda", torch.cuda.current_device()) if self.use_gpu else torch.device("cpu")
-        folder = expanded(str(kwargs.get("root", ""))) / cache if cache else None
-
-        def source(dataset: Any, also: Sequence[str] = ()) -> Source:
-            if ours := isinstance(dataset, VIDataset):
-                dataset.scale_by(self.thermal_range)
-            if on_bad_image == "skip":
-                _drop_unreadable(dataset)
-            read: Any = Decoder(height, width, interpolation, self.thermal_range if ours else None)
-            if folder and ours and dataset.data:
-                name = "-".join([dataset.root.name, *also, dataset.mode, str(dataset.split_id)])
-                read = open_cache(folder, name, (item[0] for item in dataset.data), read) or read
-            return Source(dataset, read, (height, width), device, workers)
-
-        train = source(dataset, [*sources[1:], *["all"] * bool(kwargs.get("combineall"))])
+        reading = _Reading(
+            (height, width),
+            interpolation,
+            self.thermal_range,
+            expanded(str(kwargs.get("root", ""))) / cache if cache else None,
+            torch.device("cuda", torch.cuda.current_device()) if self.use_gpu else torch.device("cpu"),
+            workers,
+            on_bad_image == "skip",
+        )
+        train = reading.source(dataset, [*sources[1:], *["all"] * bool(kwargs.get("combineall"))])
         for name, both in self.test_loader.items():
             for split, loader in both.items():
-                both[split] = TestLoader(source(loader.dataset), batch_size_test, self.normalise)
+                both[split] = TestLoader(reading.source(loader.dataset), batch_size_test, self.normalise)
                 self.test_dataset[name][split] = both[split].dataset.data
-        dataset.set_train(_renumbered([item for item in dataset.train if dataset.modality(item) in keep]))
-        held = self._hold_out(dataset, validation, identities) if validation else {}
+        dataset.set_train(renumbered([item for item in dataset.train if dataset.modality(item) in keep]))
+        held = hold_out(dataset, validation, identities) if validation else {}
         self.val_loader = {
-            name: TestLoader(
-                Source(part, train.read, train.size, device, workers), batch_size_test, self.normalise
-            )
-            for name, part in held.items()
+            name: TestLoader(train.of(part), batch_size_test, self.normalise) for name, part in held.items()
         } or None
         self._num_train_pids, self._num_train_cams = dataset.num_train_pids, dataset.num_train_cams
-        sampler = build_sampler(
-            train_sampler,
-            dataset,
-            batch_size=batch_size_train,
-            num_instances=num_instances,
-            num_cams=num_cams,
-            num_datasets=num_datasets,
-            replacement=replacement,
-        )
-        processes = distributed.size()
-        if second_view and processes > 1 and train_sampler not in BALANCED:
-            raise InputError(
-                f"data.second_view makes the shares of {processes} processes uneven with {train_sampler}: set "
-                f"sampler.train_sampler to {' or '.join(BALANCED)}"
-            )
-        places = shares(train_sampler, batch_size_train, num_instances, processes)[distributed.rank()]
+        options = {"num_cams": num_cams, "num_datasets": num_datasets, "replacement": replacement}
+        options |= {"batch_size": batch_size_train, "num_instances": num_instances}
+        sampler = build_sampler(train_sampler, dataset, **options)
+        places = _own_places(train_sampler, batch_size_train, num_instances, bool(second_view))
         self.train_loader = TrainLoader(train, sampler, batch_size_train, places, augmentation, seed, k_tfm)
         if not len(self.train_loader):
             raise InputError(
                 f"{len(dataset)} training images fill no batch of {batch_size_train}: lower train.batch_size"
             )
         console.say(f"Training transforms: {augmentation}")
+
+    def _read_datasets(
+        self, sources: list[str], targets: list[str], vi_labelled: dict[str, Any], **options: Any
+    ) -> None:
+        """Read all datasets, as torchreid's manager does; the loaders that it makes of them are replaced."""
+        try:
+            with split_by(vi_labelled):
+                super().__init__(
+                    sources=sources,
+                    targets=targets or None,
+                    transforms=[],
+                    batch_size_train=1,
+                    workers=0,
+                    **options,
+                )
+        except (RuntimeError, OSError) as error:  # from one of torchreid's own datasets
+            raise InputError(
+                f"a dataset cannot be loaded ({error}): check --root, or prepare it by hand"
+            ) from error
+
+    def _training_set(self, identities: bool, train_sampler: str) -> VIDataset:
+        """Return the training set; without identities, all of its images are one identity's."""
+        dataset: Any = self.train_loader.dataset
+        if not isinstance(dataset, VIDataset):
+            raise InputError(
+                f"data.sources begins with {self.sources[0]}: name a visible-infrared dataset first"
+            )
+        if identities:
+            self._require_identities()
+            return dataset
+        if train_sampler in READ_IDENTITIES:
+            raise InputError(
+                f"sampler.train_sampler {train_sampler} reads identities, which pre-training does not: "
+                "set it to ModalityPairSampler"
+            )
+        dataset.set_train([(path, 0, camid, dsetid) for path, _, camid, dsetid in dataset.train])
+        return dataset
 
     def _require_identities(self) -> None:
         for name in (*self.sources, *self.targets):
@@ -201,21 +194,35 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
                     "loss.name mmgl, or name another one in data.sources and data.targets"
                 )
 
-    def _hold_out(self, dataset: VIDataset, share: float, identities: bool) -> dict[str, VIDataset]:
-        """Take a share of the identities, or images, out of ``dataset``; return them as query and gallery."""
-        chosen = _some_identities(dataset, share) if identities else _some_images(dataset, share)
-        items = [item for item, held in zip(dataset.train, chosen, strict=True) if held]
-        kept = [item for item, held in zip(dataset.train, chosen, strict=True) if not held]
-        dataset.set_train(_renumbered(kept))
-        parts: dict[str, VIDataset] = {}
-        for name, modality in (("query", Modality.INFRARED), ("gallery", Modality.VISIBLE)):
-            part = [item for item in items if dataset.modality(item) is modality]
-            if not part:
-                raise InputError("data.validation needs both modalities: what is held out lacks one")
-            parts[name] = dataset.with_items(part)
-        number = f"{len({item[1] for item in items})} training identities, " if identities else ""
-        console.say(f"Holding out {number}{len(items)} images for validation")
-        return parts
+
+@dataclass(frozen=True)
+class _Reading:
+    """How images are read, alike for every dataset of a run."""
+
+    size: tuple[int, int]
+    interpolation: str
+    thermal: Range | None
+    cache: Path | None
+    device: torch.device
+    threads: int
+    skip: bool  # images that cannot be read
+
+    def source(self, dataset: Any, also: Sequence[str] = ()) -> Source:
+        """Return the source of a dataset's images, cached if it is one of ours.
+
+        Args:
+            dataset: Of torchreid's kind.
+            also: What else its images are of, for the name of the cache.
+        """
+        if ours := isinstance(dataset, VIDataset):
+            dataset.scale_by(self.thermal)
+        if self.skip:
+            _drop_unreadable(dataset)
+        read: Any = Decoder(*self.size, self.interpolation, self.thermal if ours else None)
+        if self.cache and ours and dataset.data:
+            name = "-".join([dataset.root.name, *also, dataset.mode, str(dataset.split_id)])
+            read = open_cache(self.cache, name, (item[0] for item in dataset.data), read) or read
+        return Source(dataset, read, self.size, self.device, self.threads)
 
 
 def _check(sources: Sequence[str], targets: Sequence[str], on_bad_image: str, split: int) -> None:
@@ -229,33 +236,6 @@ def _check(sources: Sequence[str], targets: Sequence[str], on_bad_image: str, sp
         raise unknown_name("value of data.on_bad_image", on_bad_image, ("error", "skip"))
 
 
-def _some_identities(dataset: VIDataset, share: float) -> list[bool]:
-    """Which training images are of a randomly drawn share of the identities."""
-    pids = sorted({item[1] for item in dataset.train})
-    number = round(share * len(pids))
-    if not 0 < number < len(pids) - 1:
-        raise InputError(
-            f"data.validation {share} holds out {number} of {len(pids)} identities: change the share"
-        )
-    held = set(random.Random(0).sample(pids, number))
-    return [item[1] in held for item in dataset.train]
-
-
-def _some_images(dataset: VIDataset, share: float) -> list[bool]:
-    """A randomly drawn share of the training images of each modality."""
-    held: set[int] = set()
-    for modality in Modality:
-        images = [i for i, item in enumerate(dataset.train) if dataset.modality(item) is modality]
-        number = round(share * len(images))
-        if not 0 < number < len(images):
-            raise InputError(
-                f"data.validation {share} holds out {number} of {len(images)} {modality.name.lower()} images: "
-                "change the share, and data.modalities if it leaves that modality out"
-            )
-        held |= set(random.Random(0).sample(images, number))
-    return [i in held for i in range(len(dataset.train))]
-
-
 def _chosen_modalities(names: Sequence[str]) -> set[Modality]:
     known = {modality.name.lower(): modality for modality in Modality}
     if not names:
@@ -264,12 +244,6 @@ def _chosen_modalities(names: Sequence[str]) -> set[Modality]:
         if name not in known:
             raise unknown_name("modality in data.modalities", name, known)
     return {known[name] for name in names}
-
-
-def _renumbered(items: list[Item]) -> list[Item]:
-    """The items with identities 0..N−1 again, after some were taken out."""
-    label = {pid: i for i, pid in enumerate(sorted({item[1] for item in items}))}
-    return [(path, label[pid], camid, dsetid) for path, pid, camid, dsetid in items]
 
 
 def _drop_unreadable(dataset: Any) -> None:
@@ -288,3 +262,14 @@ def _drop_unreadable(dataset: Any) -> None:
     setattr(dataset, dataset.mode, dataset.data)
     if not dataset.data:
         raise InputError(f"no {dataset.mode} image is readable: unpack the dataset again")
+
+
+def _own_places(sampler: str, batch_size: int, num_instances: int, second_view: bool) -> list[int]:
+    """Return which images of a batch this process loads."""
+    processes = distributed.size()
+    if second_view and processes > 1 and sampler not in BALANCED:
+        raise InputError(
+            f"data.second_view makes the shares of {processes} processes uneven with {sampler}: set "
+            f"sampler.train_sampler to {' or '.join(BALANCED)}"
+        )
+    return shares(sampler, batch_size, num_instances, processes)[distributed.rank()]

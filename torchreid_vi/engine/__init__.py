@@ -1,25 +1,7 @@
-"""Engines on torchreid's training loop."""
+"""The engine on torchreid's training loop."""
 
-from torchreid_vi.engine.base import CHECKPOINTS, LAST, PREVIOUS, EngineMixin
-from torchreid_vi.engine.ddag import DDAGEngine
-from torchreid_vi.engine.host import SoftmaxEngine, TripletEngine
-from torchreid_vi.engine.mmgl import MMGLEngine
-from torchreid_vi.engine.pretraining import BACKBONE, PretextResult, PretrainingEngine
-from torchreid_vi.engine.step import StepEngine
-from torchreid_vi.engine.vi import VIEngine
+from torchreid_vi.engine.checkpoint import CHECKPOINTS, LAST, PREVIOUS
+from torchreid_vi.engine.engine import VIEngine
+from torchreid_vi.engine.pretext import BACKBONE, PretextResult
 
-__all__ = [
-    "BACKBONE",
-    "CHECKPOINTS",
-    "LAST",
-    "PREVIOUS",
-    "DDAGEngine",
-    "EngineMixin",
-    "MMGLEngine",
-    "PretextResult",
-    "PretrainingEngine",
-    "SoftmaxEngine",
-    "StepEngine",
-    "TripletEngine",
-    "VIEngine",
-]
+__all__ = ["BACKBONE", "CHECKPOINTS", "LAST", "PREVIOUS", "PretextResult", "VIEngine"]

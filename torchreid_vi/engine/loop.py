@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -30,7 +31,7 @@ class Readback:
     def __init__(self) -> None:
         self._pending: tuple[int, list[str], list[str], Tensor, torch.cuda.Event | None] | None = None
 
-    def push(self, number: int, files: list[str], values: dict[str, Tensor | float]) -> Step | None:
+    def push(self, number: int, files: list[str], values: Mapping[str, Tensor | float]) -> Step | None:
         """Begin to copy the values of a step; return the step before, of which nothing is under way any more."""
         tensors = [torch.as_tensor(value).detach() for value in values.values()]
         device = next((tensor.device for tensor in tensors if tensor.is_cuda), torch.device("cpu"))

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.evaluation.protocols import Protocol, TestSet, Trial, excluded, shown_alike, trials
-from torchreid_vi.evaluation.ranking import PIECE, OrderedGallery, Ranking, cmc, rank, rank_in
+from torchreid_vi.evaluation.ranking import (
+    PIECE,
+    Gallery,
+    Ranking,
+    chunks,
+    cmc,
+    joined,
+    rank,
+    rank_piece,
+)
 from torchreid_vi.evaluation.rerank import Reranking
 from torchreid_vi.modality import Modality
 
@@ -104,36 +113,13 @@ def evaluate(
     normalise = normalise or metric == "cosine"
     stated = {"metric": metric, "normalised": normalise, "flip": flip, "reranking": "none"}
     drawn = {name: list(trials(protocol, test_set)) for name, protocol in protocols.items()}
-    tasks = {
-        name: [
-            [_Part.of(protocol, part, test_set.pids) for part in shown_alike(protocol, test_set, trial)]
-            for trial in drawn[name]
-        ]
-        for name, protocol in protocols.items()
-    }
-    for sides in dict.fromkeys((protocol.query, protocol.gallery) for protocol in protocols.values()):
-        chosen = [
-            part
-            for name, protocol in protocols.items()
-            if (protocol.query, protocol.gallery) == sides
-            for parts in tasks[name]
-            for part in parts
-        ]
-        for block in _blocks(features, test_set.of("modality"), sides, metric, normalise):
-            pieces = [(part, piece) for part in chosen for piece in block.pieces(part.trial)]
-
-            def ranked(of: tuple[_Part, Trial], block: _Block = block) -> Ranking:
-                return _rank(of[0], block.between(of[1]), of[1].query, test_set)
-
-            with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # NumPy works outside Python's lock
-                for (part, _), found in zip(pieces, pool.map(ranked, pieces), strict=True):
-                    part.found.append(found)
+    found = _rank_all(features, test_set, protocols, drawn, metric, normalise)
     unit = _unit(np.array(features)) if rerankings else features
     results = []
     for name, protocol in protocols.items():
         results.append(Result(dataset, name, protocol, stated))
-        for trial, parts in zip(drawn[name], tasks[name], strict=True):
-            _add_trial(results[-1], _together([found for part in parts for found in part.found]), trial)
+        for trial, ranking in zip(drawn[name], found[name], strict=True):
+            _add_trial(results[-1], ranking, trial)
         for how in rerankings:
             other = stated | {"metric": "re-ranked", "normalised": True, "reranking": str(how)}
             results.append(Result(dataset, name, protocol, other))
@@ -141,39 +127,97 @@ def evaluate(
                 distances = how(*(_versions(unit, spectra, test_set, side, how) for side in trial))
                 query, gallery = (test_set.pids[side] for side in trial)
                 hidden = excluded(protocol, test_set, *trial)
-                found = rank(distances, query, gallery, hidden, protocol.unique_ids)
-                _add_trial(results[-1], _together([found._replace(query=trial.query[found.query])]), trial)
+                ranking = rank(distances, query, gallery, hidden, protocol.unique_ids)
+                _add_trial(results[-1], joined([ranking._replace(query=trial.query[ranking.query])]), trial)
     return results
 
 
-class _Part(NamedTuple):
-    """Queries of a trial that are shown the same cameras, these ordered for ranking, and what some have found."""
+def _rank_all(
+    features: np.ndarray,
+    test_set: TestSet,
+    protocols: dict[str, Protocol],
+    drawn: dict[str, list[Trial]],
+    metric: str,
+    normalise: bool,
+) -> dict[str, list[Ranking]]:
+    """Return what the queries of every trial find, numbered and in order as in the test set.
 
-    protocol: Protocol
-    trial: Trial
-    gallery: OrderedGallery
-    found: list[Ranking]
+    The distances of two modalities are computed once, as many queries at a time as memory allows.
+    """
+    modality = test_set.of("modality")
+    found: dict[str, list[list[Ranking]]] = {name: [[] for _ in trials] for name, trials in drawn.items()}
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # NumPy works outside Python's lock
+        for sides in dict.fromkeys((protocol.query, protocol.gallery) for protocol in protocols.values()):
+            queries, gallery = (np.nonzero(modality == side)[0] for side in sides)
+            mine = {name: p for name, p in protocols.items() if (p.query, p.gallery) == sides}
+            tasks = [
+                (protocol, part, parts)
+                for name, protocol in mine.items()
+                for trial, parts in zip(drawn[name], found[name], strict=True)
+                for part in shown_alike(protocol, test_set, trial)
+            ]
+            for block in chunks(queries, _ENTRIES // max(len(gallery), features.shape[1])):
+                matrix = _distances(features, block, gallery, metric, normalise)
+                for protocol, part, parts in tasks:
+                    ranked = _ranker(matrix, block, gallery, protocol, part, test_set)
+                    own = np.intersect1d(part.query, block)
+                    parts += pool.map(ranked, chunks(own, PIECE // max(len(part.gallery), 1)))
+                del matrix, ranked  # before there is another one
+    return {name: [joined(parts) for parts in found[name]] for name in protocols}
 
-    @classmethod
-    def of(cls, protocol: Protocol, part: Trial, pids: np.ndarray) -> _Part:
-        gallery = OrderedGallery.of(pids[part.gallery])
-        return cls(protocol, part._replace(gallery=part.gallery[gallery.place]), gallery, [])
+
+def _ranker(
+    matrix: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    protocol: Protocol,
+    trial: Trial,
+    test_set: TestSet,
+) -> Callable[[np.ndarray], Ranking]:
+    """Return what ranks a trial's gallery for some of its queries.
+
+    Args:
+        matrix: Distances (Q, G) of images of the test set.
+        rows, columns: Which these are, ascending.
+        protocol: What is hidden, and what is counted.
+        trial: The queries and the gallery.
+        test_set: What the images are.
+    """
+    gallery = Gallery.of(test_set.pids[trial.gallery])
+    shown = _run(np.searchsorted(columns, trial.gallery))
+
+    def ranked(query: np.ndarray) -> Ranking:
+        part = matrix[_run(np.searchsorted(rows, query))]
+        part = part[:, shown] if isinstance(shown, slice) else np.take(part, shown, axis=1)
+        hidden = None
+        if protocol.exclude != "location":  # which the part of a trial has left out
+            hidden = excluded(protocol, test_set, query, trial.gallery)
+        found = rank_piece(part, test_set.pids[query], gallery, hidden, protocol.unique_ids)
+        return found._replace(query=query[found.query])
+
+    return ranked
 
 
-def _rank(part: _Part, distances: np.ndarray, queries: np.ndarray, test_set: TestSet) -> Ranking:
-    """What some queries of a part find; they are numbered as in the test set."""
-    hidden = None
-    if part.protocol.exclude != "location":  # which the part has left out
-        hidden = excluded(part.protocol, test_set, queries, part.trial.gallery)
-    found = rank_in(part.gallery, distances, test_set.pids[queries], hidden, part.protocol.unique_ids)
-    return found._replace(query=queries[found.query])
+def _run(indices: np.ndarray) -> np.ndarray | slice:
+    """Return indices as a slice, which copies nothing, if they follow each other."""
+    if len(indices) and (np.diff(indices) == 1).all():
+        return slice(indices[0], indices[-1] + 1)
+    return indices
 
 
-def _together(found: list[Ranking]) -> Ranking:
-    """What all queries of a trial have found, in the order of the test set."""
-    whole = Ranking(*(np.concatenate(each) for each in zip(*found, strict=True)))
-    order = np.argsort(whole.query, kind="stable")
-    return Ranking(*(each[order] for each in whole))
+def _distances(
+    features: np.ndarray, query: np.ndarray, gallery: np.ndarray, metric: str, normalise: bool
+) -> np.ndarray:
+    """Return the distances (Q, G) between some images and others, of which a part is read at a time."""
+
+    def ready(images: np.ndarray) -> np.ndarray:
+        return _unit(features[images]) if normalise else _full(features[images])
+
+    ours = ready(query)
+    matrix = np.empty((len(query), len(gallery)), ours.dtype)
+    for columns in chunks(np.arange(len(gallery)), _GALLERY // features.shape[1]):
+        matrix[:, columns[0] : columns[-1] + 1] = distance_matrix(ours, ready(gallery[columns]), metric)
+    return matrix
 
 
 def _full(features: np.ndarray) -> np.ndarray:
@@ -218,70 +262,6 @@ def _add_trial(result: Result, found: Ranking, trial: Trial) -> None:
     figures |= {"mAP": 100 * float(np.mean(found.ap)), "mINP": 100 * float(np.mean(found.inp))}
     result.trials.append(figures | {"queries": queries, "gallery": len(trial.gallery)})
     result.rankings.append(found)
-
-
-class _Block(NamedTuple):
-    """Distances of some images of one modality to all of another's, until the next block takes their place.
-
-    Attributes:
-        row, column: where each image of the test set stands in ``matrix`` (N,), −1 where it does not.
-        matrix: (rows or more, columns).
-    """
-
-    row: np.ndarray
-    column: np.ndarray
-    matrix: np.ndarray
-
-    def pieces(self, trial: Trial) -> list[Trial]:
-        """The part of a trial whose queries have a row here, in pieces that a processor's cache can hold."""
-        queries = trial.query[self.row[trial.query] >= 0]
-        return [Trial(some, trial.gallery) for some in _chunks(queries, PIECE // max(len(trial.gallery), 1))]
-
-    def between(self, trial: Trial) -> np.ndarray:
-        """The distances of a trial whose queries all have a row here."""
-        rows, columns = self.row[trial.query], self.column[trial.gallery]
-        part = self.matrix[rows[0] : rows[-1] + 1] if _in_a_row(rows) else self.matrix[rows]
-        whole = len(columns) == part.shape[1] and _in_a_row(columns)
-        return part if whole else np.take(part, columns, axis=1)
-
-
-def _in_a_row(indices: np.ndarray) -> bool:
-    return len(indices) > 0 and bool((np.diff(indices) == 1).all())
-
-
-def _blocks(
-    features: np.ndarray, modality: np.ndarray, sides: tuple[Modality, Modality], metric: str, normalise: bool
-) -> Iterator[_Block]:
-    """All distances between two modalities, computed once, as many queries at a time as memory allows."""
-    queries, gallery = (np.nonzero(modality == side)[0] for side in sides)
-    column = np.full(len(modality), -1)
-    column[gallery] = np.arange(len(gallery))
-
-    def ready(images: np.ndarray) -> np.ndarray:
-        return _unit(features[images]) if normalise else _full(features[images])
-
-    chunks = _chunks(gallery, _GALLERY // features.shape[1])
-    whole = ready(gallery) if len(chunks) == 1 else None
-    matrix = np.empty((0, len(gallery)))
-    for block in _chunks(queries, _ENTRIES // max(len(gallery), features.shape[1])):
-        query = ready(block)
-        if whole is not None:
-            matrix = distance_matrix(query, whole, metric)
-        else:
-            if len(matrix) < len(block):  # the first one; the last may be smaller
-                matrix = np.empty((len(block), len(gallery)), query.dtype)
-            for chunk in chunks:
-                place = slice(column[chunk[0]], column[chunk[-1]] + 1)
-                matrix[: len(block), place] = distance_matrix(query, ready(chunk), metric)
-        row = np.full(len(modality), -1)
-        row[block] = np.arange(len(block))
-        yield _Block(row, column, matrix)
-
-
-def _chunks(indices: np.ndarray, size: int) -> list[np.ndarray]:
-    """Indices in runs of at most ``size``, at least one each."""
-    size = max(size, 1)
-    return [indices[start : start + size] for start in range(0, max(len(indices), 1), size)]
 
 
 def distance_matrix(query: np.ndarray, gallery: np.ndarray, metric: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Identity classification, of whole images and of DDAG's two other features."""
+"""Identity classification."""
 
 from __future__ import annotations
 
@@ -28,15 +28,3 @@ class IdentityLoss(ReIDLoss):
 
     def compute(self, inputs: Tensor, pids: Tensor, modality: Tensor) -> Tensor:
         return F.cross_entropy(inputs, pids, label_smoothing=self.label_smoothing)
-
-
-class PartIdentityLoss(IdentityLoss):
-    """The same of the part-attended feature's logits (DDAG)."""
-
-    on = "part_logits"
-
-
-class GraphIdentityLoss(IdentityLoss):
-    """The same of the graph-attended feature's logits (DDAG)."""
-
-    on = "graph_logits"

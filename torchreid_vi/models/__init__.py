@@ -3,8 +3,6 @@
 from torchreid_vi.models.backbone import Backbone, torchreid_model
 from torchreid_vi.models.blocks import BLOCKS, ModalityDistributionAdapter, NonLocal
 from torchreid_vi.models.checkpoints import read_checkpoint, save_backbone, save_safetensors
-from torchreid_vi.models.ddag import DDAGModel, DDAGOutput, GraphAttention, PartAttention
-from torchreid_vi.models.mmgl import MMGLModel, MMGLOutput
 from torchreid_vi.models.vi import POOLING, VIModel, VIOutput, flip_averaged
 from torchreid_vi.models.weights import identities, load_weights
 
@@ -12,14 +10,8 @@ __all__ = [
     "BLOCKS",
     "POOLING",
     "Backbone",
-    "DDAGModel",
-    "DDAGOutput",
-    "GraphAttention",
-    "MMGLModel",
-    "MMGLOutput",
     "ModalityDistributionAdapter",
     "NonLocal",
-    "PartAttention",
     "VIModel",
     "VIOutput",
     "flip_averaged",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -46,20 +46,26 @@ class Method:
     def scores(self, label: str) -> dict[int, np.ndarray]:
         """What each query reached: hit at rank 1 and average precision (2,), means over trials and runs."""
         totals: dict[int, list[tuple[float, float]]] = {}
-        for ranking in self._rankings:
-            for trial in _trials(ranking, self.labels.index(label)):
-                for query, first, ap in zip(trial["query"], trial["first"], trial["ap"], strict=True):
-                    totals.setdefault(int(query), []).append((first <= 1, ap))
+        for query, first, ap in self._trials(label):
+            for number, rank, precision in zip(query.tolist(), first, ap, strict=True):
+                totals.setdefault(number, []).append((rank <= 1, precision))
         return {query: np.mean(values, axis=0) for query, values in totals.items()}
 
     def cmc(self, label: str, ranks: int = 20) -> np.ndarray:
-        """Share of queries (ranks,) whose first right answer stands at rank 1, 2, … or before."""
+        """Share of queries (ranks,) whose first match stands at rank 1, 2, … or before."""
         curves = [
-            np.mean(trial["first"][:, None] <= np.arange(1, ranks + 1), axis=0)
-            for ranking in self._rankings
-            for trial in _trials(ranking, self.labels.index(label))
+            np.mean(first[:, None] <= np.arange(1, ranks + 1), axis=0) for _, first, _ in self._trials(label)
         ]
         return np.mean(curves, axis=0)
+
+    def _trials(self, label: str) -> Iterator[list[np.ndarray]]:
+        """Yield the queries, first ranks and average precisions of every trial of a result, in every run."""
+        result = self.labels.index(label)
+        for ranking in self._rankings:
+            number = 0
+            while f"{result}/{number}/query" in ranking:
+                yield [ranking[f"{result}/{number}/{name}"] for name in ("query", "first", "ap")]
+                number += 1
 
     @cached_property
     def _rankings(self) -> list[dict[str, np.ndarray]]:
@@ -111,13 +117,6 @@ def _read_rankings(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path} is damaged or holds objects: evaluate the run again") from error
 
 
-def _trials(ranking: dict[str, np.ndarray], result: int) -> Iterable[dict[str, np.ndarray]]:
-    number = 0
-    while f"{result}/{number}/query" in ranking:
-        yield {name: ranking[f"{result}/{number}/{name}"] for name in ("query", "first", "ap")}
-        number += 1
-
-
 def collect(folders: Iterable[Path]) -> list[Method]:
     """The methods that finished runs belong to, in the order of their first folder.
 
@@ -145,7 +144,7 @@ def collect(folders: Iterable[Path]) -> list[Method]:
         called = re.sub(r"-[0-9a-f]{8}$", "", called)  # the mark of its settings
         method = methods.setdefault(json.dumps(settings, sort_keys=True), Method(called))
         method.folders.append(folder)
-        method.contents.append(_read_results(folder / "results.json"))
+        method.contents.append(read_results(folder / "results.json"))
     tested: dict[str, Path] = {}
     for method in methods.values():
         for folder, content in zip(method.folders, method.contents, strict=True):
@@ -160,12 +159,17 @@ def collect(folders: Iterable[Path]) -> list[Method]:
     return list(methods.values())
 
 
-def _read_results(path: Path) -> dict[str, Any]:
+def read_results(path: Path) -> dict[str, Any]:
+    """Return the content of a run's ``results.json``.
+
+    Raises:
+        InputError: When it is damaged or of another version.
+    """
     remedy = "evaluate the run again"
     content: dict[str, Any] = read_json(path, remedy)
     try:
-        known = all(
-            isinstance(result["label"], str) and isinstance(result["dataset"]["name"], str)
+        known = "training" in content and all(
+            "pretext" in result or isinstance(result["label"] + result["dataset"]["name"], str)
             for result in content["results"]
         )
     except (KeyError, TypeError):

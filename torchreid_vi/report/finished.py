@@ -18,19 +18,15 @@ from torchreid_vi import build, config
 from torchreid_vi.data.datasets import VIDataset
 from torchreid_vi.data.datasets.base import Item
 from torchreid_vi.data.images import dataset_image
-from torchreid_vi.engine import CHECKPOINTS, PretrainingEngine
+from torchreid_vi.engine import CHECKPOINTS
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import PROTOCOLS, Protocol, Ranking, TestSet, rank, trials
 from torchreid_vi.evaluation.evaluate import distance_matrix
 from torchreid_vi.evaluation.protocols import Trial, excluded
-from torchreid_vi.files import read_json
 from torchreid_vi.folders import expanded
 from torchreid_vi.models import read_checkpoint
+from torchreid_vi.report.collect import read_results
 from torchreid_vi.seeds import seed_everything
-
-
-def _is_known(result: dict[str, Any]) -> bool:
-    return "pretext" in result or "label" in result
 
 
 @dataclass(frozen=True)
@@ -80,9 +76,7 @@ class FinishedRun:
             str(self.folder / "config.yaml"),
             overrides={"model.pretrained": False, "model.load_weights": "", "test.evaluate": False} | moved,
         )
-        self.content: dict[str, Any] = read_json(self.folder / "results.json", "evaluate the run again")
-        if "training" not in self.content or not all(map(_is_known, self.content["results"])):
-            raise InputError(f"{self.folder}/results.json is of another version: run or evaluate it again")
+        self.content = read_results(self.folder / "results.json")
 
     @cached_property
     def engine(self) -> Any:
@@ -91,22 +85,22 @@ class FinishedRun:
         seed_everything(self.cfg.train.seed)
         with redirect_stdout(io.StringIO()):  # torchreid prints what it reads
             manager = build.build_datamanager(self.cfg, use_gpu)
-        model = build.build_model(self.cfg, manager.num_train_pids)
+        method = build.build_method(self.cfg, manager.num_train_pids)
         try:
-            model.load_state_dict(read_checkpoint(self.weights)["state_dict"])
+            method.network.load_state_dict(read_checkpoint(self.weights)["state_dict"])
         except (KeyError, RuntimeError) as error:
             raise InputError(
                 f"{self.weights} is not of the model in {self.folder}/config.yaml, or not of the people under "
                 f"{self.cfg.data.root}: name the data that it was trained on with --root"
             ) from error
-        engine = build.build_engine(self.cfg, manager, model.cuda() if use_gpu else model, use_gpu)
+        engine = build.build_engine(self.cfg, manager, method.cuda() if use_gpu else method, use_gpu)
         engine.set_model_mode("eval")
         return engine
 
     @property
     def pretraining(self) -> bool:
         """Whether nothing is retrieved."""
-        return isinstance(self.engine, PretrainingEngine)
+        return bool(self.engine.method.self_supervised)
 
     @cached_property
     def target(self) -> list[Any]:
@@ -123,7 +117,7 @@ class FinishedRun:
 
     @cached_property
     def _extracted(self) -> tuple[np.ndarray, TestSet]:
-        features, test_set = self.engine.extract(self.target)
+        features, test_set = self.engine.evaluator.features(self.target)
         return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12), test_set
 
     @property

@@ -120,8 +120,8 @@ def _what(about: dict[str, Any]) -> str:
     model = about["model"]
     blocks = f", `{model['blocks']}` blocks" if model["blocks"] else ""
     said = (
-        f"`{model['backbone']}` with {('one stream', 'two streams')[model['streams'] - 1]}{blocks}, engine "
-        f"`{model['engine']}`, {model['parameters'] / 1e6:.2f} M parameters, images of {model['height']} × "
+        f"`{model['backbone']}` with {('one stream', 'two streams')[model['streams'] - 1]}{blocks}, method "
+        f"`{model['method']}`, {model['parameters'] / 1e6:.2f} M parameters, images of {model['height']} × "
         f"{model['width']} pixels (height × width)"
     )
     if about["kind"] == "backbone":

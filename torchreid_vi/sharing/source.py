@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 from yacs.config import CfgNode
 
 from torchreid_vi import config
-from torchreid_vi.engine import CHECKPOINTS
-from torchreid_vi.engine.pretraining import BACKBONE
+from torchreid_vi.engine import BACKBONE, CHECKPOINTS
 from torchreid_vi.errors import InputError
 from torchreid_vi.files import read_json
 from torchreid_vi.folders import expanded

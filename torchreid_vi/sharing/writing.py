@@ -13,7 +13,7 @@ from torchreid_vi import build
 from torchreid_vi.errors import InputError
 from torchreid_vi.files import making, sha256_of
 from torchreid_vi.folders import expanded
-from torchreid_vi.models import MMGLModel, identities, load_weights, read_checkpoint, save_safetensors
+from torchreid_vi.models import identities, load_weights, read_checkpoint, save_safetensors
 from torchreid_vi.sharing.card import write_card
 from torchreid_vi.sharing.package import CARD, FORMAT, MANIFEST, SETTINGS, WEIGHTS
 from torchreid_vi.sharing.source import Run, read_run, started_from, trained_on
@@ -91,9 +91,9 @@ def _about(source: Run, content: dict[str, Any], licence: str) -> dict[str, Any]
     """
     cfg = source.cfg.clone()
     cfg.model.pretrained = False
-    model = build.build_model(cfg, identities(content))
+    model = build.build_method(cfg, identities(content)).network
     loaded = load_weights(model, source.weights, cfg.model.load_stem)
-    pretraining = isinstance(model, MMGLModel)
+    pretraining = build.method_class(cfg).self_supervised
     if not pretraining and any(not name.startswith("classifier.") for name in loaded.fresh):
         raise InputError(
             f"{source.weights} is a backbone without the rest of a model: package the run that made it"
@@ -115,7 +115,7 @@ def _about(source: Run, content: dict[str, Any], licence: str) -> dict[str, Any]
         "torchreid_vi": source.packages.get("torchreid_vi"),
         "packages": source.packages,
         "model": {
-            "engine": cfg.loss.name,
+            "method": cfg.loss.name,
             "backbone": cfg.model.name,
             "streams": cfg.model.streams,
             "blocks": cfg.model.blocks,

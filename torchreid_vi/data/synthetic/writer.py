@@ -1,26 +1,22 @@
-"""Draws a plan to disk: in parallel, from seeds alone, and all of it or nothing."""
+"""Draws a plan to disk: from seeds alone, and all of it or nothing."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
 from torchreid_vi import console
-from torchreid_vi.data.synthetic.layouts import LAYOUTS, Layout, Picture, published_sysu_layout
+from torchreid_vi.data.synthetic.layouts import LAYOUTS, Layout, published_sysu_layout
 from torchreid_vi.data.synthetic.person import random_person
 from torchreid_vi.data.synthetic.render import render
-from torchreid_vi.data.synthetic.scene import Scene, random_scene
+from torchreid_vi.data.synthetic.scene import random_scene
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.files import making
 from torchreid_vi.folders import expanded
-from torchreid_vi.modality import Modality
-from torchreid_vi.processes import worker_pool
 
 MARKER = "synthetic.json"  # what every finished synthetic tree holds, and no real one
 Size = tuple[int, int]
@@ -35,11 +31,10 @@ def draw_dataset(
     size: Size = (64, 160),
     folder: str = "",
     published: bool = False,
-    processes: int | None = None,
 ) -> Path:
     """Draws a synthetic dataset and returns its folder.
 
-    The same arguments give the same bytes, whatever the number of processes. Until every file is
+    The same arguments give the same bytes. Until every file is
     written the tree has another, hidden name, so an interrupted drawing leaves nothing to be mistaken
     for a dataset.
 
@@ -52,7 +47,6 @@ def draw_dataset(
         size: of the pictures, (width, height) in pixels.
         folder: name of the dataset's folder; by default the layout's own (``sysu_mm01``, …).
         published: draw SYSU-MM01's published structure instead of ``ids`` × ``images``.
-        processes: workers; by default one per core.
 
     Raises:
         InputError: for arguments that give no dataset, or a folder that exists or cannot be written.
@@ -70,54 +64,36 @@ def draw_dataset(
     about = {"layout": layout, "ids": len({p.person for p in plan.pictures}), "seed": seed, "size": size}
     about |= {"shape": "published"} if published else {"images": images}
     try:
-        _write(plan, target, seed, size, about, processes or os.cpu_count() or 1)
+        _write(plan, target, seed, size, about)
     except OSError as error:
         raise InputError(f"cannot draw a dataset into {root}: {error.strerror or error}") from error
     return target
 
 
-def _write(plan: Layout, target: Path, seed: int, size: Size, about: dict, processes: int) -> None:
+def _write(plan: Layout, target: Path, seed: int, size: Size, about: dict) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with making(target) as partial:
         for folder in sorted({Path(path).parent for path in (*plan.lists, *(p.path for p in plan.pictures))}):
             (partial / folder).mkdir(parents=True, exist_ok=True)
         for path, content in plan.lists.items():
             (partial / path).write_bytes(content)
-        with console.progress(what=f"drawing {target.name}", total=len(plan.pictures)) as bar:
-            for drawn in _draw_all(plan, partial, seed, size, processes):
-                bar.update(drawn)
+        _draw_all(plan, partial, seed, size)
         (partial / MARKER).write_text(json.dumps(about, indent=1) + "\n")
         if hasattr(os, "sync"):  # a power cut leaves no tree of half files
             os.sync()
         partial.rename(target)
 
 
-def _draw_all(plan: Layout, folder: Path, seed: int, size: Size, processes: int) -> Iterator[int]:
-    """Draws identity by identity; yields how many pictures each had."""
-    jobs = [list(group) for _, group in groupby(plan.pictures, key=lambda picture: picture.person)]
-    shared = (folder, tuple(plan.cameras), seed, size)
-    if processes == 1:
-        yield from (_draw_person(job, *shared) for job in jobs)
-        return
-    with worker_pool(processes) as pool:
-        futures = [pool.submit(_draw_person, job, *shared) for job in jobs]
-        yield from (future.result() for future in futures)
-
-
-def _draw_person(
-    pictures: list[Picture], folder: Path, cameras: tuple[Modality, ...], seed: int, size: Size
-) -> int:
-    person = random_person(np.random.default_rng([seed, 0, pictures[0].person]))
-    scenes = _scenes(cameras, seed, size)
-    for picture in pictures:
-        rng = np.random.default_rng([seed, 2, picture.person, picture.camera, picture.take])
-        render(person, scenes[picture.camera], rng, *size).save(folder / picture.path, quality=88)
-    return len(pictures)
-
-
-@lru_cache(maxsize=1)
-def _scenes(cameras: tuple[Modality, ...], seed: int, size: Size) -> list[Scene]:
-    return [
+def _draw_all(plan: Layout, folder: Path, seed: int, size: Size) -> None:
+    scenes = [
         random_scene(np.random.default_rng([seed, 1, number]), modality, *size)
-        for number, modality in enumerate(cameras)
+        for number, modality in enumerate(plan.cameras)
     ]
+    people = groupby(plan.pictures, key=lambda picture: picture.person)
+    with console.progress(what=f"drawing {plan.folder}", total=len(plan.pictures)) as bar:
+        for number, pictures in people:
+            person = random_person(np.random.default_rng([seed, 0, number]))
+            for picture in pictures:
+                rng = np.random.default_rng([seed, 2, picture.person, picture.camera, picture.take])
+                render(person, scenes[picture.camera], rng, *size).save(folder / picture.path, quality=88)
+                bar.update()

@@ -1,0 +1,261 @@
+"""Pre-training by MMGL: no label is read, runs repeat and resume, a backbone is left behind."""
+
+import json
+import random
+
+import pytest
+import torch
+from engine_helpers import assert_identical, run, run_until, weights
+
+from torchreid_vi import InputError, load_config
+from torchreid_vi import run as run_config
+from torchreid_vi.data.datasets import VISynthetic
+from torchreid_vi.methods.mmgl import PartCycleContrastLoss, PermutationRecoveryLoss
+from torchreid_vi.methods.mmgl.stripes import paired_orders, shuffle_stripes
+from torchreid_vi.models import VIModel, load_weights, read_checkpoint
+from torchreid_vi.seeds import seed_everything
+
+MMGL = {
+    "loss__name": "mmgl",
+    "loss__terms": ["permutation", "part_cycle"],
+    "loss__weights": [1.0, 0.5],
+    "sampler__train_sampler": "ModalityPairSampler",
+    "data__height": 96,
+    "data__width": 32,
+    "data__validation": 0.1,
+    "data__transforms": ["random_flip", "random_crop"],
+    "loss__mmgl__part_dim": 8,
+}
+
+
+@pytest.fixture
+def pretrain(make):
+    """Builds a small MMGL engine and its settings, with changes to them."""
+    return lambda **changes: make(**(MMGL | changes))
+
+
+@pytest.fixture
+def other_pids(monkeypatch):
+    """Call it, and every training image has another one's identity from then on."""
+    read = VISynthetic.read
+
+    def renamed(self, folder, split_id):
+        splits = read(self, folder, split_id)
+        pids = [pid for _, pid, _ in splits.train]
+        random.Random(2).shuffle(pids)
+        train = [(path, pid, camid) for (path, _, camid), pid in zip(splits.train, pids, strict=True)]
+        assert train != splits.train
+        return splits._replace(train=train)
+
+    return lambda: monkeypatch.setattr(VISynthetic, "read", renamed)
+
+
+def ten_steps(engine):
+    seed_everything(1, 0)
+    engine.model.train()
+    batches = []
+    while len(batches) < 10:
+        for data in engine.train_loader:
+            engine.forward_backward(data)
+            batches.append((data["img"], data["impath"]))
+    return batches[:10]
+
+
+def test_no_identity_is_read(pretrain, other_pids):
+    plain, _ = pretrain()
+    other_pids()
+    renamed, _ = pretrain()
+    for (images, paths), (others, theirs) in zip(ten_steps(plain), ten_steps(renamed), strict=True):
+        assert torch.equal(images, others)
+        assert paths == theirs
+    assert_identical(weights(plain), weights(renamed))
+
+
+def test_with_identities_the_stream_would_change(make, other_pids):
+    """What the test above would see, were a supervised sampler let in."""
+    streams = []
+    for _ in range(2):
+        engine, _ = make()
+        seed_everything(1, 0)
+        streams.append([batch["impath"] for batch in engine.train_loader])
+        other_pids()
+    assert streams[0] != streams[1]
+
+
+@pytest.mark.parametrize("sampler", ["CrossModalitySampler", "RandomIdentitySampler"])
+def test_a_sampler_that_reads_identities_is_refused(pretrain, sampler):
+    with pytest.raises(InputError, match=f"{sampler} reads identities, which pre-training does not"):
+        pretrain(sampler__train_sampler=sampler)
+
+
+def test_what_is_held_out_depends_on_no_identity_either(pretrain, other_pids):
+    def held_out(engine):
+        loaders = engine.datamanager.val_loader
+        return {name: [item[0] for item in loader.dataset.data] for name, loader in loaders.items()}
+
+    plain, _ = pretrain()
+    other_pids()
+    assert held_out(pretrain()[0]) == held_out(plain)
+    assert len(held_out(plain)["query"]) == 5  # a tenth of 48 infrared images
+    training = {item[0] for item in plain.train_loader.dataset.data}
+    assert not training & {path for paths in held_out(plain).values() for path in paths}
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+def test_a_step_is_the_weighted_sum_of_both_pretexts(pretrain, streams):
+    engine, _ = pretrain(model__streams=streams, train__optim="sgd", train__weight_decay=0.0, train__lr=0.1)
+    data = next(iter(engine.train_loader))
+    engine.model.train()
+    before = {name: p.detach().clone() for name, p in engine.model.named_parameters()}
+    seed_everything(5, 5)
+    summary = engine.forward_backward(data)
+    after = {name: p.detach().clone() for name, p in engine.model.named_parameters()}
+    with torch.no_grad():
+        for name, parameter in engine.model.named_parameters():
+            parameter.copy_(before[name])
+    seed_everything(5, 5)
+    orders = paired_orders(data["modality"], 6)
+    engine.model.zero_grad()
+    scores, parts = engine.model(shuffle_stripes(data["img"], orders), data["modality"])
+    permutation = PermutationRecoveryLoss()(scores, orders)
+    cycle = PartCycleContrastLoss()(parts, data["modality"])
+    (permutation + 0.5 * cycle).backward()
+    assert summary["permutation"].item() == pytest.approx(permutation.item(), rel=1e-5)
+    assert summary["part_cycle"].item() == pytest.approx(cycle.item(), rel=1e-5)
+    assert summary["loss"].item() == pytest.approx((permutation + 0.5 * cycle).item(), rel=1e-5)
+    for name, parameter in engine.model.named_parameters():
+        torch.testing.assert_close(after[name], before[name] - 0.1 * parameter.grad, atol=1e-5, rtol=1e-3)
+
+
+def test_a_resumed_run_ends_as_the_unbroken_one_bit_for_bit(pretrain, tmp_path):
+    unbroken, cfg = pretrain(train__max_epoch=2)
+    run(unbroken, cfg)
+    broken, cfg = pretrain(train__max_epoch=2, data__workers=2)
+    run_until(broken, cfg, 1, tmp_path / "broken")
+    about = json.loads((tmp_path / "broken" / "backbone.json").read_text())
+    assert about["epochs"] == 1
+    assert set(about["pretext"]) == {"stripe_accuracy", "exact_match", "residual"}
+    torch.rand(17)
+    resumed, cfg = pretrain(train__max_epoch=2)
+    start = resumed.resume(read_checkpoint(tmp_path / "broken" / "checkpoints" / "last.pth"))
+    run(resumed, cfg, save_dir=str(tmp_path / "broken"), start_epoch=start)
+    assert_identical(weights(resumed), weights(unbroken))
+    assert resumed.results == unbroken.results
+
+
+def test_a_run_leaves_a_backbone_and_says_what_it_is(roots, tmp_path):
+    overrides = {key.replace("__", "."): value for key, value in MMGL.items()} | {
+        "model.name": "osnet_x0_25",
+        "model.pretrained": False,
+        "model.streams": 2,
+        "data.root": str(roots),
+        "data.workers": 0,
+        "data.save_dir": str(tmp_path / "run"),
+        "train.batch_size": 16,
+        "train.max_epoch": 2,
+    }
+    results = run_config(load_config(overrides=overrides))
+    scores = results[0].scores
+    about = json.loads((tmp_path / "run" / "backbone.json").read_text())
+    assert about["backbone"] == "osnet_x0_25"
+    assert (about["streams"], about["epochs"], about["sources"]) == (2, 2, ["vi_synthetic"])
+    assert about["pretext"] == scores
+    assert set(scores) == {"stripe_accuracy", "exact_match", "residual"}
+    assert 0 <= scores["exact_match"] <= scores["stripe_accuracy"] <= 100
+    log = (tmp_path / "run" / "train.log").read_text()
+    assert log.count("stripe_accuracy") == 3  # after each epoch and at the end
+    assert "permutation" in log and "part_cycle" in log and "residual" in log
+    saved = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert saved["results"][0]["pretext"] == scores
+    trained = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.pth")["state_dict"]
+    torch.load(tmp_path / "run" / "backbone.pth", weights_only=True)  # plain data, which any reader takes
+    model = VIModel("osnet_x0_25", 3, streams=2)
+    assert load_weights(model, tmp_path / "run" / "backbone.pth").epoch == 2
+    for name, value in model.backbone.state_dict().items():
+        assert torch.equal(value, trained[f"backbone.{name}"]), name
+
+
+def test_the_pretext_of_saved_weights_is_measured_alike(pretrain, tmp_path):
+    engine, cfg = pretrain(train__max_epoch=1)
+    run(engine, cfg)
+    again, cfg = pretrain()
+    load_weights(again.model, tmp_path / "run" / "checkpoints" / "last.pth")
+    torch.rand(5)
+    run(again, cfg, test_only=True)
+    assert again.results == engine.results
+
+
+def test_it_learns_the_order_of_stripes(pretrain):
+    """On one batch, seen again and again."""
+    engine, _ = pretrain(loss__weights=[1.0, 0.02], train__lr=0.005, data__transforms=[])
+    data = next(iter(engine.train_loader))
+    engine.model.train()
+    first = last = 0.0
+    for step in range(60):
+        torch.manual_seed(step % 2)  # two orders
+        last = engine.forward_backward(data)["permutation"].item()
+        first = first or last
+    assert last < 0.5 * first
+
+
+@pytest.mark.parametrize(
+    "changes", [{"loss__mmgl__parts": False}, {"loss__mmgl__orders": "batch"}, {"model__streams": 2}]
+)
+@pytest.mark.parametrize("terms", [["permutation"], ["part_cycle"], ["permutation", "part_cycle"]])
+def test_every_variant_takes_a_step(pretrain, changes, terms):
+    engine, _ = pretrain(loss__terms=terms, loss__weights=[1.0] * len(terms), **changes)
+    engine.model.train()
+    summary = engine.forward_backward(next(iter(engine.train_loader)))
+    assert set(summary) == {"loss", "stripes", "nonfinite", *terms}
+    assert all(torch.isfinite(value) for value in summary.values())
+
+
+def test_one_order_for_the_batch_when_asked(pretrain, monkeypatch):
+    from torchreid_vi.methods.mmgl import method
+
+    seen = []
+    monkeypatch.setattr(
+        method, "shuffle_stripes", lambda x, orders: (seen.append(orders), shuffle_stripes(x, orders))[1]
+    )
+    for orders, different in (("batch", 1), ("pair", 8)):
+        engine, _ = pretrain(loss__mmgl__orders=orders)
+        engine.forward_backward(next(iter(engine.train_loader)))
+        assert len(seen[-1].unique(dim=0)) == different
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_mixed_precision_trains_on_the_cpu_when_asked(pretrain, precision):
+    summaries = []
+    for chosen in (precision, "fp32"):
+        engine, _ = pretrain(train__precision=chosen)
+        data = next(iter(engine.train_loader))
+        engine.model.train()
+        seed_everything(1, 1)
+        summaries.append(engine.forward_backward(data))
+    assert summaries[0]["loss"].item() == pytest.approx(summaries[1]["loss"].item(), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"data__validation": 0.0}, "data.validation is 0: pre-training is judged on held-out images"),
+        ({"data__validation": 0.001}, "holds out 0 of .* visible images"),
+        ({"data__modalities": ["visible"]}, "0 of 0 infrared images"),
+        ({"train__batch_size": 512}, "a batch needs 256 visible images and the training set has"),
+        ({"train__batch_size": 15}, "not a multiple of the number of modalities"),
+        ({"data__height": 100}, "data.height 100 is not a multiple of loss.mmgl.stripes 6"),
+        ({"loss__mmgl__stripes": 4}, "6 rows at data.height 96, which 4 stripes do not divide"),
+        ({"model__name": "hacnn"}, "no feature maps"),
+        ({"loss__terms": ["identity", "part_cycle"]}, "loss.terms identity reads"),
+        ({"loss__mmgl__orders": "pairs"}, "did you mean 'pair'"),
+        ({"loss__permutation__reduction": "max"}, "reduction is 'max'"),
+    ],
+)
+def test_what_cannot_be_pretrained_on_is_one_sentence(pretrain, changes, said):
+    with pytest.raises(InputError, match=said):
+        pretrain(**changes)
+
+
+def test_a_supervised_engine_refuses_the_pretexts(make):
+    with pytest.raises(InputError, match=r"loss\.terms permutation reads"):
+        make(loss__terms=["permutation"], loss__weights=[1.0])

@@ -1,0 +1,261 @@
+"""A folder to search in: answers by the cosine, features kept and renewed, and the tool that does it."""
+
+import errno
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_lines import TINY, call
+from crops import spread, tiles
+from PIL import Image
+
+from torchreid_vi import FeatureExtractor, InputError, load_config, run
+from torchreid_vi.data.listing import images_under
+from torchreid_vi.report.ranked import NEUTRAL, RIGHT, WRONG, Shown, ranked_picture
+from torchreid_vi.retrieval.gallery import Gallery
+
+
+@pytest.fixture(scope="module")
+def weights(roots, tmp_path_factory):
+    """Of a run of one epoch."""
+    folder = tmp_path_factory.mktemp("run") / "run"
+    run(load_config(overrides=TINY | {"data.root": str(roots), "data.save_dir": str(folder)}))
+    return folder / "checkpoints" / "last.pth"
+
+
+@pytest.fixture
+def photos(copy_of):
+    return copy_of("vi_synthetic") / "vi_synthetic" / "cam1"
+
+
+class Counting(FeatureExtractor):
+    """Counts the files that are embedded."""
+
+    count = 0
+
+    def files(self, paths, *args, **kwargs):
+        self.count += len(paths)
+        return super().files(paths, *args, **kwargs)
+
+
+def test_the_most_similar_comes_first(weights, photos, roots):
+    extractor = FeatureExtractor(weights)
+    gallery = Gallery(photos, extractor, cache="")
+    queries = sorted((roots / "vi_synthetic" / "cam3").rglob("*.jpg"))[:3]
+    expected = extractor(queries, "infrared") @ extractor(gallery.paths).T
+    for row, found in zip(expected, gallery.search(queries, top=4), strict=True):
+        best = np.argsort(-row)[:4]
+        assert [answer.path for answer in found] == [gallery.paths[i] for i in best]
+        np.testing.assert_allclose([answer.similarity for answer in found], row[best], atol=1e-5)
+    assert gallery.search(gallery.paths[:1], "visible", 1)[0][0].path == gallery.paths[0]
+
+
+def test_only_what_changed_is_embedded_again(weights, photos, tmp_path):
+    extractor, cache = Counting(weights), tmp_path / "kept"
+    first = Gallery(photos, extractor, cache=cache)
+    number = len(first.paths)
+    assert extractor.count == number > 3
+    again = Gallery(photos, extractor, cache=cache)
+    assert extractor.count == number and np.array_equal(again.features, first.features)
+    changed, gone = first.paths[0], first.paths[1]
+    Image.open(first.paths[2]).rotate(180).save(changed)
+    gone.unlink()
+    (photos / "broken.jpg").write_bytes(b"no image")
+    third = Gallery(photos, extractor, cache=cache)
+    assert extractor.count == number + 2 and third.unreadable == [photos / "broken.jpg"]
+    assert gone not in third.paths and len(third.paths) == number - 1
+    where = third.paths.index(changed)
+    np.testing.assert_allclose(third.features[where], extractor([changed])[0], atol=1e-5)
+    Gallery(photos, extractor, "infrared", cache=cache)
+    assert extractor.count == 2 * number + 2
+    later = changed.stat().st_mtime_ns + 10**9
+    os.utime(changed, ns=(later, later))
+    Gallery(photos, extractor, cache=cache)
+    assert extractor.count == 2 * number + 4  # it, and the broken one
+    for store in cache.iterdir():
+        store.write_bytes(store.read_bytes()[:100])
+    renewed = Gallery(photos, extractor, cache=cache)
+    np.testing.assert_allclose(renewed.features, third.features, atol=1e-5)
+    assert extractor.count == 3 * number + 4
+
+
+def test_other_weights_have_features_of_their_own(weights, photos, tmp_path):
+    one = Gallery(photos, FeatureExtractor(weights), cache=tmp_path)
+    other = FeatureExtractor(weights)
+    other.flip = True
+    assert not np.allclose(Gallery(photos, other, cache=tmp_path).features, one.features)
+    assert len(list(tmp_path.glob("*.npz"))) == 2
+
+
+def test_other_settings_have_features_of_their_own(weights, tmp_path):
+    file = tmp_path / "config.yaml"
+    plain = weights.parents[1] / "config.yaml"
+    file.write_text(plain.read_text().replace("pooling: gem", "pooling: avg"))
+    assert file.read_text() != plain.read_text()
+    assert FeatureExtractor(weights, file).identity != FeatureExtractor(weights).identity
+    assert FeatureExtractor(weights, plain).identity == FeatureExtractor(weights).identity
+    other = FeatureExtractor(weights, file).identity
+    file.write_text(re.sub(r"load_weights: .*", "load_weights: elsewhere.pth", file.read_text()))
+    assert "elsewhere" in file.read_text() and FeatureExtractor(weights, file).identity == other
+
+
+def test_an_index_is_searched_with_what_it_was_built_with(weights, photos, tmp_path):
+    query = next(photos.rglob("*.jpg"))
+
+    def search(*changes):
+        return call("index.py", "search", "--index", tmp_path / "index", "--query", query, *changes)
+
+    built = call("index.py", "build", "--weights", weights, "--gallery", photos, "--out", tmp_path / "index")
+    assert built.returncode == 0 and search().returncode == 0
+    run = tmp_path / "run"
+    shutil.copytree(weights.parents[1], run)
+    moved = run / "checkpoints" / weights.name
+    assert search("--weights", moved).stdout == search().stdout
+    settings = run / "config.yaml"
+    settings.write_text(settings.read_text().replace("pooling: gem", "pooling: avg"))
+    refused = search("--weights", moved)
+    assert refused.returncode == 2 and "with other settings of the model or its images" in refused.stderr
+    shutil.copy(weights.parents[1] / "config.yaml", settings)
+    state = torch.load(moved, weights_only=True)
+    torch.save(state | {"epoch": 99}, moved)
+    refused = search("--weights", moved)
+    assert refused.returncode == 2 and "are not the weights that" in refused.stderr
+
+
+def test_an_index_takes_in_another_folder_without_what_it_has(weights, photos, tmp_path):
+    def index(command, *options):
+        result = call("index.py", command, *options, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    more = tmp_path / "more"
+    shutil.copytree(photos, more / "new")
+    (more / "empty.jpg").write_bytes(b"")
+    index("build", "--weights", weights, "--gallery", photos, "--out", "one")
+    number = len(list(photos.rglob("*.jpg")))
+    said = f"Added {number} images; the index now has {2 * number}\n"
+    assert index("add", "--index", "one", "--gallery", "more", "--out", "two") == said
+    said = f"Added 0 images; the index now has {2 * number}\n"
+    assert index("add", "--index", "two", "--gallery", photos, "--out", "three") == said
+    query = next(more.rglob("0*.jpg"))
+    found = index("search", "--index", "three", "--query", query, "--modality", "visible", "--top", "2")
+    assert str(query) in found and str(photos) in found
+
+
+def test_features_that_cannot_be_kept_are_there_all_the_same(weights, photos, tmp_path, capsys):
+    (tmp_path / "taken").write_text("")
+    assert len(Gallery(photos, FeatureExtractor(weights), cache=tmp_path / "taken").paths) > 3
+    assert "cannot be kept" in capsys.readouterr().err
+
+
+def test_a_folder_without_pictures_is_one_sentence(weights, tmp_path):
+    extractor = FeatureExtractor(weights)
+    with pytest.raises(InputError, match=r"holds no images \(\.bmp"):
+        Gallery(tmp_path, extractor, cache="")
+    (tmp_path / "a.jpg").write_bytes(b"")
+    with pytest.raises(InputError, match="can be read"):
+        Gallery(tmp_path, extractor, cache="")
+    for none in (tmp_path / "a.jpg", tmp_path / "gone"):
+        with pytest.raises(InputError, match="is no folder: name one"):
+            Gallery(none, extractor, cache="")
+
+
+def test_a_folder_that_cannot_be_read_is_not_left_out_silently(tmp_path, monkeypatch):
+    (tmp_path / "private").mkdir()
+    listed = os.scandir
+
+    def scandir(path):
+        if Path(path).name == "private":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(InputError, match=r"private cannot be read \(Permission denied\)"):
+        images_under(tmp_path)
+
+
+def test_names_of_pictures_and_folders_need_not_be_text(weights, photos, tmp_path):
+    folder = os.fsencode(tmp_path) + b"/M\xfcller"
+    os.mkdir(folder)
+    shutil.copy(next(photos.rglob("*.jpg")), os.fsdecode(folder + b"/\xe4.jpg"))
+    gallery = Gallery(os.fsdecode(folder), FeatureExtractor(weights), cache=tmp_path / "kept")
+    assert [os.fsencode(path.name) for path in gallery.paths] == [b"\xe4.jpg"]
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+
+
+def test_frames_tell_right_from_wrong():
+    image = Image.new("RGB", (30, 70), "blue")
+    picture = ranked_picture(
+        [(Shown(image), [Shown(image, "a", True), Shown(image, "b", False)]), (Shown(image), [])], (20, 50)
+    )
+    assert picture.size == (3 * 36 + 8, 2 * (50 + 8 + 16 + 8))
+    pixels = np.asarray(picture).reshape(-1, 3)
+    counts = [np.all(pixels == colour, axis=1).sum() for colour in (RIGHT, WRONG, NEUTRAL)]
+    frame = 28 * 58 - 20 * 50
+    assert counts[0] >= frame and counts[1] >= frame and 2 * frame <= counts[2] < 3 * frame
+    assert (pixels == (0, 0, 255)).all(1).sum() == 4 * 20 * 50
+
+
+def search(*arguments, cwd):
+    return call("search.py", *arguments, cwd=cwd, XDG_CACHE_HOME=cwd / "xdg")
+
+
+def test_the_tool_prints_and_draws_what_it_found(weights, photos, roots, tmp_path):
+    query = next((roots / "vi_synthetic" / "cam3").rglob("*.jpg"))
+    (photos / "broken.png").write_bytes(b"")
+    common = ["--weights", weights, "--gallery", photos, "--query", query]
+    table = search(*common, "--top", 3, "--picture", "found.png", cwd=tmp_path)
+    assert table.returncode == 0, table.stderr
+    lines = table.stdout.splitlines()
+    assert lines[0].startswith(f"{query}: 3 of ") and len(lines) == 4
+    assert "Left out 1 that cannot be read" in table.stderr and "broken.png" in table.stderr
+    assert Image.open(tmp_path / "found.png").width == 4 * (72 + 8) + 8
+    assert len(list((tmp_path / "xdg" / "torchreid_vi").iterdir())) == 1
+    hidden = ["--picture", "hidden.png", "--people", "blurred"]
+    found = json.loads(search(*common, "--top", 3, "--json", *hidden, cwd=tmp_path).stdout)
+    for name, most in (("found", np.inf), ("hidden", 0.5)):
+        crops = tiles(Image.open(tmp_path / f"{name}.png"))
+        assert len(crops) == 4 and spread(crops).max() < most
+    assert spread(tiles(Image.open(tmp_path / "found.png"))).min() > 3
+    assert [each["path"] for each in found[0]["found"]] == [line.split()[-1] for line in lines[1:]]
+
+
+def test_folders_of_queries_are_searched_image_by_image(weights, photos, roots, tmp_path):
+    night = roots / "vi_synthetic" / "cam3"
+    folders = sorted(night.iterdir())[:2]
+    single = sorted((night / sorted(path.name for path in night.iterdir())[2]).iterdir())[0]
+    expected = [str(path) for folder in folders for path in sorted(folder.iterdir())] + [str(single)]
+    queries = ["--query", *folders, single, "--json"]
+    found = search("--weights", weights, "--gallery", photos, *queries, cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert [each["query"] for each in json.loads(found.stdout)] == expected
+    index = ["--weights", weights, "--gallery", photos, "--out", tmp_path / "index"]
+    assert call("index.py", "build", *index).returncode == 0
+    indexed = call("index.py", "search", "--index", tmp_path / "index", *queries)
+    assert [each["query"] for each in json.loads(indexed.stdout)] == expected
+    (tmp_path / "empty").mkdir()
+    none = search("--weights", weights, "--gallery", photos, "--query", tmp_path / "empty", cwd=tmp_path)
+    assert none.returncode == 2 and "empty holds no images" in none.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (["--top", 0], "--top is 0"),
+        (["--query", "nowhere.jpg"], "nowhere.jpg is missing"),
+        (["--gallery-modality", "visble"], "did you mean 'visible'"),
+        (["--picture", "/proc/nowhere/found.png"], "/proc/nowhere"),
+    ],
+)
+def test_mistakes_are_one_sentence(weights, photos, roots, tmp_path, changes, words):
+    query = next((roots / "vi_synthetic" / "cam3").rglob("*.jpg"))
+    result = search("--weights", weights, "--gallery", photos, "--query", query, *changes, cwd=tmp_path)
+    assert result.returncode == 2
+    said = result.stderr.replace("\r", "\n").splitlines()
+    assert words in next(line for line in said if line.startswith("error: "))
+    assert "Traceback" not in result.stderr

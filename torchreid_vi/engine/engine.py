@@ -1,0 +1,387 @@
+"""The engine: torchreid's ``run`` with our loop over an epoch's steps, for any method."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from torchreid_vi import console, distributed, files, host, stopping
+from torchreid_vi.data.datasets import VIDataset
+from torchreid_vi.engine.checkpoint import BEST, CHECKPOINTS, LAST, Checkpoints, Progress
+from torchreid_vi.engine.evaluator import Evaluator
+from torchreid_vi.engine.logs import refused_logging_is_said_once
+from torchreid_vi.engine.loop import NONFINITE, Readback, Step
+from torchreid_vi.engine.pretext import BACKBONE, measure_pretext
+from torchreid_vi.engine.step import OptimisationStep
+from torchreid_vi.errors import InputError
+from torchreid_vi.evaluation import RANKS, Reranking, format_table
+from torchreid_vi.methods import Batch, Method
+from torchreid_vi.methods.embedder import Embedder
+from torchreid_vi.modality import moved
+from torchreid_vi.models import save_backbone
+from torchreid_vi.seeds import seed_everything
+
+RANKINGS = "rankings.npz"
+_NAMED = 2  # images of a batch that is not finite
+_TOO_SMALL = ("Output size is too small", "can't be greater than actual input size")  # PyTorch's words
+
+
+class VIEngine(host.engine.Engine):  # type: ignore[misc]
+    """Trains and evaluates a method in torchreid's ``run``.
+
+    Every step begins by seeding all generators from the run's seed, the epoch and the step; every epoch ends with
+    ``checkpoints/last.pth``; the one before it stays as ``previous.pth``. A signal that ends the run lets the
+    step under way finish and saves it, too. So a run that was cut off and resumed is the run that was not. With a
+    held-out validation split, ``checkpoints/best.pth`` is the epoch of the highest mAP on it, infrared
+    against visible by the cosine; test data choose nothing. A self-supervised method is judged by its pretext on
+    that split, after each epoch and in place of the test, and leaves ``backbone.pth``, which starts any model of
+    that backbone.
+
+    The values of a step are read when the next one has been enqueued, and their means are logged after each epoch.
+    A step whose loss or gradient is NaN or infinite is reported then.
+
+    Args:
+        datamanager: A :class:`~torchreid_vi.data.VIDataManager`.
+        method: On the device that trains.
+        optimizer: Of the parameters of its network.
+        scheduler: Stepped once an epoch; may be None.
+        use_gpu: Train on the GPU when there is one.
+        seed: Of the run.
+        protocols: Names of the protocols to evaluate, of those the target's family has; its default
+            ones when empty.
+        flip: Average each feature with that of the mirrored image.
+        rerankings: Each adds a result to that of every protocol.
+        settings: What a run that continues this one has to share; kept in its checkpoints.
+        skip_nonfinite: Number of steps of a run that may be left out because a loss or the gradient is NaN or
+            infinite; the next one stops it. In fp16, what the scale of the loss made overflow does not count.
+        **options: Those of :class:`~torchreid_vi.engine.step.OptimisationStep`.
+
+    Raises:
+        InputError: When a self-supervised method has no held-out images, and for options that cannot be used.
+    """
+
+    def __init__(
+        self,
+        datamanager: Any,
+        method: Method,
+        optimizer: torch.optim.Optimizer,
+        scheduler: Any = None,
+        use_gpu: bool = True,
+        seed: int = 1,
+        protocols: Sequence[str] = (),
+        flip: bool = False,
+        rerankings: Sequence[Reranking] = (),
+        settings: dict[str, Any] | None = None,
+        skip_nonfinite: int = 0,
+        **options: Any,
+    ) -> None:
+        super().__init__(datamanager, use_gpu)
+        if method.self_supervised and not datamanager.val_loader:
+            raise InputError(
+                "data.validation is 0: pre-training is judged on held-out images, set it to a share such as 0.05"
+            )
+        self.method, self.optimizer, self.scheduler = method, optimizer, scheduler
+        self.device = torch.device("cuda" if self.use_gpu else "cpu")
+        self.step = OptimisationStep(method, optimizer, self.device, restores=skip_nonfinite > 0, **options)
+        self.model = method.network
+        self.register_model("model", self.model, optimizer, scheduler)
+        self.evaluator = Evaluator(Embedder(method, flip, self.step.dtype), protocols, rerankings)
+        self.checkpoints = Checkpoints(self.step, scheduler, settings or {})
+        self.progress = Progress()
+        self.seed, self.skip_nonfinite = seed, skip_nonfinite
+        self.save_dir = Path("log")
+        self.results: list[Any] = []  # Result, or of a self-supervised method PretextResult
+        self.writer: SummaryWriter | None = None
+
+    # Training
+
+    def run(self, save_dir: str = "log", max_epoch: int = 0, start_epoch: int = 0, **kwargs: Any) -> None:
+        """torchreid's ``run``; every argument is its."""
+        self.save_dir = Path(save_dir)
+        self.epoch = start_epoch - 1  # stays so when the run to resume was already complete
+        epochs = 0 if kwargs.get("test_only") else max(max_epoch - start_epoch, 0)
+        if not kwargs.get("test_only"):
+            size = self.datamanager.height, self.datamanager.width
+            generator = torch.Generator().manual_seed(0)
+            number = self.datamanager.train_loader.batch_size
+            self.step.check_precision(torch.randn(number, 3, *size, generator=generator))
+        self._start_momentum()
+        total = epochs * len(self.train_loader)
+        with (
+            refused_logging_is_said_once(self.save_dir),
+            console.progress(what="training", unit="step", total=total, shown=epochs > 0) as self.bar,
+            _too_small_is_said(),
+        ):
+            self.bar.update(self.progress.step)
+            try:
+                if epochs and self.writer is None:
+                    # What a run that was cut off logged of this epoch is void.
+                    self.writer = SummaryWriter(log_dir=save_dir, purge_step=start_epoch)
+                super().run(save_dir=save_dir, max_epoch=max_epoch, start_epoch=start_epoch, **kwargs)
+            finally:
+                if self.writer is not None:
+                    with suppress(OSError):
+                        self.writer.close()
+
+    def _start_momentum(self) -> None:
+        """Start the momentum of SGD at zero, which its fused form leaves undefined in a step that it skips."""
+        if isinstance(self.optimizer, torch.optim.SGD) and self.optimizer.defaults["fused"]:
+            for group in self.optimizer.param_groups:
+                for parameter in group["params"] if group["momentum"] else ():
+                    state = self.optimizer.state[parameter]
+                    state.setdefault("momentum_buffer", torch.zeros_like(parameter))
+
+    def train(
+        self, print_freq: int = 0, fixbase_epoch: int = 0, open_layers: Sequence[str] | None = None
+    ) -> None:
+        """Train for an epoch, as torchreid's ``run`` asks; ``print_freq`` has no effect."""
+        self.set_model_mode("train")
+        self.two_stepped_transfer_learning(self.epoch, fixbase_epoch, open_layers)
+        # Where processes work together, torchrun sends the signals, and a single one cannot finish a step.
+        with stopping.handled() if distributed.size() == 1 else nullcontext():
+            images, seconds = self._take_steps()
+            progress = self.progress
+            progress.epoch, progress.images = self.epoch, progress.images + images
+            progress.seconds += seconds
+            if stopping.requested():
+                self.checkpoints.save(self.save_dir, LAST, progress)
+                console.say(f"Saved after {progress.step} steps of epoch {self.epoch + 1}")
+                return
+            self._log(images / seconds if images else math.nan)
+            # Some samplers promise more batches than they draw.
+            self.bar.total = self.bar.n + (self.max_epoch - self.epoch - 1) * progress.step
+            progress.epoch, progress.step, progress.sums, progress.counted = self.epoch + 1, 0, {}, 0
+            self.update_lr()
+            if self.datamanager.val_loader:
+                self._validate()
+            if self.writer is not None:
+                self.writer.flush()
+            self.save_model(self.epoch, None, self.save_dir)
+
+    def _take_steps(self) -> tuple[int, float]:
+        """Take the steps of the epoch that are left, until a signal comes; return images and seconds."""
+        if not self.progress.step:
+            self.method.begin_epoch()
+        begun, images, readback = time.perf_counter(), 0, Readback()
+        self.train_loader.set_epoch(self.epoch, self.progress.step)
+        for data in self.train_loader:
+            seed_everything(self.seed, self.epoch, self.progress.step)
+            values = self.forward_backward(data)
+            self.progress.step += 1
+            self._count(readback.push(self.progress.step, data["impath"], values))
+            images += len(data["pid"]) * distributed.size()
+            self.bar.update()
+            if stopping.requested():
+                break
+        self._count(readback.pop())
+        return images, time.perf_counter() - begun
+
+    def forward_backward(self, data: dict[str, Any]) -> dict[str, Tensor]:
+        """Take one step on what the loader gives; return its values, scalar tensors by name."""
+        return self.step(self.batch_of(data))
+
+    def batch_of(self, data: dict[str, Any]) -> Batch:
+        """Return the batch for the method; several views of it become one, with their labels."""
+        views = data["img"] if isinstance(data["img"], list) else [data["img"]]
+        images = views[0] if len(views) == 1 else torch.cat(views)
+        images = images.to(self.device, non_blocking=True, memory_format=self.step.memory_format)
+        pids = moved(data["pid"].repeat(len(views)), self.device)
+        return Batch(images, pids, data["modality"].repeat(len(views)))
+
+    def _count(self, step: Step | None) -> None:
+        """Add the values of a step to the epoch's sums; report a step that is not finite.
+
+        Raises:
+            InputError: When more than ``skip_nonfinite`` steps are not.
+        """
+        if step is None:
+            return
+        progress, values = self.progress, dict(step.values)
+        wrong = [f"{name} is {value:.3g}" for name, value in values.items() if not math.isfinite(value)]
+        if not values.pop(NONFINITE):
+            progress.counted += 1
+            progress.sums = {name: progress.sums.get(name, 0.0) + value for name, value in values.items()}
+            return
+        paths = list(dict.fromkeys(step.files))  # one of several views is enough
+        more = len(paths) * distributed.size() - _NAMED
+        said = (
+            f"epoch {self.epoch + 1}, step {step.number}: {', '.join(wrong) or 'the gradient is not finite'}, for "
+            f"{', '.join(paths[:_NAMED])}" + (f" and {more} more images" if more > 0 else "")
+        )
+        progress.skipped += 1
+        if progress.skipped <= self.skip_nonfinite:
+            console.say(f"Left out {said}")
+            return
+        last = self.save_dir / CHECKPOINTS / LAST
+        onward = f" and continue with model.resume {last}" if last.is_file() else ""
+        raise InputError(f"{said}; set train.skip_nonfinite{onward}, or start again with a lower train.lr")
+
+    def _log(self, images_per_second: float) -> None:
+        """Log the means of the epoch's values."""
+        progress, lr = self.progress, self.get_current_lr()
+        means = {name: value / progress.counted for name, value in progress.sums.items()}
+        said = ", ".join(f"{name} {value:.4g}" for name, value in means.items()) or "no step counts"
+        console.say(
+            f"Epoch {self.epoch + 1} of {self.max_epoch}: {said}; lr {lr:.4g}; {images_per_second:.0f} images/s"
+        )
+        self._plot("Train", means | {"lr": lr, "images_per_second": images_per_second})
+
+    def _plot(self, what: str, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            if self.writer is not None and math.isfinite(value):
+                self.writer.add_scalar(f"{what}/{name}", value, self.epoch)
+
+    def _validate(self) -> None:
+        self.set_model_mode("eval")
+        if self.method.self_supervised:
+            self._measure_pretext()
+            return
+        result = self.evaluator.validate(*self.datamanager.val_loader.values())
+        if result is None:
+            return
+        score, best = result.mean("mAP"), max(self.progress.best, result.mean("mAP"))
+        console.say(f"Validation: R1 {result.mean('R1'):.2f}, mAP {score:.2f} (best {best:.2f})")
+        self._plot("Validation", {"mAP": score})
+        if score > self.progress.best:
+            self.progress.best = score
+            self.checkpoints.save(self.save_dir, BEST, self.progress)
+
+    def _measure_pretext(self) -> None:
+        """Evaluate the pretext on what is held out, in the first process."""
+        if distributed.rank():
+            return
+        loaders = list(self.datamanager.val_loader.values())
+        result = measure_pretext(self.method, loaders, self.device)
+        self.results = [result]
+        console.say(f"Epoch {self.epoch + 1}: {result}")
+        self._plot("Pretext", result.scores)
+
+    # Evaluation
+
+    def check_targets(self) -> set[str]:
+        """Make sure, before training, that every target can be evaluated after it; see :class:`Evaluator`."""
+        return set() if self.method.self_supervised else self.evaluator.check(self.test_loader)
+
+    def test(self, *args: Any, **kwargs: Any) -> float:
+        """torchreid's ``test``, or that of a pretext; return a share, Rank-1 or the pretext's first score."""
+        self.results = []
+        if not self.method.self_supervised:
+            rank1 = super().test(*args, **kwargs)
+            if self.results:
+                console.result(format_table(self.results))
+            return float(rank1)
+        if distributed.rank():
+            return 0.0
+        self.set_model_mode("eval")
+        self.results = [measure_pretext(self.method, list(self.datamanager.val_loader.values()), self.device)]
+        console.result(f"Pretext: {self.results[0]}")
+        return next(iter(self.results[0].scores.values())) / 100
+
+    def _evaluate(
+        self,
+        dataset_name: str = "",
+        query_loader: Any = None,
+        gallery_loader: Any = None,
+        dist_metric: str = "euclidean",
+        normalize_feature: bool = False,
+        **kwargs: Any,
+    ) -> tuple[float, float]:
+        if isinstance(query_loader.dataset, VIDataset):
+            results = self.evaluator.evaluate(
+                dataset_name, query_loader, gallery_loader, dist_metric, normalize_feature
+            )
+            self.results += results
+            return (results[0].mean("R1") / 100, results[0].mean("mAP") / 100) if results else (0.0, 0.0)
+        if distributed.rank():  # one of torchreid's own, under torchreid's own protocol
+            return 0.0, 0.0
+        largest = min(50, len(gallery_loader.dataset))  # torchreid computes no more
+        kwargs["ranks"] = [k for k in kwargs.get("ranks", RANKS) if k <= largest]
+        rank1, mean_ap = super()._evaluate(
+            dataset_name, query_loader, gallery_loader, dist_metric, normalize_feature, **kwargs
+        )
+        console.result(f"{dataset_name}, by torchreid's protocol: R1 {rank1:.1%}, mAP {mean_ap:.1%}")
+        return rank1, mean_ap
+
+    def extract_features(self, input: Tensor) -> Tensor:
+        """Return the features of a batch of one of torchreid's own datasets, all visible."""
+        return self.method.embed(input, torch.zeros(len(input), dtype=torch.long, device=input.device))
+
+    # What a run leaves
+
+    def save_model(
+        self, epoch: int, rank1: float | None, save_dir: str | Path, is_best: bool = False
+    ) -> None:
+        """Write ``checkpoints/last.pth`` and, of a self-supervised method, ``backbone.pth``."""
+        self.checkpoints.save(self.save_dir, LAST, self.progress, rank1)
+        if not self.method.self_supervised or distributed.rank():
+            return
+        about = {
+            "method": type(self.method).__name__,
+            "sources": list(self.datamanager.sources),
+            "training_images": len(self.train_loader.dataset),
+            "epochs": epoch + 1,
+            "seed": self.seed,
+            "losses": {name: weight for name, (_, weight) in self.method.losses.items()},
+        }
+        save_backbone(self.model, self.save_dir / BACKBONE, about | self.results[-1].as_dict())
+
+    def resume(self, state: dict[str, Any]) -> int:
+        """Continue from a checkpoint's content; return the number of whole epochs it has behind it.
+
+        Raises:
+            InputError: When it is not a checkpoint of this run.
+        """
+        self.progress = self.checkpoints.restore(state, len(self.train_loader))
+        return self.progress.epoch
+
+    def write_results(self, path: Path, source: dict[str, Any]) -> None:
+        """Write the results of the last test as JSON, whole or not at all, and before them ``rankings.npz``:
+        for result r and gallery draw t the arrays ``r/t/query``, ``first`` and ``ap`` of what every query found.
+
+        Args:
+            path: Of the JSON file.
+            source: What else to say of where the metrics came from: the seed, versions, the weights.
+        """
+        rankings = {
+            f"{number}/{trial}/{name}": getattr(ranking, name).astype(kind)
+            for number, result in enumerate(self.results)
+            for trial, ranking in enumerate(getattr(result, "rankings", ()))
+            for name, kind in (("query", np.int32), ("first", np.int32), ("ap", np.float32))
+        }
+        if rankings:
+            with files.whole(path.with_name(RANKINGS)) as file:
+                np.savez_compressed(file, **rankings)
+        training = {
+            "seconds": self.progress.seconds,
+            "images": self.progress.images,
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+        }
+        content = source | {
+            "epoch": self.epoch + 1,  # of this run; 0 when it evaluated only
+            "training": training,
+            "results": [result.as_dict() for result in self.results],
+        }
+        files.write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+@contextmanager
+def _too_small_is_said() -> Iterator[None]:
+    """Turn what PyTorch raises for images that a model is too large for into a sentence."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(said in str(error) for said in _TOO_SMALL):
+            raise
+        raise InputError(
+            "the images are too small for this model: raise data.height and data.width"
+        ) from error

@@ -1,0 +1,47 @@
+"""How a self-supervised method is judged: by its pretext on held-out images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from torchreid_vi import console
+from torchreid_vi.data.loader import TestLoader
+from torchreid_vi.methods import Method
+
+BACKBONE = "backbone.pth"
+
+
+class PretextResult(NamedTuple):
+    """How well a pretext is solved.
+
+    Attributes:
+        images: Number of held-out images.
+        scores: By name.
+    """
+
+    images: int
+    scores: dict[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what ``results.json`` says of it."""
+        return {"pretext": self.scores, "held_out_images": self.images}
+
+    def __str__(self) -> str:
+        scores = ", ".join(f"{name} {value:.4g}" for name, value in self.scores.items())
+        return f"{scores} on {self.images} held-out images"
+
+
+@torch.inference_mode()
+def measure_pretext(method: Method, loaders: Sequence[TestLoader], device: torch.device) -> PretextResult:
+    """Evaluate a method's pretext, with the same random numbers at every call; its network evaluates."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        scores = method.evaluate_pretext(
+            (batch["img"].to(device), batch["modality"].to(device))
+            for loader in loaders
+            for batch in console.progress(loader, "held-out images", "batch", leave=False)
+        )
+    return PretextResult(sum(len(loader.dataset) for loader in loaders), scores)

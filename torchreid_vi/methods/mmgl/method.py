@@ -1,0 +1,184 @@
+"""MMGL: pre-training by recovering the order of stripes and by part-aware cycle contrast.
+
+Reference:
+    MMGL. arXiv 2112.06147.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from torchreid_vi import distributed
+from torchreid_vi.errors import InputError, unknown_name
+from torchreid_vi.methods.method import (
+    Batch,
+    Method,
+    NetworkSettings,
+    Values,
+    WeightedLosses,
+    gathered,
+)
+from torchreid_vi.methods.mmgl.part_cycle import PartHead
+from torchreid_vi.methods.mmgl.permutation import (
+    PermutationHead,
+    PermutationRecoveryLoss,
+    exact_match,
+    residual,
+    stripe_accuracy,
+)
+from torchreid_vi.methods.mmgl.stripes import paired_orders, random_orders, shuffle_stripes
+from torchreid_vi.modality import Rows, moved
+from torchreid_vi.models import Backbone
+
+ORDERS = ("pair", "batch")
+_DEFAULT = PermutationRecoveryLoss()
+
+
+class MMGLOutput(NamedTuple):
+    """What the model returns.
+
+    Attributes:
+        permutation: scores (B, S, S); [k, j] says how likely stripe k of the image is stripe j of the
+            unshuffled one.
+        parts: part embeddings (B, S, D) of length one, or (B, 1, D) without parts.
+    """
+
+    permutation: Tensor
+    parts: Tensor
+
+
+class MMGLModel(nn.Module):
+    """A torchreid backbone with MMGL's two heads; ``model(images, modality)`` returns :class:`MMGLOutput`.
+
+    Args:
+        backbone: name of a torchreid model.
+        height: of the images, in pixels.
+        width: of the images, in pixels.
+        streams: 1, or 2 for a stem for each modality.
+        last_stride: 1 keeps the last stage's resolution, where the backbone has one.
+        pretrained: start from torchreid's ImageNet weights.
+        stripes: S.
+        part_dim: D of the part embeddings.
+        parts: False gives one embedding of the whole image instead of one for each stripe.
+        shared_projection: one projection for the parts of all stripes.
+
+    Raises:
+        InputError: when the stripes divide neither the images' height nor that of the feature maps.
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        height: int,
+        width: int,
+        streams: int = 1,
+        last_stride: int = 1,
+        pretrained: bool = False,
+        stripes: int = 6,
+        part_dim: int = 256,
+        parts: bool = True,
+        shared_projection: bool = False,
+    ) -> None:
+        super().__init__()
+        if height % stripes:
+            raise InputError(
+                f"data.height {height} is not a multiple of loss.mmgl.stripes {stripes}: change either"
+            )
+        self.backbone = Backbone(backbone, streams, last_stride, pretrained)
+        rows = self.backbone.maps_of(height, width).shape[2]
+        if rows % stripes:
+            raise InputError(
+                f"{backbone}'s feature maps have {rows} rows at data.height {height}, which "
+                f"{stripes} stripes do not divide: set model.last_stride 1, or another data.height or "
+                "loss.mmgl.stripes"
+            )
+        self.permutation_head = PermutationHead(self.backbone.channels, stripes)
+        self.part_head = PartHead(
+            self.backbone.channels, stripes if parts else 1, part_dim, shared_projection
+        )
+        self.stripes = stripes
+
+    def forward(self, images: Tensor, modality: Tensor | Rows | None = None) -> MMGLOutput:
+        maps = self.backbone(images, modality)
+        return MMGLOutput(self.permutation_head(maps), self.part_head(maps))
+
+
+class MMGL(Method):
+    """Pre-trains a :class:`MMGLModel`; no identity is read.
+
+    Args:
+        settings: Of the network.
+        losses: By name, each with its weight.
+        stripes: S, of the images and of the feature maps.
+        part_dim: Width of the part embeddings.
+        parts: Embed each stripe; False embeds the whole image.
+        shared_projection: One projection for all stripes, not one of its own for each (inferred).
+        orders: ``pair`` samples an order for each visible image and its infrared partner, ``batch`` one for the
+            whole batch (inferred).
+    """
+
+    self_supervised = True
+    network: MMGLModel
+
+    def __init__(
+        self,
+        settings: NetworkSettings,
+        losses: WeightedLosses,
+        stripes: int = 6,
+        part_dim: int = 256,
+        parts: bool = True,
+        shared_projection: bool = False,
+        orders: str = "pair",
+    ) -> None:
+        if orders not in ORDERS:
+            raise unknown_name("value of loss.mmgl.orders", orders, ORDERS)
+        if stripes < 2 or part_dim < 1:
+            raise ValueError(f"stripes is {stripes} and part_dim {part_dim}: they must be at least 2 and 1")
+        network = MMGLModel(
+            settings.backbone,
+            settings.height,
+            settings.width,
+            settings.streams,
+            settings.last_stride,
+            settings.pretrained,
+            stripes,
+            part_dim,
+            parts,
+            shared_projection,
+        )
+        super().__init__(network, losses, MMGLOutput._fields)
+        self.orders = orders
+
+    def training_step(self, batch: Batch) -> tuple[Values, Values]:
+        """Return each loss and, in percent, the stripes that are put back in their place."""
+        (modality,) = distributed.gather(batch.modality)
+        orders = moved(paired_orders(modality, self.network.stripes), batch.images.device)
+        if self.orders == "batch":
+            orders = orders[:1].expand_as(orders)
+        shuffled = shuffle_stripes(batch.images, distributed.share(orders))
+        (outputs,) = gathered(self.network(shuffled, batch.rows))
+        targets = {"permutation": (orders,), "parts": (modality,)}
+        losses = self.loss_values(outputs, lambda field: targets[field])
+        return losses, {"stripes": stripe_accuracy(self.recover(outputs.permutation.detach()), orders)}
+
+    def recover(self, logits: Tensor) -> Tensor:
+        """Return the doubly stochastic guess (B, S, S), also when the permutation is not among the losses."""
+        loss, _ = self.losses.get("permutation", (_DEFAULT, 0))
+        return cast(PermutationRecoveryLoss, loss).recover(logits)
+
+    def evaluate_pretext(self, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, float]:
+        guesses, truth = [], []
+        for images, modality in batches:
+            orders = random_orders(len(images), self.network.stripes).to(images.device)
+            guesses.append(self.recover(self.network(shuffle_stripes(images, orders), modality).permutation))
+            truth.append(orders)
+        guess, orders = torch.cat(guesses), torch.cat(truth)
+        return {
+            "stripe_accuracy": float(stripe_accuracy(guess, orders)),
+            "exact_match": exact_match(guess, orders),
+            "residual": residual(guess),
+        }

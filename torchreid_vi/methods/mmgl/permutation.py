@@ -1,0 +1,146 @@
+"""MMGL's permutation recovery: a doubly stochastic guess at the order of shuffled stripes.
+
+Reference:
+    MMGL. arXiv 2112.06147.
+    Sinkhorn, in log space: Mena et al. Learning Latent Permutations with Gumbel-Sinkhorn Networks. ICLR 2018.
+"""
+
+from __future__ import annotations
+
+import scipy
+import torch
+from torch import Tensor, nn
+
+REDUCTIONS = ("sum", "mean")
+
+
+def sinkhorn(logits: Tensor, rounds: int = 20) -> Tensor:
+    """The doubly stochastic matrix near ``exp(logits)``: rows, then columns, normalised in turn.
+
+    Computed in log space and at least float32. Columns sum to one; how far rows are from it after the
+    given rounds is :func:`residual`.
+
+    Args:
+        logits: (..., S, S).
+        rounds: how many times rows and columns are normalised.
+
+    Returns:
+        Matrices (..., S, S) of non-negative numbers.
+
+    >>> sinkhorn(torch.zeros(2, 2))
+    tensor([[0.5000, 0.5000],
+            [0.5000, 0.5000]])
+    """
+    if logits.ndim < 2 or logits.shape[-1] != logits.shape[-2]:
+        raise ValueError(f"expected square matrices (..., S, S), got {tuple(logits.shape)}")
+    logits = logits if logits.dtype is torch.float64 else logits.float()
+    for _ in range(rounds):
+        logits = logits - logits.logsumexp(-1, keepdim=True)
+        logits = logits - logits.logsumexp(-2, keepdim=True)
+    return logits.exp()
+
+
+class PermutationHead(nn.Module):
+    """Average pooling and one linear layer to S × S scores, for maps (B, C, H, W)."""
+
+    def __init__(self, channels: int, stripes: int) -> None:
+        super().__init__()
+        self.stripes = stripes
+        self.scores = nn.Linear(channels, stripes * stripes)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.scores(maps.mean((2, 3))).unflatten(1, (self.stripes, self.stripes))
+
+
+class PermutationRecoveryLoss(nn.Module):
+    """Squared error between the Sinkhorn matrix of some logits and the permutation matrix of an order.
+
+    The target of an order O is P with P[k, O[k]] = 1: stripe k of the shuffled image is stripe O[k] of
+    the original.
+
+    Args:
+        rounds: of Sinkhorn.
+        temperature: the logits are divided by it.
+        noise: scale of the Gumbel noise added to the logits in training.
+        reduction: of the squared errors of one matrix: ``sum``, the squared Frobenius norm, or ``mean``,
+            S² times less.
+
+    Attributes:
+        on: the field of the model's output that it reads.
+    """
+
+    on: str = "permutation"
+
+    def __init__(
+        self, rounds: int = 20, temperature: float = 1.0, noise: float = 0.0, reduction: str = "sum"
+    ) -> None:
+        super().__init__()
+        if rounds < 1 or temperature <= 0 or noise < 0:
+            raise ValueError(
+                f"rounds is {rounds}, temperature {temperature} and noise {noise}: "
+                "they must be at least 1, above 0 and at least 0"
+            )
+        if reduction not in REDUCTIONS:
+            raise ValueError(f"reduction is {reduction!r}: it is one of {', '.join(REDUCTIONS)}")
+        self.rounds, self.temperature, self.noise, self.reduction = rounds, temperature, noise, reduction
+
+    def forward(self, logits: Tensor, orders: Tensor) -> Tensor:
+        """The loss, averaged over the batch.
+
+        Args:
+            logits: (B, S, S), in any floating type.
+            orders: (B, S), rows are permutations of 0..S−1.
+
+        Returns:
+            A scalar tensor with a gradient.
+
+        Raises:
+            ValueError: when the shapes do not fit together.
+        """
+        if logits.shape[:-1] != orders.shape:
+            raise ValueError(
+                f"expected (B, S, S) and (B, S), got {tuple(logits.shape)} and {tuple(orders.shape)}"
+            )
+        with torch.autocast(logits.device.type, enabled=False):
+            logits = logits if logits.dtype is torch.float64 else logits.float()
+            if self.noise:
+                drawn = torch.empty_like(logits).exponential_()
+                logits = logits - self.noise * drawn.clamp(min=torch.finfo(drawn.dtype).tiny).log()
+            guess = self.recover(logits)
+            target = orders[..., None] == torch.arange(orders.shape[1], device=orders.device)
+            error = (guess - target.to(guess.dtype)).square().mean(0)
+            return error.sum() if self.reduction == "sum" else error.mean()
+
+    def recover(self, logits: Tensor) -> Tensor:
+        """The doubly stochastic guess P̂ (B, S, S) for logits of that shape, without noise."""
+        return sinkhorn(logits / self.temperature, self.rounds)
+
+
+def stripe_accuracy(recovered: Tensor, orders: Tensor) -> Tensor:
+    """Percentage of stripes whose most probable origin is the true one.
+
+    Args:
+        recovered: P̂ (B, S, S).
+        orders: (B, S).
+    """
+    return 100 * (recovered.argmax(-1) == orders).float().mean()
+
+
+def exact_match(recovered: Tensor, orders: Tensor) -> float:
+    """Percentage of images whose whole order is recovered by the best assignment (Hungarian method).
+
+    Args:
+        recovered: P̂ (B, S, S).
+        orders: (B, S).
+    """
+    matrices, truth = recovered.detach().cpu().double().numpy(), orders.cpu().numpy()
+    hits = [
+        (scipy.optimize.linear_sum_assignment(matrix, maximize=True)[1] == order).all()
+        for matrix, order in zip(matrices, truth, strict=True)
+    ]
+    return 100 * float(sum(hits)) / len(hits)
+
+
+def residual(recovered: Tensor) -> float:
+    """The largest distance of a row or column sum from one: how far P̂ is from doubly stochastic."""
+    return max((recovered.sum(axis) - 1).abs().max().item() for axis in (-1, -2))

@@ -1,0 +1,103 @@
+"""The similarity above which two images are taken as the same person: precision and recall on labelled images."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from torchreid_vi.data import VIDataset
+from torchreid_vi.errors import InputError
+from torchreid_vi.modality import Modality
+from torchreid_vi.retrieval.extractor import FeatureExtractor
+
+
+class Point(NamedTuple):
+    """The pairs that a threshold accepts, in numbers.
+
+    Attributes:
+        threshold: Least similarity that counts as one person.
+        precision: Share of one person's pairs among those that are accepted.
+        recall: Share of one person's pairs that are accepted.
+        accepted: Number of pairs.
+    """
+
+    threshold: float
+    precision: float
+    recall: float
+    accepted: int
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall."""
+        return 2 * self.precision * self.recall / max(self.precision + self.recall, 1e-12)
+
+
+def pairs(dataset: VIDataset, extractor: FeatureExtractor) -> tuple[np.ndarray, np.ndarray]:
+    """Return the similarity of every infrared with every visible test image, and which pairs show one person.
+
+    Returns:
+        Cosines (I, V) and booleans (I, V).
+
+    Raises:
+        InputError: When no test identity has images of both modalities.
+    """
+    items = {item[0]: item for item in (*dataset.query, *dataset.gallery)}.values()
+    features, pids = [], []
+    for modality in (Modality.INFRARED, Modality.VISIBLE):
+        own = [item for item in items if dataset.modality(item) is modality]
+        found, readable = extractor.files([item[0] for item in own], modality, progress=True)
+        features.append(found)
+        pids.append(np.array([own[number][1] for number in readable]))
+    same = pids[0][:, None] == pids[1][None, :]
+    if not same.any() or same.all():
+        raise InputError(
+            f"{dataset.root} needs two people, one of them in both modalities, among its test images"
+        )
+    return features[0] @ features[1].T, same
+
+
+class Curve:
+    """Precision and recall over all thresholds.
+
+    Args:
+        similarity: Of pairs, of any shape.
+        same: Which of them show one person.
+
+    >>> curve = Curve(np.array([0.9, 0.6, 0.4, 0.1]), np.array([True, True, False, True]))
+    >>> curve.at(0.5)
+    Point(threshold=0.5, precision=1.0, recall=0.6666666666666666, accepted=2)
+    >>> curve.best().threshold, curve.best(precision=1.0).threshold
+    (0.1, 0.6)
+    """
+
+    def __init__(self, similarity: np.ndarray, same: np.ndarray) -> None:
+        order = np.argsort(-similarity, axis=None, kind="stable")
+        self.similarity = similarity.ravel()[order].astype(float)
+        self.hits = np.cumsum(same.ravel()[order])
+
+    def at(self, threshold: float) -> Point:
+        """Return what a threshold accepts; the precision is 1 where it accepts nothing."""
+        accepted = int(np.searchsorted(-self.similarity, -threshold, side="right"))
+        hits = int(self.hits[accepted - 1]) if accepted else 0
+        return Point(threshold, hits / accepted if accepted else 1.0, hits / int(self.hits[-1]), accepted)
+
+    def best(self, precision: float | None = None) -> Point:
+        """Return the threshold of the highest F1, or the one of the highest recall with at least a precision.
+
+        Raises:
+            InputError: When no threshold reaches the precision.
+        """
+        last = np.append(np.diff(self.similarity) < 0, True)  # of equal similarities all are accepted
+        accepted = np.flatnonzero(last) + 1
+        hits = self.hits[accepted - 1]
+        score = 2 * hits / (accepted + self.hits[-1])  # F1
+        if precision is not None:
+            enough = hits >= precision * accepted
+            if not enough.any():
+                most = (hits / accepted).max()
+                raise InputError(
+                    f"no threshold reaches a precision of {precision:.0%}: {most:.0%} is the most"
+                )
+            score = np.where(enough, hits, -1)
+        return self.at(float(self.similarity[accepted[np.argmax(score)] - 1]))
