@@ -14,6 +14,7 @@ sys.path.insert(0, str(TOOLS))
 
 import mmgl_report  # noqa: E402
 import mmgl_study  # noqa: E402
+import simclr  # noqa: E402, F401 - registers the rival
 
 from torchreid_vi import LOSSES, METHODS, InputError, host, load_config  # noqa: E402
 from torchreid_vi.data.augmentation import TRANSFORMS  # noqa: E402

@@ -46,7 +46,7 @@ class _Embedding(nn.Module):
 
     def __init__(self, extractor: FeatureExtractor, side: Modality) -> None:
         super().__init__()
-        self.model = copy.deepcopy(extractor.embedder.method.network).cpu().eval()
+        self.model = copy.deepcopy(extractor.model).cpu().eval()
         backbone = getattr(self.model, "backbone", None)
         if isinstance(backbone, Backbone):
             backbone.keep_stem(side)
@@ -89,7 +89,7 @@ def export(
     """
     check(format)
     folder = in_text(expanded(folder))
-    backbone = getattr(extractor.embedder.method.network, "backbone", None)
+    backbone = getattr(extractor.model, "backbone", None)
     streams = isinstance(backbone, Backbone) and backbone.streams == 2
     sides = {side.name.lower(): side for side in Modality} if streams else {"model": Modality.VISIBLE}
     write, suffix = FORMATS[format]

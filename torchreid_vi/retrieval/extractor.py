@@ -75,6 +75,7 @@ class FeatureExtractor:
             )
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.embedder = Embedder(method.to(self.device).eval(), cfg.test.flip)
+        self.model = method.network
         self.batch_size = batch_size
         self.size = cfg.data.height, cfg.data.width
         self.interpolation = cfg.data.interpolation
