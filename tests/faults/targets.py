@@ -199,7 +199,7 @@ class Rankings(Target):
         result = {"label": "a", "dataset": {"name": "b"}, "mean": {"R1": 0.5}}
         return {
             "config.yaml": b"train: {lr: 5e-4}\n",
-            "results.json": json.dumps({"results": [result]}).encode(),
+            "results.json": json.dumps({"training": {}, "results": [result]}).encode(),
             "rankings.npz": buffer.getvalue(),
         }
 
