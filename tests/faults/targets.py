@@ -11,7 +11,7 @@ from hostile import legacy, zipped
 from PIL import Image
 
 from torchreid_vi import load_config
-from torchreid_vi.data.datasets.base import read_ids, read_index
+from torchreid_vi.data.datasets.lists import read_ids, read_index
 from torchreid_vi.data.images import read_image
 from torchreid_vi.models import identities, load_weights, read_checkpoint, save_safetensors
 from torchreid_vi.report.collect import collect
@@ -199,7 +199,7 @@ class Rankings(Target):
         result = {"label": "a", "dataset": {"name": "b"}, "mean": {"R1": 0.5}}
         return {
             "config.yaml": b"train: {lr: 5e-4}\n",
-            "results.json": json.dumps({"results": [result]}).encode(),
+            "results.json": json.dumps({"training": {}, "results": [result]}).encode(),
             "rankings.npz": buffer.getvalue(),
         }
 

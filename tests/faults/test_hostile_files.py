@@ -1,9 +1,8 @@
-"""What runs and indices keep, made to run code or to exhaust memory, is refused, and nothing runs."""
+"""What runs and indices keep, made to run code, is refused, and nothing runs."""
 
 import io
 import json
 import os
-import pickle
 
 import numpy as np
 import pytest
@@ -48,22 +47,6 @@ def test_rankings_that_do_not_fit_together_are_refused(change, run):
     np.savez(run / "rankings.npz", **dict(np.load(run / "rankings.npz")) | change)
     with pytest.raises(InputError, match=r"rankings\.npz is damaged"):
         collect([run])[0].cmc("a")
-
-
-@pytest.mark.parametrize("content", [b"", b"text", b"PK\3\4", pickle.dumps({})])
-def test_what_are_no_rankings_is_refused(content, run):
-    (run / "rankings.npz").write_bytes(content)
-    with pytest.raises(InputError, match=r"rankings\.npz is damaged"):
-        collect([run])[0].scores("a")
-
-
-@pytest.mark.parametrize(
-    "content", ["[" * 100_000, "{}", "null", '{"results": [1]}', "1" * 5000, "\udcff", ""]
-)
-def test_what_are_no_results_is_refused(content, run):
-    (run / "results.json").write_bytes(content.encode(errors="surrogateescape"))
-    with pytest.raises(InputError, match=r"results\.json (is damaged|holds no results)"):
-        collect([run])
 
 
 @pytest.fixture
@@ -146,14 +129,6 @@ def test_what_is_said_of_an_index_has_to_fit(change, index):
     about = json.loads((index / ABOUT).read_text()) | change
     (index / ABOUT).write_text(json.dumps(about))
     with pytest.raises(InputError, match=r"is no index, or damaged|files of different indexes"):
-        EmbeddingIndex.load(index)
-
-
-@pytest.mark.parametrize("name", [ABOUT, ITEMS])
-@pytest.mark.parametrize("content", ["[" * 100_000, "1\n" * 8, '{"a":' * 100_000, "\udcff", "[]", "9" * 5000])
-def test_json_of_an_index_may_be_anything(name, content, index):
-    (index / name).write_bytes(content.encode(errors="surrogateescape"))
-    with pytest.raises(InputError, match="is no index, or damaged"):
         EmbeddingIndex.load(index)
 
 

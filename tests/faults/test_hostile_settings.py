@@ -53,16 +53,6 @@ def test_settings_of_a_package_run_nothing(text, marker, package):
         load_config(str(locate(package).settings))
 
 
-@pytest.mark.parametrize(
-    "change", [{"trained_on": 5}, {"trained_on": [1]}, {"format": "1"}, {"files": []}], ids=str
-)
-def test_a_list_of_files_that_is_none_is_refused(change, package):
-    listed = json.loads((package / MANIFEST).read_text()) | change
-    (package / MANIFEST).write_text(json.dumps(listed))
-    with pytest.raises(InputError, match=r"package\.json is damaged: get the package again"):
-        locate(package)
-
-
 def test_weights_of_a_package_run_nothing(payload, marker, package):
     put(package, WEIGHTS, zipped(payload))
     put(package, SETTINGS, b"model: {name: vi_osnet_x0_25}")

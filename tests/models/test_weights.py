@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from torchreid_vi import InputError
+from torchreid_vi.methods.mmgl import MMGLModel
 from torchreid_vi.models import (
-    MMGLModel,
     VIModel,
     identities,
     load_weights,

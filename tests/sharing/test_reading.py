@@ -58,7 +58,11 @@ def test_what_a_package_may_not_be_is_one_sentence(copied, tmp_path):
     rewritten(copied, format=2)
     with pytest.raises(InputError, match=r"format 2, of which this version knows 1: install a newer"):
         locate(copied)
-    rewritten(copied, format=1)
+    for change in ({"trained_on": 5}, {"trained_on": [1]}, {"format": "1"}):
+        rewritten(copied, **{"format": 1} | change)
+        with pytest.raises(InputError, match=r"package\.json is damaged: get the package again"):
+            locate(copied)
+    rewritten(copied, format=1, trained_on=[])
     assert locate(copied).settings == copied / SETTINGS
     for base in ("_BASE_", r'"\x5fBASE_"'):
         (copied / SETTINGS).write_text(f"{base}: {tmp_path}/other.yaml\n")
@@ -83,7 +87,7 @@ def test_a_damaged_safetensors_file_is_one_sentence(packaged, tmp_path):
             InputError, match=r"w\.safetensors is no safetensors file or is damaged: get it again$"
         ):
             read_checkpoint(path)
-    for about in ("[", "[]", "3"):
+    for about in ("[", "[]", "3", "[" * 100_000, "1" * 5000):
         save_file({"a": torch.zeros(1)}, path, {"about": about})
         with pytest.raises(InputError, match="is no safetensors file or is damaged"):
             read_checkpoint(path)

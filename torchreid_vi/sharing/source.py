@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from yacs.config import CfgNode
 from torchreid_vi import config
 from torchreid_vi.engine import BACKBONE, CHECKPOINTS
 from torchreid_vi.errors import InputError
+from torchreid_vi.files import read_json
 from torchreid_vi.folders import expanded
 from torchreid_vi.sharing.fetching import HUB
 from torchreid_vi.sharing.locating import is_remote, package_folder
@@ -67,11 +67,12 @@ def read_run(folder: Path, weights: str | Path) -> Run:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """The content of a file of a run, empty when there is none."""
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path} is damaged: run or evaluate it again") from error
+    """Return the content of a file of a run, empty when there is none."""
+    remedy = "run or evaluate it again"
+    content = read_json(path, remedy) if path.is_file() else {}
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is damaged: {remedy}")
+    return content
 
 
 def _measured(folder: Path, content: dict[str, Any]) -> Path:

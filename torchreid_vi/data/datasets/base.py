@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import copy
-import os
-import re
-import stat
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from torchreid_vi import console, host
+from torchreid_vi.data.datasets.lists import require_inside
 from torchreid_vi.data.images import Range, dataset_image
 from torchreid_vi.errors import InputError
 from torchreid_vi.folders import expanded
@@ -181,105 +179,3 @@ def relabelled(records: Sequence[Record], start: int = 0) -> list[Record]:
     """The records with identities renumbered from ``start`` in their own order."""
     label = {pid: start + i for i, pid in enumerate(sorted({pid for _, pid, _ in records}))}
     return [(path, label[pid], camid) for path, pid, camid in records]
-
-
-def read_ids(path: Path, root: Path) -> list[int]:
-    """Identities from a list in SYSU-MM01's style: numbers separated by commas, on one line or more.
-
-    Args:
-        path: of the list.
-        root: the dataset's folder, out of which the list must not lead.
-    """
-    tokens = [token for token in re.split(r"[,\s]+", _text(path, root)) if token]
-    for token in tokens:
-        if not is_number(token):
-            raise InputError(
-                f"{path} holds {token[:40]!r} where an identity number is expected: restore the list"
-            )
-    pids = list(map(int, tokens))
-    if len(set(pids)) < len(pids):  # each would be looked for as often
-        twice = next(pid for pid, times in Counter(pids).items() if times > 1)
-        raise InputError(f"{path} holds identity {twice} more than once: restore the list")
-    return pids
-
-
-def read_index(path: Path, root: Path) -> list[tuple[str, int]]:
-    """Image paths and labels from a list in RegDB's style: ``path label`` on each line.
-
-    Args:
-        path: of the list.
-        root: the dataset's folder, out of which neither the list nor a path in it must lead.
-    """
-    rows = []
-    for number, line in enumerate(_text(path, root).splitlines(), 1):
-        name, _, label = line.strip().rpartition(" ")
-        if line.strip() and (not name or not is_number(label)):
-            raise InputError(f"{path}, line {number}: expected 'path label', found {line[:80]!r}")
-        if not line.strip():
-            continue
-        odd = not name.isprintable() or len(name) > 500
-        if odd or Path(name).anchor or ".." in Path(name).parts:
-            raise InputError(
-                f"{path}, line {number}: {name[:80]!r} leads out of {root} or is no name: restore the list"
-            )
-        rows.append((name.strip(), int(label)))
-    return rows
-
-
-def is_number(text: str) -> bool:
-    """Whether it is written as identities and images are numbered: at most nine of the digits 0 to 9."""
-    return re.fullmatch("[0-9]{1,9}", text) is not None
-
-
-def require_inside(root: Path, paths: Iterable[str | Path]) -> None:
-    """Makes sure that files lie in a folder, wherever their names and symbolic links lead.
-
-    Args:
-        root: the folder, which may itself be a link.
-        paths: of the files; those that are not there are passed over.
-
-    Raises:
-        InputError: naming a file that lies elsewhere, or is none.
-    """
-    real = os.path.realpath(root)
-
-    @cache
-    def inside(path: str) -> bool:
-        found = os.path.realpath(path)
-        return found == real or found.startswith(os.path.join(real, ""))
-
-    for path in map(str, paths):
-        try:
-            mode = os.lstat(path).st_mode
-            if not inside(os.path.dirname(path)) or (stat.S_ISLNK(mode) and not inside(path)):
-                raise InputError(
-                    f"{path} leads out of {root}: put the file itself there, or remove what leads to it"
-                )
-            if not stat.S_ISREG(mode) and not stat.S_ISREG(os.stat(path).st_mode):
-                raise InputError(f"{path} is no regular file: restore or remove it")
-        except FileNotFoundError:
-            continue
-        except OSError as error:  # such as links in a circle
-            raise InputError(f"{path} cannot be read ({error.strerror}): restore or remove it") from error
-
-
-def _text(path: Path, root: Path) -> str:
-    require_inside(root, [path])
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text file: restore it from the dataset's archive") from error
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}): the dataset's layout needs this list"
-        ) from error
-
-
-def require(paths: Iterable[Path], layout: str) -> None:
-    """Raises an :class:`InputError` that names the first few of ``paths`` that do not exist."""
-    missing = [str(path) for path in paths if not os.path.exists(path)]
-    if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise InputError(
-            f"missing {', '.join(missing[:3])}{more}: this is not the layout of {layout}, check --root"
-        )

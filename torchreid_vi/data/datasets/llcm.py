@@ -6,14 +6,8 @@ import re
 import warnings
 from pathlib import Path
 
-from torchreid_vi.data.datasets.base import (
-    Record,
-    Splits,
-    VIDataset,
-    read_ids,
-    read_index,
-    require,
-)
+from torchreid_vi.data.datasets.base import Record, Splits, VIDataset
+from torchreid_vi.data.datasets.lists import read_ids, read_index, require
 from torchreid_vi.data.listing import images_in
 from torchreid_vi.modality import Camera, Modality
 

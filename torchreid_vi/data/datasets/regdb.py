@@ -5,7 +5,8 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-from torchreid_vi.data.datasets.base import Record, Splits, VIDataset, read_index, require
+from torchreid_vi.data.datasets.base import Record, Splits, VIDataset
+from torchreid_vi.data.datasets.lists import read_index, require
 from torchreid_vi.errors import InputError
 from torchreid_vi.modality import Camera, Modality
 

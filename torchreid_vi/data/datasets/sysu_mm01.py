@@ -8,17 +8,8 @@ from pathlib import Path
 import numpy as np
 import scipy
 
-from torchreid_vi.data.datasets.base import (
-    Item,
-    Permutations,
-    Record,
-    Splits,
-    VIDataset,
-    is_number,
-    read_ids,
-    require,
-    require_inside,
-)
+from torchreid_vi.data.datasets.base import Item, Permutations, Record, Splits, VIDataset
+from torchreid_vi.data.datasets.lists import is_number, read_ids, require, require_inside
 from torchreid_vi.data.listing import images_in
 from torchreid_vi.data.published import sysu_mm01_identities
 from torchreid_vi.errors import InputError
