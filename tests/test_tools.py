@@ -306,18 +306,13 @@ def test_a_corrupt_image_is_named_through_a_worker_process(copy_of, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--ids", "-1", "--out", "x.jpg"], "must be at least 1"),
-        (["--out", "x.people"], "x.people names no kind of picture: let it end in .png or .jpg"),
-        (["--out", "x.gif"], "let it end in .png or .jpg"),
-        (["--out", "/proc/nowhere/x.jpg"], "/proc/nowhere"),
-        (
-            ["--ids", "1", "--images", "600", "--out", "x.jpg"],
-            "x.jpg of 76808 × 160 pixels is too large for a JPEG: let it end in .png",
-        ),
+        (["--sheet", "x.people"], "x.people names no kind of picture: let it end in .png or .jpg"),
+        (["--sheet", "x.gif"], "let it end in .png or .jpg"),
+        (["--sheet", "/proc/nowhere/x.jpg"], "/proc/nowhere"),
     ],
 )
 def test_a_contact_sheet_that_cannot_be_is_one_sentence(roots, tmp_path, arguments, said):
-    result = call("contact_sheet.py", "vi_synthetic", "--root", roots, *arguments, cwd=tmp_path)
+    result = call("check_data.py", "vi_synthetic", "--root", roots, *arguments, cwd=tmp_path)
     assert result.returncode == 2 and said in result.stderr.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
 

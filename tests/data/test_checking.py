@@ -194,18 +194,7 @@ def test_the_tool_tells_by_its_status(copy_of, tmp_path):
     assert [line.split()[0] for line in table] == ["part", "train", "query", "gallery"]
     assert hidden_heads(sheet) == 0
     check("regdb", "--root", root, "--split", 2, "--sheet", sheet, "--people", "blurred")
-    drawn = call(
-        "contact_sheet.py",
-        "regdb",
-        "--root",
-        root,
-        "--out",
-        tmp_path / "new" / "other.png",
-        "--people",
-        "blurred",
-    )
-    assert drawn.returncode == 0 and drawn.stdout == ""
-    assert hidden_heads(sheet) > 6 and hidden_heads(tmp_path / "new" / "other.png") > 6
+    assert hidden_heads(sheet) > 6
     bad = sorted((root / "regdb" / "Thermal").rglob("*.*"))
     for path in bad:
         path.write_bytes(b"no image")

@@ -14,12 +14,12 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
-from torchreid_vi.data.heads import hide_head
 from torchreid_vi.data.images import planes
 from torchreid_vi.evaluation import Ranking
 from torchreid_vi.methods.mmgl import paired_orders, shuffle_stripes
 from torchreid_vi.modality import Modality
 from torchreid_vi.report.finished import FinishedRun
+from torchreid_vi.report.heads import hide_head
 from torchreid_vi.report.ranked import Shown, ranked_picture
 from torchreid_vi.seeds import seed_everything
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
-from torchreid_vi.data.heads import hide_head
+from torchreid_vi.report.heads import hide_head
 
 RIGHT, WRONG, NEUTRAL = (24, 140, 60), (200, 40, 40), (110, 110, 110)
 _FRAME, _GAP, _TEXT = 4, 8, 16  # pixels

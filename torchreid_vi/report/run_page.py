@@ -10,13 +10,13 @@ from PIL import Image
 
 from torchreid_vi import files
 from torchreid_vi.config.defaults import default_config, flat
-from torchreid_vi.data.heads import PEOPLE
 from torchreid_vi.errors import unknown_name
 from torchreid_vi.extras import require
 from torchreid_vi.folders import expanded
 from torchreid_vi.report import pictures, plots
 from torchreid_vi.report.collect import OF_A_SERIES
 from torchreid_vi.report.finished import FinishedRun
+from torchreid_vi.report.heads import PEOPLE
 from torchreid_vi.report.page import data_uri, render
 
 _SHOWN = 5  # best and worst queries, pairs of people

@@ -8,8 +8,8 @@ from collections import defaultdict
 from PIL import Image
 
 from torchreid_vi.data.datasets.base import VIDataset
-from torchreid_vi.data.heads import hide_head
 from torchreid_vi.modality import Modality
+from torchreid_vi.report.heads import hide_head
 
 _GAP = 8  # pixels between the modalities
 
