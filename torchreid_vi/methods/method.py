@@ -102,7 +102,7 @@ class Method(nn.Module):
     def training_step(self, batch: Batch) -> tuple[Values, Values]:
         """Return the value of each loss, and other metrics of the batch, as scalar tensors.
 
-        Of several processes each computes its share and :func:`gathered` gives the losses the whole batch.
+        Of several processes each computes its share, and ``gathered`` gives the losses the whole batch.
         """
         raise NotImplementedError
 
