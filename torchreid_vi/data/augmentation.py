@@ -23,7 +23,7 @@ class Plan(NamedTuple):
     on_tensor: list[Change]
 
     def of(self, part: Tensor, number: int) -> Plan:
-        """Return the plan of some of the batch's images, as :meth:`Change.of` does."""
+        """Return the plan of some of the batch's images, as :meth:`~torchreid_vi.data.changes.Change.of` does."""
         own = ((change.of(part, number) for change in changes) for changes in self)
         return Plan(*([change for change in changes if len(change.rows)] for changes in own))
 
@@ -38,7 +38,7 @@ class Augmentation:
     """The training transforms of a run.
 
     Args:
-        names: Keys of :data:`TRANSFORMS`.
+        names: Keys of :data:`~torchreid_vi.data.transforms.TRANSFORMS`.
         settings: Image size, normalisation and MAA's branches.
         second: Those of a second view of each visible image, which follows the first in the batch.
 

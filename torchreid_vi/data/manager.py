@@ -34,7 +34,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
     Args:
         sources: names of the training datasets (or one name), a visible-infrared one first.
         targets: names of the test datasets; the sources when left out.
-        transforms: names from :data:`torchreid_vi.data.TRANSFORMS`.
+        transforms: names from :data:`torchreid_vi.data.transforms.TRANSFORMS`.
         second_view: names of the transforms of a second view of each visible image, which joins the batch
             as an image of its own; none when empty.
         maa: branches of Modality Alignment Augmentation that are on.
