@@ -12,21 +12,13 @@ import torch
 
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.evaluation.protocols import Protocol, TestSet, Trial, excluded, shown_alike, trials
-from torchreid_vi.evaluation.ranking import (
-    PIECE,
-    Gallery,
-    Ranking,
-    chunks,
-    cmc,
-    joined,
-    rank,
-    rank_piece,
-)
+from torchreid_vi.evaluation.ranking import Gallery, Ranking, cmc, rank
 from torchreid_vi.evaluation.rerank import Reranking
 from torchreid_vi.modality import Modality
 
 RANKS = (1, 5, 10, 20)
 _ENTRIES = 2**28  # of distances, and of queries' features, in one block: 1 GiB in single precision
+_PIECE = 2**19  # distances ranked at a time: few enough for the processor's cache
 _GALLERY = 2**24  # of the gallery's features at a time, where there are more
 
 
@@ -128,7 +120,8 @@ def evaluate(
                 query, gallery = (test_set.pids[side] for side in trial)
                 hidden = excluded(protocol, test_set, *trial)
                 ranking = rank(distances, query, gallery, hidden, protocol.unique_ids)
-                _add_trial(results[-1], joined([ranking._replace(query=trial.query[ranking.query])]), trial)
+                ranking = ranking._replace(query=trial.query[ranking.query])
+                _add_trial(results[-1], _joined([ranking]), trial)
     return results
 
 
@@ -149,21 +142,28 @@ def _rank_all(
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # NumPy works outside Python's lock
         for sides in dict.fromkeys((protocol.query, protocol.gallery) for protocol in protocols.values()):
             queries, gallery = (np.nonzero(modality == side)[0] for side in sides)
-            mine = {name: p for name, p in protocols.items() if (p.query, p.gallery) == sides}
             tasks = [
                 (protocol, part, parts)
-                for name, protocol in mine.items()
+                for name, protocol in protocols.items()
+                if (protocol.query, protocol.gallery) == sides
                 for trial, parts in zip(drawn[name], found[name], strict=True)
                 for part in shown_alike(protocol, test_set, trial)
             ]
-            for block in chunks(queries, _ENTRIES // max(len(gallery), features.shape[1])):
+            for block in _chunks(queries, _ENTRIES // max(len(gallery), features.shape[1])):
                 matrix = _distances(features, block, gallery, metric, normalise)
                 for protocol, part, parts in tasks:
                     ranked = _ranker(matrix, block, gallery, protocol, part, test_set)
                     own = np.intersect1d(part.query, block)
-                    parts += pool.map(ranked, chunks(own, PIECE // max(len(part.gallery), 1)))
+                    parts += pool.map(ranked, _chunks(own, _PIECE // max(len(part.gallery), 1)))
                 del matrix, ranked  # before there is another one
-    return {name: [joined(parts) for parts in found[name]] for name in protocols}
+    return {name: [_joined(parts) for parts in each] for name, each in found.items()}
+
+
+def _joined(parts: Sequence[Ranking]) -> Ranking:
+    """Return the ranking of the queries of all parts, by their numbers."""
+    whole = Ranking(*map(np.concatenate, zip(*parts, strict=True)))
+    order = np.argsort(whole.query, kind="stable")
+    return Ranking(*(each[order] for each in whole))
 
 
 def _ranker(
@@ -192,7 +192,7 @@ def _ranker(
         hidden = None
         if protocol.exclude != "location":  # which the part of a trial has left out
             hidden = excluded(protocol, test_set, query, trial.gallery)
-        found = rank_piece(part, test_set.pids[query], gallery, hidden, protocol.unique_ids)
+        found = rank(part, test_set.pids[query], gallery, hidden, protocol.unique_ids)
         return found._replace(query=query[found.query])
 
     return ranked
@@ -215,7 +215,7 @@ def _distances(
 
     ours = ready(query)
     matrix = np.empty((len(query), len(gallery)), ours.dtype)
-    for columns in chunks(np.arange(len(gallery)), _GALLERY // features.shape[1]):
+    for columns in _chunks(np.arange(len(gallery)), _GALLERY // features.shape[1]):
         matrix[:, columns[0] : columns[-1] + 1] = distance_matrix(ours, ready(gallery[columns]), metric)
     return matrix
 
@@ -262,6 +262,12 @@ def _add_trial(result: Result, found: Ranking, trial: Trial) -> None:
     figures |= {"mAP": 100 * float(np.mean(found.ap)), "mINP": 100 * float(np.mean(found.inp))}
     result.trials.append(figures | {"queries": queries, "gallery": len(trial.gallery)})
     result.rankings.append(found)
+
+
+def _chunks(indices: np.ndarray, size: int) -> list[np.ndarray]:
+    """Return indices in chunks of at most ``size``, but at least one each; a single empty one of none."""
+    size = max(size, 1)
+    return [indices[start : start + size] for start in range(0, max(len(indices), 1), size)]
 
 
 def distance_matrix(query: np.ndarray, gallery: np.ndarray, metric: str) -> np.ndarray:
