@@ -50,6 +50,10 @@ def run(cfg: CfgNode, exactly: bool = False) -> list[Result] | list[PretextResul
         Stopped: after a signal while training, once the step is saved.
     """
     config.import_named(cfg.imports)  # in a process of its own, where nobody loaded the settings
+    return _run(cfg, exactly)
+
+
+def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
     settings, cfg = cfg.clone(), cfg.clone()
     use_gpu = torch.cuda.is_available()
     with console.logged() as log, ExitStack() as held:

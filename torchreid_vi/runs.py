@@ -60,6 +60,7 @@ class RunFolder:
         if not self._lock:
             lock = ExitStack()
             try:
+                # A run whose command was killed has to finish its step first.
                 lock.enter_context(locked(self.path / ".lock", timeout=3))
             except Timeout:
                 return False

@@ -41,16 +41,6 @@ def test_a_plain_loop_agrees_also_with_ties_and_exclusions(seed, unique_ids, tie
     np.testing.assert_allclose(found.inp, inp, atol=1e-12)
 
 
-def test_more_queries_than_a_block_are_all_ranked():
-    rng = np.random.default_rng(0)
-    distances, ids = rng.uniform(size=(1100, 7)), np.arange(7)
-    query_ids = rng.integers(0, 7, 1100)
-    found = rank(distances, query_ids, ids)
-    expected = (distances < distances[np.arange(1100), query_ids][:, None]).sum(1) + 1
-    np.testing.assert_array_equal(found.first, expected)
-    np.testing.assert_array_equal(found.query, np.arange(1100))
-
-
 def test_distances_that_are_not_numbers_are_refused():
     with pytest.raises(ValueError, match="NaN"):
         rank(np.array([[np.nan]]), np.array([0]), np.array([0]))

@@ -10,35 +10,28 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
-import json
 import os
 import random
 import re
 import runpy
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from disks import Disk, disk_at
+from victims import Victim, victims
+
 ROOT = Path(__file__).parents[2]
 ROW = 7  # faults at most before a command may end
 PATIENCE = 150  # seconds that a command may take
-SMALL = """model.name osnet_x0_25 model.pretrained False data.height 32 data.width 16 data.workers 2
-sampler.train_sampler CrossModalitySampler sampler.num_instances 2 train.batch_size 16
-train.max_epoch 3 train.staged_lr False
-loss.name supervised loss.terms [identity,cmr] loss.weights [1.0,1.0]""".split()  # noqa: SIM905
-PRETEXT = """model.name osnet_x0_25 model.pretrained False data.height 48 data.width 16 data.workers 1
-data.validation 0.1 sampler.train_sampler ModalityPairSampler train.batch_size 16 train.max_epoch 3
-loss.name mmgl loss.terms [permutation,part_cycle] loss.weights [1.0,1.0] loss.mmgl.stripes 3""".split()  # noqa: SIM905
 #: What a command may exit with after each kind of fault, beside 0 when it was faster; 2 goes with one sentence.
 STATUS = {
     "SIGKILL": {-9},
@@ -48,36 +41,6 @@ STATUS = {
     "full disk": {2},
     "read-only disk": {2},
 }
-
-
-@dataclass
-class Victim:
-    """A command to be broken.
-
-    Attributes:
-        command: The words after ``python tools/``, for a folder that it works in.
-        made: What it has made there, to be compared, when it is finished.
-        prepare: Puts what it needs into the folder.
-        checkpoints: Where its checkpoints are.
-        finished: What is there when nothing is left to be done, which the same command would begin anew.
-        share: Its share of all faults.
-    """
-
-    command: Callable[[Path], list[str]]
-    made: Callable[[Path], Any]
-    prepare: Callable[[Path], Any] = lambda folder: None
-    checkpoints: str = ""
-    finished: str = ""
-    share: int = 3
-
-    def is_finished(self, folder: Path) -> bool:
-        """Return whether nothing is left to be done."""
-        made = folder / self.finished
-        if not self.finished or not made.exists():
-            return False
-        with contextlib.suppress(ValueError):
-            return made.is_dir() or bool(json.loads(made.read_text()))
-        return False
 
 
 @dataclass
@@ -102,56 +65,6 @@ class Outcome:
         ]
         lines.append(f"\n{self.faults.total()} faults, {self.finished} commands ended as the unbroken ones")
         return "\n".join([*lines, *(f"- {each}" for each in self.wrong)])
-
-
-def victims(data: Path, run: Path) -> dict[str, Victim]:
-    """Return all commands that are broken, by name.
-
-    Args:
-        data: Folder that holds synthetic datasets.
-        run: A finished run, to be reported.
-    """
-
-    def train(*settings: str, root: str = str(data)) -> Callable[[Path], list[str]]:
-        def words(folder: Path) -> list[str]:
-            places = ["--root", root.format(folder=folder), "data.save_dir", str(folder / "run")]
-            return ["train.py", "-s", "vi_synthetic", *places, *settings]
-
-        return words
-
-    def compared(folder: Path) -> list[str]:
-        file = str(ROOT / "configs" / "base_synthetic.yaml")
-        places = ["--root", str(data), "--out", str(folder / "out")]
-        few = [*SMALL, "train.max_epoch", "2", "data.workers", "0"]
-        return ["compare.py", "--configs", file, "--vary", "train.lr", "0.001", "0.0005", *places, *few]
-
-    def page(folder: Path) -> str:
-        text = (folder / "page.html").read_text(encoding="utf-8")
-        return text[:15] + text.rstrip()[-7:]
-
-    cached = train(*SMALL, "train.max_epoch", "1", "data.height", "256", root="{folder}/data")
-    kept = {"checkpoints": "run/checkpoints", "finished": "run/results.json"}
-    return {
-        "train": Victim(train(*SMALL), _weights_and_results, **kept, share=8),
-        "pre-train": Victim(train(*PRETEXT), _weights_and_results, **kept, share=5),
-        "draw": Victim(
-            lambda folder: ["make_synthetic.py", "--root", str(folder), "--ids", "40", "--images", "4"],
-            lambda folder: _digest(folder / "sysu_mm01"),
-            finished="sysu_mm01",
-        ),
-        "cache": Victim(
-            cached,
-            lambda folder: _digest(folder / "data" / "image-cache", "*.u8"),
-            lambda folder: shutil.copytree(data / "vi_synthetic", folder / "data" / "vi_synthetic"),
-            finished="run/results.json",
-        ),
-        "compare": Victim(compared, lambda folder: _results(folder / "out" / "runs")),
-        "report": Victim(
-            lambda folder: ["report.py", str(folder / "run"), "--out", str(folder / "page.html")],
-            page,
-            lambda folder: shutil.copytree(run, folder / "run"),
-        ),
-    }
 
 
 def campaign(kills: int, seed: int, say: Callable[[str], None] = lambda line: None) -> Outcome:
@@ -179,7 +92,7 @@ def campaign(kills: int, seed: int, say: Callable[[str], None] = lambda line: No
         while (done := outcome.faults.total()) < kills:
             (name,) = rng.choices(list(some), [victim.share for victim in some.values()])
             row = min(rng.randint(3, ROW), kills - done)
-            with _disk(base / "broken") as disk:
+            with disk_at(base / "broken") as disk:
                 some[name].prepare(disk.folder)
                 for _ in range(row):
                     if not _break(name, some[name], disk, takes[name], rng, outcome):
@@ -292,68 +205,6 @@ def _reached(folder: Path) -> tuple[int, int]:
             state = read_checkpoint(folder / name)
             found.append((state["epoch"], state.get("step", 0)))
     return max(found)
-
-
-@dataclass
-class Disk:
-    """A folder with a file system of its own, if it is mounted, which can be full or read-only for a while."""
-
-    folder: Path
-    mounted: bool
-
-    @contextlib.contextmanager
-    def full(self, left: int) -> Iterator[None]:
-        """Leave room for so many KiB until the block exits."""
-        junk = self.folder / "junk"
-        found = os.statvfs(self.folder)
-        with contextlib.suppress(OSError):
-            junk.write_bytes(b"\0" * max(0, found.f_bavail * found.f_frsize - left * 1024))
-        yield
-        junk.unlink()
-
-    @contextlib.contextmanager
-    def read_only(self) -> Iterator[None]:
-        """Let nothing be written until the block exits."""
-        subprocess.run(["mount", "-o", "remount,ro", self.folder], check=True)
-        yield
-        subprocess.run(["mount", "-o", "remount,rw", self.folder], check=True)
-
-
-@contextlib.contextmanager
-def _disk(folder: Path) -> Iterator[Disk]:
-    """Make a folder, with a disk of its own where the system allows one; remove it at the end."""
-    folder.mkdir()
-    tmpfs = ["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", folder]
-    mounted = os.geteuid() == 0 and not subprocess.run(tmpfs, capture_output=True).returncode
-    try:
-        yield Disk(folder, mounted)
-    finally:
-        if mounted:
-            subprocess.run(["umount", "-l", folder], check=True)
-        shutil.rmtree(folder)
-
-
-def _weights_and_results(folder: Path) -> Any:
-    """Return a digest of a run's final weights, and its results."""
-    from torchreid_vi.models import read_checkpoint
-
-    digest = hashlib.sha256()
-    for name, value in read_checkpoint(folder / "run" / "checkpoints" / "last.pth")["state_dict"].items():
-        digest.update(name.encode() + value.numpy().tobytes())
-    return digest.hexdigest(), _results(folder)
-
-
-def _results(folder: Path) -> Any:
-    return [json.loads(path.read_text())["results"] for path in sorted(folder.rglob("results.json"))]
-
-
-def _digest(folder: Path, pattern: str = "*") -> str:
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob(pattern)):
-        if path.is_file():
-            named = path.name if pattern == "*" else ""  # a cache's name has its files' times
-            digest.update(named.encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 def main() -> int:

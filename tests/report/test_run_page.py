@@ -236,7 +236,7 @@ def test_results_of_another_version_and_weights_of_another_model_are_refused(fin
     folder = shutil.copytree(finished(**MMGL), tmp_path / "run")
     content = json.loads((folder / "results.json").read_text())
     (folder / "results.json").write_text(json.dumps({"results": content["results"]}))
-    with pytest.raises(InputError, match="of this version"):
+    with pytest.raises(InputError, match="of another version"):
         FinishedRun(folder)
     (folder / "results.json").write_text(json.dumps(content))
     (folder / "environment.json").write_text("{")

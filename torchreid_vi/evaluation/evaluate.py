@@ -4,81 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
-from torchreid_vi.errors import InputError, unknown_name
+from torchreid_vi.errors import unknown_name
 from torchreid_vi.evaluation.protocols import Protocol, TestSet, Trial, excluded, shown_alike, trials
-from torchreid_vi.evaluation.ranking import (
-    PIECE,
-    Gallery,
-    Ranking,
-    chunks,
-    cmc,
-    joined,
-    rank,
-    rank_piece,
-)
+from torchreid_vi.evaluation.ranking import Gallery, Ranking, rank
 from torchreid_vi.evaluation.rerank import Reranking
+from torchreid_vi.evaluation.result import Result
 from torchreid_vi.modality import Modality
 
-RANKS = (1, 5, 10, 20)
 _ENTRIES = 2**28  # of distances, and of queries' features, in one block: 1 GiB in single precision
+_PIECE = 2**19  # distances ranked at a time: few enough for the processor's cache
 _GALLERY = 2**24  # of the gallery's features at a time, where there are more
-
-
-@dataclass(frozen=True)
-class Result:
-    """The figures of one protocol, with all that is needed to compare them.
-
-    Attributes:
-        dataset: name, and whether it is synthetic and which split was used.
-        name: the protocol's name in its family.
-        protocol: what was compared with what.
-        settings: metric, normalisation, flip averaging and re-ranking.
-        trials: for each trial its figures in percent, and its numbers of queries and gallery images.
-        rankings: for each trial what every query found; queries are numbered as in the test set.
-    """
-
-    dataset: dict[str, Any]
-    name: str
-    protocol: Protocol
-    settings: dict[str, Any]
-    trials: list[dict[str, float]] = field(default_factory=list)
-    rankings: list[Ranking] = field(default_factory=list, repr=False)
-
-    @property
-    def label(self) -> str:
-        """The protocol's name, and the re-ranking's if there is one."""
-        how = self.settings["reranking"]
-        return self.name if how == "none" else f"{self.name} + {how.split(' (')[0]}"
-
-    def mean(self, figure: str) -> float:
-        """Mean of a figure (``R1``, ``mAP``, …) over the trials, in percent."""
-        return float(np.mean([trial[figure] for trial in self.trials]))
-
-    def std(self, figure: str) -> float:
-        """Standard deviation of a figure over the trials, in points."""
-        return float(np.std([trial[figure] for trial in self.trials]))
-
-    def as_dict(self) -> dict[str, Any]:
-        """All of it, for JSON."""
-        figures = [f"R{k}" for k in RANKS] + ["mAP", "mINP"]
-        what = {key: getattr(self.protocol, key) for key in ("mode", "direction", "draw", "drawn", "shots")}
-        what |= {"cmc_counts": "identities" if self.protocol.unique_ids else "images"}
-        what |= {"not_shown": self.protocol.exclude, "trials": len(self.trials)}
-        return {
-            "label": self.label,
-            "dataset": self.dataset,
-            "protocol": {"name": self.name} | what,
-            "settings": self.settings,
-            "mean": {figure: round(self.mean(figure), 4) for figure in figures},
-            "std": {figure: round(self.std(figure), 4) for figure in figures},
-            "trials": self.trials,
-        }
 
 
 def evaluate(
@@ -119,7 +59,7 @@ def evaluate(
     for name, protocol in protocols.items():
         results.append(Result(dataset, name, protocol, stated))
         for trial, ranking in zip(drawn[name], found[name], strict=True):
-            _add_trial(results[-1], ranking, trial)
+            results[-1].add(ranking, trial)
         for how in rerankings:
             other = stated | {"metric": "re-ranked", "normalised": True, "reranking": str(how)}
             results.append(Result(dataset, name, protocol, other))
@@ -128,7 +68,8 @@ def evaluate(
                 query, gallery = (test_set.pids[side] for side in trial)
                 hidden = excluded(protocol, test_set, *trial)
                 ranking = rank(distances, query, gallery, hidden, protocol.unique_ids)
-                _add_trial(results[-1], joined([ranking._replace(query=trial.query[ranking.query])]), trial)
+                ranking = ranking._replace(query=trial.query[ranking.query])
+                results[-1].add(_joined([ranking]), trial)
     return results
 
 
@@ -149,21 +90,28 @@ def _rank_all(
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # NumPy works outside Python's lock
         for sides in dict.fromkeys((protocol.query, protocol.gallery) for protocol in protocols.values()):
             queries, gallery = (np.nonzero(modality == side)[0] for side in sides)
-            mine = {name: p for name, p in protocols.items() if (p.query, p.gallery) == sides}
             tasks = [
                 (protocol, part, parts)
-                for name, protocol in mine.items()
+                for name, protocol in protocols.items()
+                if (protocol.query, protocol.gallery) == sides
                 for trial, parts in zip(drawn[name], found[name], strict=True)
                 for part in shown_alike(protocol, test_set, trial)
             ]
-            for block in chunks(queries, _ENTRIES // max(len(gallery), features.shape[1])):
+            for block in _chunks(queries, _ENTRIES // max(len(gallery), features.shape[1])):
                 matrix = _distances(features, block, gallery, metric, normalise)
                 for protocol, part, parts in tasks:
                     ranked = _ranker(matrix, block, gallery, protocol, part, test_set)
                     own = np.intersect1d(part.query, block)
-                    parts += pool.map(ranked, chunks(own, PIECE // max(len(part.gallery), 1)))
+                    parts += pool.map(ranked, _chunks(own, _PIECE // max(len(part.gallery), 1)))
                 del matrix, ranked  # before there is another one
-    return {name: [joined(parts) for parts in found[name]] for name in protocols}
+    return {name: [_joined(parts) for parts in each] for name, each in found.items()}
+
+
+def _joined(parts: Sequence[Ranking]) -> Ranking:
+    """Return the ranking of the queries of all parts, by their numbers."""
+    whole = Ranking(*map(np.concatenate, zip(*parts, strict=True)))
+    order = np.argsort(whole.query, kind="stable")
+    return Ranking(*(each[order] for each in whole))
 
 
 def _ranker(
@@ -192,7 +140,7 @@ def _ranker(
         hidden = None
         if protocol.exclude != "location":  # which the part of a trial has left out
             hidden = excluded(protocol, test_set, query, trial.gallery)
-        found = rank_piece(part, test_set.pids[query], gallery, hidden, protocol.unique_ids)
+        found = rank(part, test_set.pids[query], gallery, hidden, protocol.unique_ids)
         return found._replace(query=query[found.query])
 
     return ranked
@@ -215,7 +163,7 @@ def _distances(
 
     ours = ready(query)
     matrix = np.empty((len(query), len(gallery)), ours.dtype)
-    for columns in chunks(np.arange(len(gallery)), _GALLERY // features.shape[1]):
+    for columns in _chunks(np.arange(len(gallery)), _GALLERY // features.shape[1]):
         matrix[:, columns[0] : columns[-1] + 1] = distance_matrix(ours, ready(gallery[columns]), metric)
     return matrix
 
@@ -251,17 +199,10 @@ def _versions(
     return versions
 
 
-def _add_trial(result: Result, found: Ranking, trial: Trial) -> None:
-    queries = len(found.first)
-    if not queries:
-        raise InputError(
-            f"protocol {result.protocol.mode}, {result.protocol.direction}: no query has a match in its "
-            "gallery; check that both sides have the same identities"
-        )
-    figures = {f"R{k}": 100 * share for k, share in cmc(found.first, RANKS).items()}
-    figures |= {"mAP": 100 * float(np.mean(found.ap)), "mINP": 100 * float(np.mean(found.inp))}
-    result.trials.append(figures | {"queries": queries, "gallery": len(trial.gallery)})
-    result.rankings.append(found)
+def _chunks(indices: np.ndarray, size: int) -> list[np.ndarray]:
+    """Return indices in chunks of at most ``size``, but at least one each; a single empty one of none."""
+    size = max(size, 1)
+    return [indices[start : start + size] for start in range(0, max(len(indices), 1), size)]
 
 
 def distance_matrix(query: np.ndarray, gallery: np.ndarray, metric: str) -> np.ndarray:

@@ -7,13 +7,10 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
-
-PIECE = 2**19  # distances ranked at a time: few enough for the processor's cache
 
 
 class Ranking(NamedTuple):
@@ -58,7 +55,7 @@ class Gallery(NamedTuple):
 def rank(
     distances: np.ndarray,
     query_ids: np.ndarray,
-    gallery_ids: np.ndarray,
+    gallery_ids: np.ndarray | Gallery,
     excluded: np.ndarray | None = None,
     unique_ids: bool = False,
 ) -> Ranking:
@@ -67,7 +64,7 @@ def rank(
     Args:
         distances: (Q, G), smaller is nearer.
         query_ids: (Q,).
-        gallery_ids: (G,).
+        gallery_ids: (G,), or made ready by :class:`Gallery`.
         excluded: (Q, G), true where a gallery image is not shown to a query; nowhere when left out.
         unique_ids: Count identities rather than images in ``first``, each at its nearest image.
 
@@ -78,36 +75,7 @@ def rank(
     >>> found.first.tolist(), found.inp.tolist()
     ([2], [0.6666666666666666])
     """
-    gallery = Gallery.of(gallery_ids)
-    parts = []
-    for rows in chunks(np.arange(len(distances)), PIECE // max(len(gallery_ids), 1)):
-        hidden = None if excluded is None else excluded[rows]
-        found = rank_piece(distances[rows], query_ids[rows], gallery, hidden, unique_ids)
-        parts.append(found._replace(query=rows[found.query]))
-    return joined(parts)
-
-
-def chunks(indices: np.ndarray, size: int) -> list[np.ndarray]:
-    """Return indices in chunks of at most ``size``, but at least one each; a single empty one of none."""
-    size = max(size, 1)
-    return [indices[start : start + size] for start in range(0, max(len(indices), 1), size)]
-
-
-def joined(parts: Sequence[Ranking]) -> Ranking:
-    """Return the ranking of the queries of all parts, by their numbers."""
-    whole = Ranking(*(np.concatenate(each) for each in zip(*parts, strict=True)))
-    order = np.argsort(whole.query, kind="stable")
-    return Ranking(*(each[order] for each in whole))
-
-
-def rank_piece(
-    distances: np.ndarray,
-    query_ids: np.ndarray,
-    gallery: Gallery,
-    excluded: np.ndarray | None = None,
-    unique_ids: bool = False,
-) -> Ranking:
-    """Do what :func:`rank` does, for few queries at once."""
+    gallery = gallery_ids if isinstance(gallery_ids, Gallery) else Gallery.of(gallery_ids)
     if not np.issubdtype(distances.dtype, np.floating):
         distances = distances.astype(np.float64)
     if not distances.size:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torchreid_vi.evaluation.evaluate import RANKS, Result
+from torchreid_vi.evaluation.result import RANKS, Result
 
 _FIGURES = (*(f"R{k}" for k in RANKS), "mAP", "mINP")
 

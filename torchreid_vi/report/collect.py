@@ -144,7 +144,7 @@ def collect(folders: Iterable[Path]) -> list[Method]:
         called = re.sub(r"-[0-9a-f]{8}$", "", called)  # the mark of its settings
         method = methods.setdefault(json.dumps(settings, sort_keys=True), Method(called))
         method.folders.append(folder)
-        method.contents.append(read_results(folder / "results.json"))
+        method.contents.append(_read_results(folder / "results.json"))
     tested: dict[str, Path] = {}
     for method in methods.values():
         for folder, content in zip(method.folders, method.contents, strict=True):
@@ -159,7 +159,7 @@ def collect(folders: Iterable[Path]) -> list[Method]:
     return list(methods.values())
 
 
-def read_results(path: Path) -> dict[str, Any]:
+def _read_results(path: Path) -> dict[str, Any]:
     """Return the content of a run's ``results.json``.
 
     Raises:
@@ -168,8 +168,8 @@ def read_results(path: Path) -> dict[str, Any]:
     remedy = "evaluate the run again"
     content: dict[str, Any] = read_json(path, remedy)
     try:
-        known = "training" in content and all(
-            "pretext" in result or isinstance(result["label"] + result["dataset"]["name"], str)
+        known = all(
+            isinstance(result["label"], str) and isinstance(result["dataset"]["name"], str)
             for result in content["results"]
         )
     except (KeyError, TypeError):

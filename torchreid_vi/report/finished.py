@@ -23,9 +23,9 @@ from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import PROTOCOLS, Protocol, Ranking, TestSet, rank, trials
 from torchreid_vi.evaluation.evaluate import distance_matrix
 from torchreid_vi.evaluation.protocols import Trial, excluded
+from torchreid_vi.files import read_json
 from torchreid_vi.folders import expanded
 from torchreid_vi.models import read_checkpoint
-from torchreid_vi.report.collect import read_results
 from torchreid_vi.seeds import seed_everything
 
 
@@ -76,7 +76,10 @@ class FinishedRun:
             str(self.folder / "config.yaml"),
             overrides={"model.pretrained": False, "model.load_weights": "", "test.evaluate": False} | moved,
         )
-        self.content = read_results(self.folder / "results.json")
+        self.content: dict[str, Any] = read_json(self.folder / "results.json", "evaluate the run again")
+        known = ({"pretext", "label"} & result.keys() for result in self.content["results"])
+        if "training" not in self.content or not all(known):
+            raise InputError(f"{self.folder}/results.json is of another version: run or evaluate it again")
 
     @cached_property
     def engine(self) -> Any:
