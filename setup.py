@@ -1,8 +1,21 @@
 """Packaging of torchreid_vi: what it imports, and what torchreid imports without declaring."""
 
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+
+class WithConfigs(build_py):
+    """Put configs/ into the package, where an installed command finds it."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            target = Path(self.build_lib, "torchreid_vi", "configs")
+            shutil.copytree(Path(__file__).parent / "configs", target, dirs_exist_ok=True)
+
 
 setup(
     name="torchreid_vi",
@@ -12,6 +25,8 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.10,<3.14",
+    cmdclass={"build_py": WithConfigs},
+    entry_points={"console_scripts": ["torchreid-vi = torchreid_vi.cli:main"]},
     packages=find_packages(include=["torchreid_vi", "torchreid_vi.*"]),
     # An editable install then writes a path, not an import hook, which comes too late beside a clone named
     # torchreid_vi: Python takes that folder for a namespace package first.

@@ -16,8 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1] / "tools"))
-import commandline
+from torchreid_vi.cli import common
 
 #: The parts, by the function of parts/ that measures each.
 PARTS = {
@@ -34,7 +33,7 @@ PARTS = {
 
 def main() -> int:
     """Run the command line; return the exit status."""
-    parser = commandline.parser(__doc__)
+    parser = common.parser(__doc__)
     parser.add_argument("parts", nargs="+", choices=(*PARTS, "all"), help="what to measure")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller galleries")
     parser.add_argument("--out", type=Path, help="JSON file to write, too")
@@ -43,7 +42,7 @@ def main() -> int:
     training.add_argument("--size", type=int, nargs=2, default=(96, 48), metavar=("H", "W"), help="in pixels")
     training.add_argument("--batch-size", type=int, default=64, help="images of a batch")
     args = parser.parse_args()
-    return commandline.status(lambda: measure(args), args)
+    return common.status(lambda: measure(args), args)
 
 
 def measure(args: argparse.Namespace) -> None:

@@ -19,8 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-sys.path.append(str(Path(__file__).parents[1] / "tools"))
-import commandline
+from torchreid_vi.cli import common
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 ON_GPU: dict[str, Any] = {"steps": 10, "images": 2048}
@@ -35,7 +34,7 @@ ON_CPU: dict[str, Any] = {
 
 def main() -> int:
     """Run the command line; return the exit status."""
-    parser = commandline.parser(__doc__)
+    parser = common.parser(__doc__)
     parser.add_argument("--backbone", help="torchreid's name of it; resnet50, on a CPU resnet18")
     parser.add_argument(
         "--size", type=int, nargs=2, metavar=("H", "W"), help="in pixels; each method's, on a CPU 96 48"
@@ -46,7 +45,7 @@ def main() -> int:
     parser.add_argument("--compile", action="store_true", help="measure torch.compile on a CPU, too")
     parser.add_argument("--out", type=Path, help="JSON file to write, too")
     args = parser.parse_args()
-    return commandline.status(lambda: measure(args), args)
+    return common.status(lambda: measure(args), args)
 
 
 def measure(args: argparse.Namespace) -> None:

@@ -7,10 +7,11 @@ are taken in fp32; gradients are rounded under a loss scale of 1,024, so that sm
 """
 
 import sys
-from pathlib import Path
 
 import torch
 from torch.nn import functional as F
+
+from torchreid_vi.cli import train
 
 SCALE = 1024.0
 
@@ -38,7 +39,4 @@ def in_half(function):
 
 if __name__ == "__main__":
     F.conv2d, F.linear = in_half(F.conv2d), in_half(F.linear)
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-    import train
-
     sys.exit(train.main())

@@ -5,19 +5,15 @@ import fcntl
 import os
 import pty
 import re
-import runpy
 import struct
 import sys
 import termios
 import time
-from pathlib import Path
 
 import pytest
 from command_lines import call
 
-from torchreid_vi import console
-
-TOOLS = sorted((Path(__file__).parents[1] / "tools").glob("*.py"))
+from torchreid_vi import cli, console
 
 
 def on_a_terminal(monkeypatch):
@@ -112,15 +108,12 @@ def test_colours_are_declined_by_no_color(monkeypatch):
     assert "3/3" in text and "error: a sentence" in text and not re.search(r"\x1b\[[\d;]*m", text)
 
 
-@pytest.mark.parametrize(
-    "tool", [tool for tool in TOOLS if "def main" in tool.read_text()], ids=lambda tool: tool.stem
-)
-def test_every_tool_can_be_quiet(tool, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", [tool.name, "--help"])
-    monkeypatch.syspath_prepend(tool.parent)
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_can_be_quiet_and_says_what_it_is_called(name, capsys):
     with pytest.raises(SystemExit) as left:
-        runpy.run_path(str(tool))["main"]()
-    assert left.value.code == 0 and "--quiet" in capsys.readouterr().out
+        cli.main([name, "--help"])
+    out = capsys.readouterr().out
+    assert left.value.code == 0 and "--quiet" in out and f"usage: torchreid-vi {name} " in out
 
 
 def test_what_is_no_text_is_escaped_in_a_log(tmp_path):

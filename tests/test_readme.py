@@ -131,9 +131,7 @@ def test_the_commands_of_a_study_are_understood(monkeypatch, page):
     from torchreid_vi import load_config
 
     monkeypatch.chdir(ROOT)
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    import compare
-    import train
+    from torchreid_vi.cli import compare, train
 
     for _, tool, *arguments in tools(page):
         assert (ROOT / tool).is_file()

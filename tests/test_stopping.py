@@ -5,17 +5,11 @@ import signal
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 from torchreid_vi import InputError, stopping
-
-TOOLS = Path(__file__).parents[1] / "tools"
-sys.path.insert(0, str(TOOLS))
-
-import commandline  # noqa: E402
-import processes  # noqa: E402
+from torchreid_vi.cli import common, jobs
 
 
 def send(number=signal.SIGTERM):
@@ -79,7 +73,7 @@ def test_a_command_that_does_not_train_ends_at_once(number, status, capfd):
     child = os.fork()
     if not child:
         args = type("Args", (), {"quiet": False, "imports": []})
-        commandline.status(lambda: (send(number), time.sleep(60)), args, "it goes on")
+        common.status(lambda: (send(number), time.sleep(60)), args, "it goes on")
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == status
     assert capfd.readouterr().err == "interrupted: it goes on\n"
@@ -94,7 +88,7 @@ def tool(tmp_path, monkeypatch):
 
     def make(script):
         file = tmp_path / "tool.py"
-        start = f"import os, sys, time\nfrom pathlib import Path\nsys.path.insert(0, {str(TOOLS)!r})\n"
+        start = "import os, sys, time\nfrom pathlib import Path\n"
         file.write_text(f"{start}folder, number = Path(sys.argv[1]), int(sys.argv[3])\n{script}")
         monkeypatch.setattr(sys, "argv", [str(file), str(tmp_path)])
         return tmp_path
@@ -106,7 +100,7 @@ def test_one_that_fails_is_said_and_the_others_finish(tool, capsys):
     tool("if number == 0: sys.exit('error: too large')\nif number == 1: os.kill(os.getpid(), 9)")
     done = []
     with pytest.raises(InputError, match=r"^a: too large \(2 runs failed, see above\)"):
-        processes.run_all({0: "a", 1: "b", 2: "c", 5: "d"}, 1, done.append)
+        jobs.run_all({0: "a", 1: "b", 2: "c", 5: "d"}, 1, done.append)
     assert done == [2, 5]
     said = capsys.readouterr().err.splitlines()
     assert said[0] == "=> Failed, a: too large" and "b: its process ended with SIGKILL" in said[1]
@@ -119,14 +113,14 @@ def test_so_many_run_at_a_time_and_share_the_processors(tool, monkeypatch):
         "while len(list(folder.glob('begun*'))) < 2: time.sleep(0.01)\n"
         "(folder / f'threads {number}').write_text(os.environ['OMP_NUM_THREADS'])"
     )
-    processes.run_all({0: "a", 1: "b"}, 2, lambda number: None)
+    jobs.run_all({0: "a", 1: "b"}, 2, lambda number: None)
     threads = str(max(1, os.cpu_count() // 2))
     assert [path.read_text() for path in folder.glob("threads*")] == [threads, threads]
 
 
 def test_a_signal_lets_each_finish_its_step_and_begins_no_other(tool):
     folder = tool(
-        "import processes; processes.end_with_parent()\n"
+        "from torchreid_vi.cli import jobs; jobs.end_with_parent()\n"
         "from torchreid_vi import stopping\n"
         "with stopping.handled():\n"
         "    (folder / f'begun {number}').touch()\n"
@@ -141,7 +135,7 @@ def test_a_signal_lets_each_finish_its_step_and_begins_no_other(tool):
 
     threading.Thread(target=strike).start()
     with pytest.raises(stopping.Stopped) as stopped:
-        processes.run_all({0: "a", 1: "b", 2: "c"}, 2, lambda number: None)
+        jobs.run_all({0: "a", 1: "b", 2: "c"}, 2, lambda number: None)
     assert stopped.value.status == 130
     found = sorted(path.name for path in folder.iterdir() if path.suffix != ".py")
     assert found == ["begun 0", "begun 1", "saved 0", "saved 1"]

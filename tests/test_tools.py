@@ -16,6 +16,8 @@ import torch
 import yaml
 from command_lines import call
 
+from torchreid_vi.cli import common
+
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "mcja_synthetic.yaml"
 TINY = """model.name osnet_x0_25 data.height 32 data.width 16 data.workers 0 sampler.num_instances 2
@@ -325,44 +327,16 @@ def test_drawing_from_the_command_line(tmp_path):
     assert again.returncode == 2 and "exists already" in again.stderr and "Traceback" not in again.stderr
 
 
-IMPORTING = """
-import os, signal, sys
-sys.path.insert(0, sys.argv[1])
-import commandline
-
-class Interrupted:
-    def find_spec(self, name, path=None, target=None):
-        if name == "torchreid_vi":
-            os.kill(os.getpid(), signal.SIGINT)
-
-signal.signal(signal.SIGINT, signal.default_int_handler)
-sys.meta_path.insert(0, Interrupted())
-commandline.status(lambda: print("never"), None)
-"""
-
-
-def test_ctrl_c_while_a_tool_imports_ends_it():
-    words = [sys.executable, "-c", IMPORTING, str(ROOT / "tools")]
-    done = subprocess.run(words, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
-
-
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_is_one_sentence_with_a_remedy(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "tools")
-    from commandline import system_said
-
+def test_a_full_disk_is_one_sentence_with_a_remedy():
     with pytest.raises(OSError) as raised:
         Path("/dev/full").write_text("much")
     remedy = "free some space and start the same command again"
-    assert system_said(raised.value) == f"a file: No space left on device; {remedy}"
+    assert common.system_said(raised.value) == f"a file: No space left on device; {remedy}"
 
 
-def test_a_name_that_is_no_text_is_one_sentence(monkeypatch, capsys):
-    monkeypatch.syspath_prepend(ROOT / "tools")
-    import commandline
-
-    assert commandline.status(lambda: "M\udcfcller".encode(), Namespace(quiet=False, imports=[])) == 2
+def test_a_name_that_is_no_text_is_one_sentence(capsys):
+    assert common.status(lambda: "M\udcfcller".encode(), Namespace(quiet=False, imports=[])) == 2
     said = "error: 'M\\udcfcller' is no text in UTF-8: rename the file or folder of that name\n"
     assert capsys.readouterr().err == said
 

@@ -1,55 +1,8 @@
-"""Serves a page on this machine: drop an infrared picture of a person, see the visible pictures most like it.
+"""Serve a page to search with: torchreid-vi demo."""
 
-python tools/demo.py --weights log/mcja_synthetic/checkpoints/last.pth --gallery photos/
-python tools/demo.py --weights RUN/checkpoints/last.pth --gallery photos/ --examples night/
-
-Only this machine can open the page, and nothing that is dropped on it outlives it. Ctrl-C ends it.
-"""
-
-from __future__ import annotations
-
-import contextlib
-import signal
 import sys
-import threading
-from pathlib import Path
 
-import commandline
-
-
-def main() -> int:
-    """Runs the command line; returns the exit status."""
-    parser = commandline.parser(__doc__)
-    commandline.add_weights(parser)
-    parser.add_argument("--gallery", required=True, type=Path, help="folder of visible pictures to search in")
-    parser.add_argument(
-        "--examples", type=Path, help="folder of infrared pictures, some of which the page offers"
-    )
-    parser.add_argument(
-        "--port", type=int, help="to listen on (default: from 7860 on, the first that is free)"
-    )
-    args = parser.parse_args()
-
-    def work() -> None:
-        from torchreid_vi import FeatureExtractor
-        from torchreid_vi.demo import served, some_of
-        from torchreid_vi.extras import require
-        from torchreid_vi.retrieval.gallery import Gallery
-
-        require("demo", "the page")
-        examples = some_of(args.examples) if args.examples else []
-        gallery = Gallery(args.gallery, FeatureExtractor(args.weights, args.settings), progress=True)
-        with served(gallery, examples, args.port) as address:
-            for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # each removes what was uploaded
-                number = getattr(signal, name, None)
-                if number and signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
-                    signal.signal(number, signal.default_int_handler)
-            print(f"Serving on {address} until Ctrl-C", flush=True)
-            with contextlib.suppress(KeyboardInterrupt):
-                threading.Event().wait()
-
-    return commandline.status(work, args)
-
+from torchreid_vi.cli.demo import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -13,7 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import commandline
+from torchreid_vi.cli import common
 
 STARTS = {
     "random": "random values",
@@ -209,7 +209,7 @@ def write(out: Path) -> None:
 
 def main() -> int:
     """Runs the command line; returns the exit status."""
-    parser = commandline.parser(__doc__)
+    parser = common.parser(__doc__)
     parser.add_argument("out", type=Path, help="folder of the study")
     args = parser.parse_args()
 
@@ -222,7 +222,7 @@ def main() -> int:
             raise InputError(f"{args.out} holds no study: name the --out of tools/mmgl_study.py")
         write(args.out)
 
-    return commandline.status(work, args)
+    return common.status(work, args)
 
 
 if __name__ == "__main__":

@@ -24,8 +24,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import commandline
-import processes
+from torchreid_vi.cli import common, jobs
 
 PARTS = ("accuracy", "rivals", "data", "transfer", "ablation", "augmented", "looks")
 HERE = Path(__file__).resolve().parents[1]
@@ -263,15 +262,15 @@ def leave_backbone(cfg: Any, checkpoint: Path, path: Path) -> None:
 
 def main() -> int:
     """Runs the command line; returns the exit status."""
-    parser = commandline.parser(__doc__)
+    parser = common.parser(__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the study, which is continued")
     parser.add_argument("--seeds", type=int, default=3, help="runs of everything")
-    processes.add_jobs(parser, 2)
+    jobs.add_jobs(parser, 2)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts of the study")
     args = parser.parse_args()
     if args.seeds < 1 or args.jobs < 1:
         parser.error("--seeds and --jobs are at least 1")
-    return commandline.status(lambda: study(args), args, interrupted="the same command goes on from here")
+    return common.status(lambda: study(args), args, interrupted="the same command goes on from here")
 
 
 def study(args: argparse.Namespace) -> None:
@@ -291,7 +290,7 @@ def study(args: argparse.Namespace) -> None:
     draw(out / "data")
     names = {number: chain[0].name for number, chain in enumerate(chains)}
     with console.progress(what="study", unit="run", total=sum(map(len, chains))) as bar:
-        processes.run_all(names, args.jobs, lambda number: bar.update(len(chains[number])))
+        jobs.run_all(names, args.jobs, lambda number: bar.update(len(chains[number])))
     mmgl_report.write(out)
 
 

@@ -1,11 +1,8 @@
-"""Evaluates weights: tools/train.py with the setting test.evaluate.
-
-python tools/test.py --config-file configs/mcja_sysu.yaml --root /data model.load_weights W.pth
-"""
+"""Evaluate weights: torchreid-vi test."""
 
 import sys
 
-from train import main
+from torchreid_vi.cli.test import main
 
 if __name__ == "__main__":
-    sys.exit(main(evaluate=True))
+    sys.exit(main())

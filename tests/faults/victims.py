@@ -14,7 +14,8 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 SMALL = """model.name osnet_x0_25 model.pretrained False data.height 32 data.width 16 data.workers 2
 sampler.train_sampler CrossModalitySampler sampler.num_instances 2 train.batch_size 16
-train.max_epoch 3 train.staged_lr False loss.name supervised loss.terms [identity,cmr] loss.weights [1.0,1.0]""".split()  # noqa: SIM905
+train.max_epoch 3 train.staged_lr False loss.name supervised
+loss.terms [identity,cmr] loss.weights [1.0,1.0]""".split()  # noqa: SIM905
 PRETEXT = """model.name osnet_x0_25 model.pretrained False data.height 48 data.width 16 data.workers 1
 data.validation 0.1 sampler.train_sampler ModalityPairSampler train.batch_size 16 train.max_epoch 3
 loss.name mmgl loss.terms [permutation,part_cycle] loss.weights [1.0,1.0] loss.mmgl.stripes 3""".split()  # noqa: SIM905

@@ -12,16 +12,13 @@ import numpy as np
 import pytest
 from command_lines import call
 
+from torchreid_vi import InputError, load_config
+from torchreid_vi.cli import compare as compare_tool
+from torchreid_vi.report import PUBLISHED, collect, published, write_comparison
+from torchreid_vi.report.collect import labels
+from torchreid_vi.report.comparison import differences
+
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
-
-import compare as compare_tool  # noqa: E402
-
-from torchreid_vi import InputError, load_config  # noqa: E402
-from torchreid_vi.report import PUBLISHED, collect, published, write_comparison  # noqa: E402
-from torchreid_vi.report.collect import labels  # noqa: E402
-from torchreid_vi.report.comparison import differences  # noqa: E402
-
 LABEL = "visible-to-infrared"
 BASE = ROOT / "configs" / "base_synthetic.yaml"
 

@@ -16,7 +16,7 @@ from yacs.config import CfgNode as CN
 from torchreid_vi import console
 from torchreid_vi.config.defaults import default_config, flat
 from torchreid_vi.config.importing import MANIFEST, import_named
-from torchreid_vi.errors import InputError
+from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.folders import expanded
 from torchreid_vi.losses import LOSSES
 from torchreid_vi.methods import METHODS
@@ -37,7 +37,7 @@ def load_config(
     imported, unless the file came with weights, as a package's ``config.yaml`` does.
 
     Args:
-        file: YAML file of settings.
+        file: YAML file of settings, or the name of one of ours, such as ``mcja_sysu``.
         overrides: Values by whole keys, such as ``train.lr``.
         options: KEY VALUE pairs of a command line.
         imports: What to import beside what the settings name.
@@ -46,7 +46,7 @@ def load_config(
         InputError: naming the key and the nearest known one, a value of the wrong type, a file that
             is not there or not YAML, or what cannot be imported.
     """
-    of_file = _read(expanded(file)) if file else {}
+    of_file = _read(named_config(file)) if file else {}
     changes = _changes(overrides, options)
     named = (of_file | changes).get("imports", [])
     # They may register settings.
@@ -63,8 +63,24 @@ def read_config(
 
     Settings of losses and methods that are not known are kept: an import would have registered them.
     """
-    of_file = _read(expanded(file)) if file else {}
+    of_file = _read(named_config(file)) if file else {}
     return _with_defaults(file, of_file, _changes(overrides, options), known=False)
+
+
+def named_config(file: str) -> Path:
+    """Return the file of settings of that name: a path, or a config of ours such as ``mcja_sysu``.
+
+    Raises:
+        InputError: For a name that is neither, with the nearest of ours.
+    """
+    path = expanded(file)
+    if path.suffix or len(path.parts) > 1 or path.exists():
+        return path
+    inside, beside = (Path(__file__).parents[level] / "configs" for level in (1, 2))
+    ours = {each.stem: each for each in (inside if inside.is_dir() else beside).glob("*.yaml")}
+    if file not in ours:
+        raise unknown_name("config", file, ours)
+    return ours[file]
 
 
 def _changes(overrides: dict[str, Any] | None, options: list[str] | None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import io
 import os
 import signal
 import sys
@@ -13,15 +14,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import processes
+from torchreid_vi.cli import jobs
 
+program: str | None = None  # what the command line is called in its help
 _LARGEST_JPEG = 65_500  # pixels along a side that Pillow's encoder takes
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
     """A parser that shows a tool's docstring as it is, with the options that every tool has."""
     made = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=program, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_common(made, quiet=False, imports=[])
     return made
@@ -112,10 +114,10 @@ def status(work: Callable[[], int | None], args: Any, interrupted: str = "") -> 
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(number, leave)
     if getattr(args, "one", None) is not None:
-        processes.end_with_parent()
+        jobs.end_with_parent()
     from torchreid_vi import InputError, config, console, stopping
 
-    with contextlib.suppress(AttributeError):  # of a stream that is none of the system's
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
         with console.quiet(args.quiet):

@@ -46,7 +46,7 @@ def run_all(names: dict[int, str], jobs: int, done: Callable[[int], Any]) -> Non
             if stopping.requested():
                 waiting.clear()
                 for process in running.values():
-                    process.stdin.close()  # which ends them
+                    _close(process)  # which ends it
             while waiting and len(running) < jobs:
                 number = waiting.pop(0)
                 running[number] = _started(number, jobs, Path(folder, str(number)))
@@ -54,7 +54,7 @@ def run_all(names: dict[int, str], jobs: int, done: Callable[[int], Any]) -> Non
                 if process.poll() is None:
                     continue
                 del running[number]
-                process.stdin.close()
+                _close(process)
                 if process.returncode == 0:
                     done(number)
                 elif not stopping.requested():
@@ -67,10 +67,16 @@ def run_all(names: dict[int, str], jobs: int, done: Callable[[int], Any]) -> Non
         raise InputError(failed[0] + more)
 
 
+def _close(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin:
+        process.stdin.close()
+
+
 def _started(number: int, jobs: int, output: Path) -> subprocess.Popen[bytes]:
     """Start the process of a part, which writes into a file what it has to say."""
     threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))}
-    command = [sys.executable, *sys.argv, "--one", str(number)]
+    program = ["-m", "torchreid_vi"] if Path(sys.argv[0]).name == "__main__.py" else sys.argv[:1]
+    command = [sys.executable, *program, *sys.argv[1:], "--one", str(number)]
     with output.open("wb") as file:
         return subprocess.Popen(  # noqa: S603 - this command itself
             command, env=threads | os.environ, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=file

@@ -1,0 +1,164 @@
+"""Builds an index of a gallery's features, adds to it, and searches it.
+
+torchreid-vi index build --weights log/mcja_synthetic/checkpoints/last.pth --gallery photos/ --out photos.index
+torchreid-vi index add --index photos.index --gallery more/ --out both.index
+torchreid-vi index search --index photos.index --modality infrared --query seen_at_night.jpg
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from torchreid_vi.cli import common
+
+_OTHER_WEIGHTS = "those of the index, if they moved or are remote"
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = common.parser(__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    build = commands.add_parser("build", help="embed a folder of images and index them")
+    common.add_weights(build)
+    build.add_argument(
+        "--gallery", required=True, type=Path, help="folder of images, searched with its folders"
+    )
+    build.add_argument("--out", required=True, type=Path, help="folder of the index")
+    build.add_argument("--kind", default="flat", help="flat (exact), hnsw (fast) or ivf-pq (small)")
+    build.add_argument("--modality", default="visible", help="of the gallery: visible or infrared")
+    add = commands.add_parser("add", help="write an index with the images of one more folder")
+    add.add_argument("--index", required=True, type=Path, help="folder that build wrote")
+    add.add_argument(
+        "--gallery", required=True, type=Path, help="folder of images; those it has are left out"
+    )
+    add.add_argument("--out", required=True, type=Path, help="folder of the new index")
+    common.add_weights(add, required=False, what=_OTHER_WEIGHTS)
+    search = commands.add_parser("search", help="find the images most like some others")
+    search.add_argument("--index", required=True, type=Path, help="folder that build wrote")
+    search.add_argument(
+        "--query", required=True, nargs="+", type=Path, help="images of people, or folders of them"
+    )
+    search.add_argument("--modality", default="infrared", help="of the queries: visible or infrared")
+    common.add_weights(search, required=False, what=_OTHER_WEIGHTS)
+    search.add_argument("--top", type=int, default=10, help="how many images to show")
+    search.add_argument("--json", action="store_true", help="print JSON")
+    for command in (build, add, search):
+        common.add_common(command)
+    return parser.parse_args(arguments)
+
+
+def build(args: argparse.Namespace) -> None:
+    """Embeds a gallery and writes its index."""
+    from torchreid_vi import FeatureExtractor, console
+    from torchreid_vi.data.listing import images_under
+    from torchreid_vi.extras import require
+    from torchreid_vi.retrieval.gallery import Gallery
+    from torchreid_vi.retrieval.index import EmbeddingIndex, check
+    from torchreid_vi.sharing import is_remote
+
+    require("search", "an index")
+    check(args.kind, len(images_under(args.gallery)), args.out)
+    extractor = FeatureExtractor(args.weights, args.settings)
+    gallery = Gallery(args.gallery, extractor, args.modality, cache="", progress=True)
+    features = gallery.features
+    items = [{"path": str(path.absolute())} for path in gallery.paths]
+    index = EmbeddingIndex.build(
+        features,
+        items,
+        args.kind,
+        modality=args.modality,
+        weights=args.weights if is_remote(args.weights) else str(Path(args.weights).absolute()),
+        settings=str(Path(args.settings).absolute()) if args.settings else "",
+        weights_sha256=extractor.weights_sha256,
+        extractor=extractor.identity,
+    )
+    index.save(args.out)
+    size = sum(file.stat().st_size for file in args.out.iterdir()) / 2**20
+    print(
+        f"{len(items)} images of {features.shape[1]} dimensions, {args.kind}, {size:.1f} MiB, recall@10 "
+        f"{100 * index.about['recall_at_10']:.1f}% of exact search for some of its own"
+    )
+    console.say(f"Written: {args.out}")
+
+
+def add(args: argparse.Namespace) -> None:
+    """Writes an index with the images of another one and those of a folder that it lacks."""
+    from torchreid_vi import console
+    from torchreid_vi.data.listing import images_under
+    from torchreid_vi.extras import require
+    from torchreid_vi.retrieval.index import EmbeddingIndex, check
+
+    require("search", "an index")
+    index = EmbeddingIndex.load(args.index)
+    known = {item["path"] for item in index.items}
+    paths = [path for path in images_under(args.gallery) if str(path.absolute()) not in known]
+    check("flat", len(index.items), args.out)
+    extractor = _extractor(args, index)
+    features, readable = extractor.files(paths, index.about.get("modality", "visible"), progress=True)
+    index.add(features, [{"path": str(paths[number].absolute())} for number in readable])
+    index.save(args.out)
+    print(f"Added {len(readable)} images; the index now has {len(index.items)}")
+    console.say(f"Written: {args.out}")
+
+
+def search(args: argparse.Namespace) -> None:
+    """Prints the most similar images of an index."""
+    from torchreid_vi import InputError
+    from torchreid_vi.data.listing import images_of
+    from torchreid_vi.extras import require
+    from torchreid_vi.retrieval.index import EmbeddingIndex
+
+    require("search", "an index")
+    if args.top < 1:
+        raise InputError(f"--top is {args.top}: it must be at least 1")
+    index = EmbeddingIndex.load(args.index)
+    extractor = _extractor(args, index)
+    queries = images_of(args.query)
+    found = index.search(extractor(queries, args.modality), args.top)
+    if args.json:
+        answers = [[{"similarity": score} | item for score, item in each] for each in found]
+        pairs = zip(queries, answers, strict=True)
+        print(json.dumps([{"query": str(query), "found": each} for query, each in pairs], indent=1))
+        return
+    for query, each in zip(queries, found, strict=True):
+        print(query)
+        for rank, (score, item) in enumerate(each, 1):
+            print(f"{rank:4}  {score:6.3f}  {item['path']}")
+
+
+def _extractor(args: argparse.Namespace, index: Any) -> Any:
+    """Return the extractor that embeds images as those of an index were."""
+    from torchreid_vi import FeatureExtractor, InputError
+    from torchreid_vi.sharing import is_remote
+
+    about = {"weights": "", "settings": "", "weights_sha256": "", "extractor": ""} | index.about
+    if not (args.weights or about["weights"]):
+        raise InputError(
+            f"{args.index} does not say what weights it was built with: name them with --weights"
+        )
+    if not args.weights and is_remote(about["weights"]):
+        raise InputError(
+            f"{args.index} was built with {about['weights'][:200]!r}, which nobody asked to fetch: name them with "
+            "--weights"
+        )
+    weights = args.weights or about["weights"]
+    # Whoever made the index named these files, unless the user did: settings of others import nothing.
+    trusted = bool(args.settings or (args.weights and not about["settings"]))
+    extractor = FeatureExtractor(weights, args.settings or about["settings"], imports=trusted)
+    if about["weights_sha256"] and extractor.weights_sha256 != about["weights_sha256"]:
+        raise InputError(f"{weights} are not the weights that {args.index} was built with: build it again")
+    if about["extractor"] and extractor.identity != about["extractor"]:
+        raise InputError(
+            f"{args.index} was built with other settings of the model or its images: build it again"
+        )
+    return extractor
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return the exit status."""
+    args = parse(arguments)
+    command = {"build": build, "add": add, "search": search}[args.command]
+    return common.status(lambda: command(args), args)

@@ -1,0 +1,56 @@
+"""Suggests the similarity above which two images are taken as the same person.
+
+torchreid-vi threshold vi_synthetic --weights log/mcja_synthetic/checkpoints/last.pth
+torchreid-vi threshold vi_labelled --root people --weights RUN/checkpoints/last.pth --precision 95
+
+Every infrared test image of a labelled dataset is compared with every visible one, in the split of the training.
+Expect this precision and recall among as many people as there.
+"""
+
+from __future__ import annotations
+
+from torchreid_vi.cli import common
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return the exit status."""
+    parser = common.parser(__doc__)
+    parser.add_argument("dataset", help="name of a registered visible-infrared dataset")
+    parser.add_argument("--root", default="reid-data", help="folder that holds the datasets' folders")
+    parser.add_argument("--split", type=int, help="which split, from 1 (default: the one of the training)")
+    common.add_weights(parser)
+    parser.add_argument("--precision", type=float, help="to reach, in percent (default: the highest F1)")
+    args = parser.parse_args(arguments)
+
+    def work() -> None:
+        import numpy as np
+
+        from torchreid_vi import FeatureExtractor, InputError
+        from torchreid_vi.data.datasets import require_split
+        from torchreid_vi.data.datasets.vi_labelled import split_by
+        from torchreid_vi.data.named import dataset_named
+        from torchreid_vi.retrieval.threshold import Curve, pairs
+
+        if args.precision is not None and not 0 < args.precision <= 100:
+            raise InputError(f"--precision is {args.precision:g}: it must be above 0 and at most 100")
+        extractor = FeatureExtractor(args.weights, args.settings)
+        split, labelled = extractor.split  # the training's, whose test people it did not see
+        split = split if args.split is None else args.split - 1
+        require_split([args.dataset], split)
+        with split_by(labelled):
+            dataset = dataset_named(args.dataset)(root=args.root, split_id=split, verbose=False)
+        similarity, same = pairs(dataset, extractor)
+        curve = Curve(similarity, same)
+        print(f"{'threshold':>9}  {'precision':>9}  {'recall':>7}  {'pairs':>9}")
+        for step in range(int(np.floor(20 * similarity.min())), int(np.ceil(20 * similarity.max())) + 1):
+            point = curve.at(step / 20)
+            print(f"{point.threshold:9.2f}  {point.precision:9.1%}  {point.recall:7.1%}  {point.accepted:9,}")
+        best = curve.best(args.precision and args.precision / 100)
+        best = curve.at(np.ceil(1000 * best.threshold) / 1000)  # what is printed is what is measured
+        why = "highest F1" if args.precision is None else f"precision of at least {args.precision:g}%"
+        print(
+            f"suggested: {best.threshold:.3f}, precision {best.precision:.1%}, recall {best.recall:.1%}; {why} of "
+            f"{same.size:,} pairs, of which {same.sum():,} show one person"
+        )
+
+    return common.status(work, args)
