@@ -1,5 +1,6 @@
 """The installed command: it names its commands, finds our configs, and comes with the wheel."""
 
+import shutil
 import subprocess
 import sys
 import zipfile

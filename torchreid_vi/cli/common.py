@@ -83,7 +83,8 @@ def save(picture: Any, path: Path, **options: Any) -> None:
     Raises:
         InputError: when it is too large for a JPEG.
     """
-    from torchreid_vi import InputError, console
+    from torchreid_vi import console
+    from torchreid_vi.errors import InputError
 
     if path.suffix.lower() != ".png" and max(picture.size) > _LARGEST_JPEG:
         width, height = picture.size
@@ -115,7 +116,8 @@ def status(work: Callable[[], int | None], args: Any, interrupted: str = "") -> 
             signal.signal(number, leave)
     if getattr(args, "one", None) is not None:
         jobs.end_with_parent()
-    from torchreid_vi import InputError, config, console, stopping
+    from torchreid_vi import config, console, stopping
+    from torchreid_vi.errors import InputError
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text

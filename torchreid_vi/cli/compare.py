@@ -43,7 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
 
     def work() -> None:
-        from torchreid_vi import InputError, console, series
+        from torchreid_vi import console, series
+        from torchreid_vi.errors import InputError
         from torchreid_vi.extras import require
         from torchreid_vi.report import collect, plain_table, write_comparison
 
@@ -74,7 +75,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def plan(args: argparse.Namespace) -> list[Any]:
     """The settings of every run that was asked for, all methods with seed 1 before any with seed 2."""
-    from torchreid_vi import InputError, build, config, load_config, series
+    from torchreid_vi import build, config, series
+    from torchreid_vi.config import load_config
+    from torchreid_vi.errors import InputError
 
     files, options = _until_key(args.configs)
     options += args.options

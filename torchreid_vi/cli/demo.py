@@ -30,9 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
 
     def work() -> None:
-        from torchreid_vi import FeatureExtractor
         from torchreid_vi.demo import served, some_of
         from torchreid_vi.extras import require
+        from torchreid_vi.retrieval import FeatureExtractor
         from torchreid_vi.retrieval.gallery import Gallery
 
         require("demo", "the page")

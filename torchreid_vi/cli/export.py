@@ -21,7 +21,8 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
 
     def work() -> None:
-        from torchreid_vi import FeatureExtractor, console
+        from torchreid_vi import console
+        from torchreid_vi.retrieval import FeatureExtractor
         from torchreid_vi.retrieval.export import check, export
 
         check(args.format)

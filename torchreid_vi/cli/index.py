@@ -52,9 +52,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def build(args: argparse.Namespace) -> None:
     """Embeds a gallery and writes its index."""
-    from torchreid_vi import FeatureExtractor, console
+    from torchreid_vi import console
     from torchreid_vi.data.listing import images_under
     from torchreid_vi.extras import require
+    from torchreid_vi.retrieval import FeatureExtractor
     from torchreid_vi.retrieval.gallery import Gallery
     from torchreid_vi.retrieval.index import EmbeddingIndex, check
     from torchreid_vi.sharing import is_remote
@@ -106,8 +107,8 @@ def add(args: argparse.Namespace) -> None:
 
 def search(args: argparse.Namespace) -> None:
     """Prints the most similar images of an index."""
-    from torchreid_vi import InputError
     from torchreid_vi.data.listing import images_of
+    from torchreid_vi.errors import InputError
     from torchreid_vi.extras import require
     from torchreid_vi.retrieval.index import EmbeddingIndex
 
@@ -131,7 +132,8 @@ def search(args: argparse.Namespace) -> None:
 
 def _extractor(args: argparse.Namespace, index: Any) -> Any:
     """Return the extractor that embeds images as those of an index were."""
-    from torchreid_vi import FeatureExtractor, InputError
+    from torchreid_vi.errors import InputError
+    from torchreid_vi.retrieval import FeatureExtractor
     from torchreid_vi.sharing import is_remote
 
     about = {"weights": "", "settings": "", "weights_sha256": "", "extractor": ""} | index.about

@@ -37,7 +37,8 @@ def run_all(names: dict[int, str], jobs: int, done: Callable[[int], Any]) -> Non
         InputError: When parts failed, once all others are done.
         Stopped: After a signal.
     """
-    from torchreid_vi import InputError, console, stopping
+    from torchreid_vi import console, stopping
+    from torchreid_vi.errors import InputError
 
     waiting, failed = list(names), []
     running: dict[int, subprocess.Popen[bytes]] = {}

@@ -33,9 +33,10 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
 
     def work() -> None:
-        from torchreid_vi import FeatureExtractor, InputError
         from torchreid_vi.data.listing import images_of
+        from torchreid_vi.errors import InputError
         from torchreid_vi.report.ranked import Shown, ranked_picture
+        from torchreid_vi.retrieval import FeatureExtractor
         from torchreid_vi.retrieval.gallery import Gallery
 
         if args.top < 1:

@@ -93,7 +93,9 @@ def main(arguments: list[str] | None = None, evaluate: bool = False) -> int:
     asked = parse(arguments)
 
     def work() -> None:
-        from torchreid_vi import distributed, load_config, run
+        from torchreid_vi import distributed
+        from torchreid_vi.config import load_config
+        from torchreid_vi.runner import run
 
         overrides = asked.overrides | ({"test.evaluate": True} if evaluate else {})
         with distributed.connected():
