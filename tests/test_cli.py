@@ -40,18 +40,13 @@ def test_a_config_of_ours_is_found_by_its_name():
 
 
 def test_a_wheel_has_the_configs_and_the_templates(tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "-q",
-        "--no-deps",
-        "--no-build-isolation",
-        "-w",
-        tmp_path,
-    ]
-    done = subprocess.run([*command, ROOT], capture_output=True, text=True)
+    source = tmp_path / "source"
+    for name in ("torchreid_vi", "configs"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, source)
+    command = "-m pip wheel -q --no-deps --no-build-isolation -w".split()  # noqa: SIM905
+    done = subprocess.run([sys.executable, *command, tmp_path, source], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()

@@ -87,7 +87,7 @@ def test_only_what_changed_is_embedded_again(weights, photos, tmp_path):
 def test_other_weights_have_features_of_their_own(weights, photos, tmp_path):
     one = Gallery(photos, FeatureExtractor(weights), cache=tmp_path)
     other = FeatureExtractor(weights)
-    other.flip = True
+    other.embedder.flip = True
     assert not np.allclose(Gallery(photos, other, cache=tmp_path).features, one.features)
     assert len(list(tmp_path.glob("*.npz"))) == 2
 
