@@ -2,7 +2,7 @@
 
 from torchreid_vi.evaluation.evaluate import distance_matrix, evaluate
 from torchreid_vi.evaluation.protocols import PROTOCOLS, Protocol, TestSet, choose, require_matches, trials
-from torchreid_vi.evaluation.ranking import Ranking, cmc, rank
+from torchreid_vi.evaluation.ranking import GalleryIds, Ranking, cmc, rank
 from torchreid_vi.evaluation.rerank import Reranking
 from torchreid_vi.evaluation.result import RANKS, Result
 from torchreid_vi.evaluation.table import explain, explain_settings, format_table
@@ -10,6 +10,7 @@ from torchreid_vi.evaluation.table import explain, explain_settings, format_tabl
 __all__ = [
     "PROTOCOLS",
     "RANKS",
+    "GalleryIds",
     "Protocol",
     "Ranking",
     "Reranking",

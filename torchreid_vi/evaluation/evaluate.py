@@ -11,7 +11,7 @@ import torch
 
 from torchreid_vi.errors import unknown_name
 from torchreid_vi.evaluation.protocols import Protocol, TestSet, Trial, excluded, shown_alike, trials
-from torchreid_vi.evaluation.ranking import Gallery, Ranking, rank
+from torchreid_vi.evaluation.ranking import GalleryIds, Ranking, rank
 from torchreid_vi.evaluation.rerank import Reranking
 from torchreid_vi.evaluation.result import Result
 from torchreid_vi.modality import Modality
@@ -131,7 +131,7 @@ def _ranker(
         trial: The queries and the gallery.
         test_set: What the images are.
     """
-    gallery = Gallery.of(test_set.pids[trial.gallery])
+    gallery = GalleryIds.of(test_set.pids[trial.gallery])
     shown = _run(np.searchsorted(columns, trial.gallery))
 
     def ranked(query: np.ndarray) -> Ranking:

@@ -29,7 +29,7 @@ class Ranking(NamedTuple):
     inp: np.ndarray
 
 
-class Gallery(NamedTuple):
+class GalleryIds(NamedTuple):
     """The images of a gallery by identity.
 
     Attributes:
@@ -45,7 +45,7 @@ class Gallery(NamedTuple):
     bounds: np.ndarray
 
     @classmethod
-    def of(cls, pids: np.ndarray) -> Gallery:
+    def of(cls, pids: np.ndarray) -> GalleryIds:
         """Return the gallery of images of these identities (G,)."""
         order = np.argsort(pids, kind="stable")
         known, start = np.unique(pids[order], return_index=True)
@@ -55,7 +55,7 @@ class Gallery(NamedTuple):
 def rank(
     distances: np.ndarray,
     query_ids: np.ndarray,
-    gallery_ids: np.ndarray | Gallery,
+    gallery_ids: np.ndarray | GalleryIds,
     excluded: np.ndarray | None = None,
     unique_ids: bool = False,
 ) -> Ranking:
@@ -64,7 +64,7 @@ def rank(
     Args:
         distances: (Q, G), smaller is nearer.
         query_ids: (Q,).
-        gallery_ids: (G,), or made ready by :class:`Gallery`.
+        gallery_ids: (G,), or made ready by :class:`GalleryIds`.
         excluded: (Q, G), true where a gallery image is not shown to a query; nowhere when left out.
         unique_ids: Count identities rather than images in ``first``, each at its nearest image.
 
@@ -75,7 +75,7 @@ def rank(
     >>> found.first.tolist(), found.inp.tolist()
     ([2], [0.6666666666666666])
     """
-    gallery = gallery_ids if isinstance(gallery_ids, Gallery) else Gallery.of(gallery_ids)
+    gallery = gallery_ids if isinstance(gallery_ids, GalleryIds) else GalleryIds.of(gallery_ids)
     if not np.issubdtype(distances.dtype, np.floating):
         distances = distances.astype(np.float64)
     if not distances.size:
@@ -103,7 +103,7 @@ def rank(
     return Ranking(valid, first, precision.sum(1) / count, count / last)
 
 
-def _matches(distances: np.ndarray, query_ids: np.ndarray, gallery: Gallery) -> np.ndarray:
+def _matches(distances: np.ndarray, query_ids: np.ndarray, gallery: GalleryIds) -> np.ndarray:
     """Return the distances of each query's matches, ascending, with infinity behind them (Q, at least 1)."""
     own = np.minimum(np.searchsorted(gallery.known, query_ids), len(gallery.known) - 1)
     begin, end = gallery.bounds[own], gallery.bounds[own + 1]
@@ -115,7 +115,11 @@ def _matches(distances: np.ndarray, query_ids: np.ndarray, gallery: Gallery) -> 
 
 
 def _ranks(
-    distances: np.ndarray, ordered: np.ndarray, matches: np.ndarray, query_ids: np.ndarray, gallery: Gallery
+    distances: np.ndarray,
+    ordered: np.ndarray,
+    matches: np.ndarray,
+    query_ids: np.ndarray,
+    gallery: GalleryIds,
 ) -> np.ndarray:
     """Return the rank of each match in its row, from 1; that of an infinite distance does not count."""
     nearer = torch.searchsorted(torch.from_numpy(ordered), torch.from_numpy(matches)).numpy()
@@ -129,7 +133,7 @@ def _ranks(
 
 
 def _identity_ranks(
-    distances: np.ndarray, own: np.ndarray, query_ids: np.ndarray, gallery: Gallery
+    distances: np.ndarray, own: np.ndarray, query_ids: np.ndarray, gallery: GalleryIds
 ) -> np.ndarray:
     """Return the rank of each query's identity, at a distance ``own`` (Q, 1), each at its nearest image."""
     side_by_side = (np.diff(gallery.order) == 1).all()
