@@ -12,11 +12,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from yacs.config import CfgNode
 
 from torchreid_vi import build, config, console, distributed, files
-from torchreid_vi.engine import CHECKPOINTS, LAST, PretextResult
+from torchreid_vi.engine import CHECKPOINTS, LAST, PretextResult, VIEngine
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import Result
 from torchreid_vi.methods import Method
@@ -107,7 +108,7 @@ def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
             engine.run(**(config.run_kwargs(cfg) | {"save_dir": str(own)}))
         if distributed.rank():
             return []
-        engine.write_results(folder.path / RESULTS, source)
+        _write_results(folder.path, engine, source)
         names = sorted(path.name for path in folder.path.iterdir() if not path.name.startswith("."))
         console.say(f"Written to {folder.path}: {', '.join(names)}")
     return engine.results
@@ -169,6 +170,35 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:  # a checkout on the path
         return "unknown"
+
+
+def _write_results(folder: Path, engine: VIEngine, source: dict[str, Any]) -> None:
+    """Write ``results.json``, and before it ``rankings.npz``.
+
+    The latter has for result r and gallery draw t the arrays ``r/t/query``, ``first`` and ``ap`` of what the queries
+    found.
+
+    Args:
+        folder: The run's.
+        engine: Which has just tested.
+        source: What else to say of where the metrics came from: the seed, versions, the weights.
+    """
+    rankings = {
+        f"{number}/{trial}/{name}": getattr(ranking, name).astype(kind)
+        for number, result in enumerate(engine.results)
+        for trial, ranking in enumerate(getattr(result, "rankings", ()))
+        for name, kind in (("query", np.int32), ("first", np.int32), ("ap", np.float32))
+    }
+    if rankings:
+        with files.whole(folder / "rankings.npz") as file:
+            np.savez_compressed(file, **rankings)
+    progress, parameters = engine.progress, sum(p.numel() for p in engine.model.parameters())
+    content = source | {
+        "epoch": engine.epoch + 1,  # of this run; 0 when it evaluated only
+        "training": {"seconds": progress.seconds, "images": progress.images, "parameters": parameters},
+        "results": [result.as_dict() for result in engine.results],
+    }
+    files.write_text(folder / RESULTS, json.dumps(content, indent=1) + "\n")
 
 
 def _describe(cfg: CfgNode, method: Method, use_gpu: bool) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -10,12 +9,11 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from torchreid_vi import console, distributed, files, host, stopping
+from torchreid_vi import console, distributed, host, stopping
 from torchreid_vi.data.datasets import VIDataset
 from torchreid_vi.engine.checkpoint import BEST, CHECKPOINTS, LAST, Checkpoints, Progress
 from torchreid_vi.engine.evaluator import Evaluator
@@ -31,7 +29,6 @@ from torchreid_vi.modality import moved
 from torchreid_vi.models import save_backbone
 from torchreid_vi.seeds import seed_everything
 
-RANKINGS = "rankings.npz"
 _NAMED = 2  # images of a batch that is not finite
 _TOO_SMALL = ("Output size is too small", "can't be greater than actual input size")  # PyTorch's words
 
@@ -343,35 +340,6 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
         """
         self.progress = self.checkpoints.restore(state, len(self.train_loader))
         return self.progress.epoch
-
-    def write_results(self, path: Path, source: dict[str, Any]) -> None:
-        """Write the results of the last test as JSON, whole or not at all, and before them ``rankings.npz``:
-        for result r and gallery draw t the arrays ``r/t/query``, ``first`` and ``ap`` of what every query found.
-
-        Args:
-            path: Of the JSON file.
-            source: What else to say of where the metrics came from: the seed, versions, the weights.
-        """
-        rankings = {
-            f"{number}/{trial}/{name}": getattr(ranking, name).astype(kind)
-            for number, result in enumerate(self.results)
-            for trial, ranking in enumerate(getattr(result, "rankings", ()))
-            for name, kind in (("query", np.int32), ("first", np.int32), ("ap", np.float32))
-        }
-        if rankings:
-            with files.whole(path.with_name(RANKINGS)) as file:
-                np.savez_compressed(file, **rankings)
-        training = {
-            "seconds": self.progress.seconds,
-            "images": self.progress.images,
-            "parameters": sum(p.numel() for p in self.model.parameters()),
-        }
-        content = source | {
-            "epoch": self.epoch + 1,  # of this run; 0 when it evaluated only
-            "training": training,
-            "results": [result.as_dict() for result in self.results],
-        }
-        files.write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 @contextmanager
