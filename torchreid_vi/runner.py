@@ -175,7 +175,7 @@ def _version(package: str) -> str:
 def _write_results(folder: Path, engine: VIEngine, source: dict[str, Any]) -> None:
     """Write ``results.json``, and before it ``rankings.npz``.
 
-    The latter has for result r and gallery draw t the arrays ``r/t/query``, ``first`` and ``ap`` of what the queries
+    The latter has for result r and gallery draw t the arrays ``r/t/query``, ``first`` and ``ap``: what each query
     found.
 
     Args:
