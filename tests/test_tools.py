@@ -221,7 +221,6 @@ BAD = {
         "did you mean 'classifier'",
     ),
     "torchreid's dataset": (["-t", "cuhk03"], "a dataset cannot be loaded"),
-    "views for torchreid": (["loss.name", "softmax", "data.k_tfm", "2"], "data.k_tfm is 2"),
     "visrank": (["test.visrank", "True"], "test.visrank"),
     "stripes that do not divide": (
         "loss.name mmgl loss.terms [permutation] loss.weights [1.0] data.validation 0.1 "  # noqa: SIM905
