@@ -1,7 +1,7 @@
 """torchreid's own training, softmax and triplet, with its models, on our data and under our protocols.
 
-Its losses are cross-entropy and the batch-hard triplet, here ours, which equal torchreid's. Where two features are the
-same, torchreid's gradient of their distance is rounding noise, and ours is zero.
+Its losses are cross-entropy and the batch-hard triplet, here ours, which equal torchreid's. Where two features are
+the same, torchreid's gradient of their distance is rounding noise, and ours is zero.
 """
 
 from __future__ import annotations
