@@ -43,8 +43,10 @@ def test_a_wheel_has_the_configs_and_the_templates(tmp_path):
     source = tmp_path / "source"
     for name in ("torchreid_vi", "configs"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.py", "pyproject.toml", "README.md"):
+    for name in ("setup.py", "pyproject.toml", "README.md", "MANIFEST.in"):
         shutil.copy(ROOT / name, source)
+    subprocess.run([sys.executable, "setup.py", "-q", "sdist"], cwd=source, capture_output=True, check=True)
+    (source,) = (source / "dist").glob("*.tar.gz")
     command = "-m pip wheel -q --no-deps --no-build-isolation -w".split()  # noqa: SIM905
     done = subprocess.run([sys.executable, *command, tmp_path, source], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -1,16 +1,18 @@
 """Settings: files, overrides, types and the nearest match."""
 
+import contextlib
 import re
 from pathlib import Path
 
 import pytest
 import torch
 
-from torchreid_vi import InputError, build, load_config
-from torchreid_vi.config import defaults
+from torchreid_vi import LOSSES, InputError, build, load_config
+from torchreid_vi.config import defaults, read_config
 from torchreid_vi.data.augmentation import Augmentation
 from torchreid_vi.data.changes import Settings
 from torchreid_vi.data.transforms import TRANSFORMS
+from torchreid_vi.losses import IdentityLoss
 
 DATASETS = ("sysu", "regdb", "llcm")
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
@@ -272,3 +274,28 @@ def test_every_transform_is_built_and_runs(name):
     images = torch.randint(256, (4, 3, 32, 16), dtype=torch.uint8)
     changed = Augmentation([name], Settings(32, 16, [0.5] * 3, [0.5] * 3)).augment(images, [0, 0, 1, 1], 1)
     assert changed.shape == images.shape and changed.isfinite().all()
+
+
+def test_a_tuple_of_a_constructor_is_set_as_a_list(tmp_path, monkeypatch):
+    def loss(sizes=(1, 2), depth=None):
+        return IdentityLoss()
+
+    monkeypatch.setitem(LOSSES, "own", loss)
+    cfg = load_config(options=["loss.own.sizes", "[3, 4]"])
+    assert cfg.loss.own == {"sizes": [3, 4]}
+    (tmp_path / "config.yaml").write_text(cfg.dump())
+    assert load_config(str(tmp_path / "config.yaml")).loss.own.sizes == [3, 4]
+
+
+@pytest.mark.parametrize(
+    "text", ["imports: [3]", "imports: [[a]]", "loss: {terms: {x: 1}}", "loss: {name: {x: 1}}"]
+)
+def test_a_setting_of_another_kind_is_one_sentence_wherever_it_is_read(tmp_path, text):
+    (tmp_path / "config.yaml").write_text(text)
+    for came_with_weights in (False, True):
+        if came_with_weights:
+            (tmp_path / "package.json").write_text("{}")
+        for read in (load_config, read_config):
+            with contextlib.suppress(InputError):
+                read(str(tmp_path / "config.yaml"))
+                assert came_with_weights and text.startswith("imports")

@@ -71,8 +71,8 @@ def gradients(root, changes):
             module.eval()
         if isinstance(module, GraphAttentionLayer):
             module.dropout = 0.0
-    if hasattr(engine.model, "graph_weight"):
-        engine.model.graph_weight.fill_(0.7)
+    if hasattr(engine.model, "run_graph_weight"):
+        engine.model.run_graph_weight.fill_(0.7)
     seed_everything(1, 0)
     batch = next(iter(engine.train_loader))
     views = batch["img"] if isinstance(batch["img"], list) else [batch["img"]]

@@ -235,7 +235,7 @@ def test_one_that_is_left_out_does_not_reach_the_weight_of_ddags_graph(make, tmp
     engine, cfg = make(train__skip_nonfinite=1, **DDAG)
     diverge_at(engine, 1)
     run(engine, cfg)
-    assert 0 < engine.model.graph_weight < 1 and engine.progress.skipped == 1
+    assert 0 < engine.model.run_graph_weight < 1 and engine.progress.skipped == 1
 
 
 def test_weights_that_are_no_numbers_are_not_saved_over_those_that_are(make, tmp_path):

@@ -1,9 +1,10 @@
 """DDAG's engine: the weight of the graph's loss over epochs, and resuming with it."""
 
 import pytest
+import torch
 from engine_helpers import assert_identical, run, run_until, weights
 
-from torchreid_vi.models import read_checkpoint
+from torchreid_vi.models import load_weights, read_checkpoint
 
 DDAG = {
     "loss__name": "ddag",
@@ -55,3 +56,24 @@ def test_without_the_graphs_loss_the_rest_is_trained(make):
     engine.model.train()
     summary = engine.forward_backward(next(iter(engine.train_loader)))
     assert summary["loss"].item() == pytest.approx((summary["identity"] + summary["part_identity"]).item())
+
+
+def test_weights_carry_nothing_of_the_run_that_they_are_of(make, tmp_path):
+    engine, cfg = make(**DDAG | {"train__max_epoch": 2})
+    run(engine, cfg)
+    assert engine.model.run_graph_weight > 0
+    state = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.pth")
+    older = {name: value for name, value in state["state_dict"].items() if "run_" not in name}
+    torch.save({"state_dict": older}, tmp_path / "older.pth")
+    for file in (tmp_path / "run" / "checkpoints" / "last.pth", tmp_path / "older.pth"):
+        other, _ = make(**DDAG)
+        loaded = load_weights(other.model, file)
+        assert loaded.matched == loaded.total and not loaded.unused
+        other.method.begin_epoch()
+        assert other.model.run_graph_weight == 0
+
+
+def test_the_graphs_loss_alone_trains(make):
+    engine, _ = make(**DDAG | {"loss__terms": ["graph_identity"], "loss__weights": [1.0]})
+    engine.model.train()
+    assert engine.forward_backward(next(iter(engine.train_loader)))["loss"].isfinite()

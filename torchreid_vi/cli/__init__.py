@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from importlib.metadata import version
 
 from torchreid_vi import console
 from torchreid_vi.cli import common
@@ -32,6 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
     if name in ("-h", "--help"):
         print("usage: torchreid-vi COMMAND …; torchreid-vi COMMAND --help says more\n")
         print("\n".join(f"  {command:<11} {what}" for command, what in COMMANDS.items()))
+        return 0
+    if name == "--version":
+        print(f"torchreid_vi {version('torchreid_vi')}")
         return 0
     if name not in COMMANDS:
         console.complain(str(unknown_name("command", name, COMMANDS)))

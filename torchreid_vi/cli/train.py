@@ -42,7 +42,10 @@ def parse(arguments: list[str] | None = None) -> Command:
     parser.add_argument("--trials", default="", help="splits to run, such as 1-10 (data.split_id 0 to 9)")
     parser.add_argument("--seeds", default="", help="seeds to run with, such as 1-3 (train.seed)")
     parser.add_argument(
-        "options", nargs="*", metavar="KEY VALUE", help="any setting of torchreid_vi/config/defaults.py"
+        "options",
+        nargs="*",
+        metavar="KEY VALUE",
+        help="any setting, such as train.max_epoch 10 or loss.cmr.epsilon 0.1",
     )
     args = parser.parse_intermixed_args(arguments)
     overrides, options = {}, list(args.options)

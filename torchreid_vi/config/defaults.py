@@ -19,7 +19,7 @@ def default_config() -> CN:
     cfg.imports = []  # modules or .py files that register datasets, models, losses, … of your own
 
     cfg.model = CN()
-    cfg.model.name = "resnet50"  # torchreid's name of the backbone, or of the model of its own engines
+    cfg.model.name = "resnet50"  # torchreid's name of the backbone, or of the model of its own methods
     cfg.model.pretrained = True  # start from the ImageNet weights that torchreid downloads
     cfg.model.load_weights = ""  # to start from, or to evaluate: a file, a package, https:// or hf:// of one
     cfg.model.load_stem = "average"  # of two streams, for a model of one: average, visible or infrared
@@ -161,7 +161,11 @@ def settings_of(builder: Callable[..., Any]) -> dict[str, Any]:
     """
     arguments = inspect.signature(builder).parameters.values()
     plain = (bool, int, float, str, list, tuple)
-    return {each.name: each.default for each in arguments if isinstance(each.default, plain)}
+    return {
+        each.name: list(each.default) if isinstance(each.default, tuple) else each.default
+        for each in arguments
+        if isinstance(each.default, plain)
+    }
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -48,9 +48,10 @@ def load_config(
     """
     of_file = _read(named_config(file)) if file else {}
     changes = _changes(overrides, options)
-    named = (of_file | changes).get("imports", [])
-    # They may register settings.
-    found = import_named([*(named if isinstance(named, list) else []), *imports])
+    named = (of_file | changes).get("imports")
+    if not isinstance(named, list) or not all(isinstance(name, str) and "\0" not in name for name in named):
+        named = []  # which is refused below
+    found = import_named([*named, *imports])  # which may register settings
     cfg = _with_defaults(file, of_file, changes, known=not (file and _came_with_weights(expanded(file))))
     cfg.imports = found
     return cfg
@@ -154,7 +155,8 @@ def _is_of_an_import(key: str, value: Any) -> bool:
     """Whether it may be a setting of a loss or a method that an import would register."""
     parts = key.split(".")
     plain = all(type(each) in (bool, int, float, str) for each in (value if type(value) is list else [value]))
-    return plain and len(parts) == 3 and parts[0] == "loss" and parts[1] not in (*LOSSES, *METHODS)
+    known = {"name", "terms", "weights", *LOSSES, *METHODS}
+    return plain and len(parts) == 3 and parts[0] == "loss" and parts[1] not in known
 
 
 def _came_with_weights(path: Path) -> bool:
@@ -193,7 +195,7 @@ def _set(cfg: CN, key: str, value: Any) -> None:
     if key not in known:
         nearest = get_close_matches(key, known, n=1)
         within = next((name for name in known if name.startswith(f"{key}.")), "")
-        hint = "see torchreid_vi/config/defaults.py for all of them"
+        hint = "see torchreid_vi/config/defaults.py, and the arguments of losses and methods"
         if within:
             hint = f"it is a section, with keys such as {within}"
         elif nearest:

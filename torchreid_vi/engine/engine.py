@@ -108,10 +108,8 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
         self.epoch = start_epoch - 1  # stays so when the run to resume was already complete
         epochs = 0 if kwargs.get("test_only") else max(max_epoch - start_epoch, 0)
         if not kwargs.get("test_only"):
-            size = self.datamanager.height, self.datamanager.width
-            generator = torch.Generator().manual_seed(0)
             number = self.datamanager.train_loader.batch_size
-            self.step.check_precision(torch.randn(number, 3, *size, generator=generator))
+            self.step.check_precision(number, self.datamanager.height, self.datamanager.width)
         self._start_momentum()
         total = epochs * len(self.train_loader)
         with (

@@ -11,6 +11,7 @@ from torchreid_vi.engine.loop import NONFINITE
 from torchreid_vi.engine.precision import dtype_of, memory_format_of, wrong_layer
 from torchreid_vi.errors import InputError
 from torchreid_vi.methods import Batch, Method
+from torchreid_vi.models import Backbone
 
 
 class OptimisationStep:
@@ -60,18 +61,21 @@ class OptimisationStep:
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype is torch.float16)
         self._train: nn.Module = DistributedDataParallel(method) if several else method
 
-    def check_precision(self, images: Tensor) -> None:
+    def check_precision(self, number: int, height: int, width: int) -> None:
         """Train in fp32, and say so, where this processor computes wrongly in half precision.
 
         Args:
-            images: (B, 3, H, W) of the size that will be trained on.
+            number: Images of a batch.
+            height: Of the images, in pixels.
+            width: Likewise.
         """
         backbone = getattr(self.method.network, "backbone", None)
-        if self.device.type != "cpu" or self.dtype is torch.float32 or backbone is None:
+        if self.device.type != "cpu" or self.dtype is torch.float32 or not isinstance(backbone, Backbone):
             return
+        generator = torch.Generator().manual_seed(0)
+        images = torch.randn(number, 3, height, width, generator=generator)
         images = images.contiguous(memory_format=self.memory_format)
         if layer := wrong_layer(backbone, images, torch.arange(len(images)) % 2, self.dtype):
-            height, width = images.shape[2:]
             console.say(
                 f"This processor computes {layer} wrongly in {str(self.dtype).removeprefix('torch.')}, for images "
                 f"of {height} × {width}: training in fp32"

@@ -150,17 +150,17 @@ class DDAGModel(VIModel):
         **kwargs: those of :class:`~torchreid_vi.models.VIModel`.
     """
 
-    graph_weight: Tensor  # of the graph's loss
-    others: Tensor  # the sum of the other losses over the steps of the epoch
-    steps: Tensor  # their number
+    run_graph_weight: Tensor  # of the graph's loss
+    run_others: Tensor  # the sum of the other losses over the steps of the epoch
+    run_steps: Tensor  # their number
 
     def __init__(self, backbone: str, num_classes: int, parts: int = 3, **kwargs: Any) -> None:
         super().__init__(backbone, num_classes, **kwargs)
         self.parts = PartAttention(self.feature_dim, parts, kwargs.get("neck_std", 0.0))
         self.graph = GraphAttention(self.feature_dim, num_classes)
-        self.register_buffer("graph_weight", torch.zeros(()))
-        self.register_buffer("others", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("steps", torch.zeros(()))
+        self.register_buffer("run_graph_weight", torch.zeros(()))
+        self.register_buffer("run_others", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("run_steps", torch.zeros(()))
 
     def forward(
         self, images: Tensor, modality: Tensor | Rows | None = None, pids: Tensor | None = None
@@ -204,10 +204,10 @@ class DDAG(Supervised):
 
     def begin_epoch(self) -> None:
         network = self.network
-        mean = network.others / network.steps
-        network.graph_weight.copy_(torch.where(network.steps > 0, 1 / (1 + mean), 0.0))
-        network.others.zero_()
-        network.steps.zero_()
+        mean = network.run_others / network.run_steps
+        network.run_graph_weight.copy_(torch.where(network.run_steps > 0, 1 / (1 + mean), 0.0))
+        network.run_others.zero_()
+        network.run_steps.zero_()
 
     def predict(self, batch: Batch) -> DDAGOutput:
         return self.network(batch.images, batch.rows, batch.pids)
@@ -215,8 +215,9 @@ class DDAG(Supervised):
     def training_step(self, batch: Batch) -> tuple[Values, Values]:
         losses, metrics = super().training_step(batch)
         others = [value.detach() * self.losses[name][1] for name, value in losses.items() if name != GRAPH]
-        self.network.others += torch.stack(others).sum()
-        self.network.steps += 1
+        if others:
+            self.network.run_others += torch.stack(others).sum()
+        self.network.run_steps += 1
         if GRAPH in losses:
-            losses[GRAPH] = losses[GRAPH] * self.network.graph_weight
+            losses[GRAPH] = losses[GRAPH] * self.network.run_graph_weight
         return losses, metrics

@@ -69,7 +69,8 @@ class Method(nn.Module):
     default, is a setting ``loss.<name of the method>.<argument>``.
 
     Args:
-        network: Holds all that is trained and saved, buffers of the method included; it has a ``backbone``.
+        network: Holds all that is trained and saved. Buffers that belong to a run and not to the weights have names
+            that begin with ``run_``.
         losses: By name, each with its weight.
         outputs: Fields of what the network returns in training; a loss reads the one that its ``on`` names. Not
             checked when empty.

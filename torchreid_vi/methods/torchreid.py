@@ -33,13 +33,20 @@ class TorchreidSoftmax(Method):
     kind = "softmax"
 
     def __init__(self, settings: NetworkSettings, losses: WeightedLosses, label_smooth: bool = True) -> None:
-        self._build(settings, {"loss_x": (IdentityLoss(_SMOOTHING * label_smooth), 1.0)})
+        self._build(settings, losses, {"loss_x": (IdentityLoss(_SMOOTHING * label_smooth), 1.0)})
 
-    def _build(self, settings: NetworkSettings, losses: WeightedLosses) -> None:
+    def _build(
+        self, settings: NetworkSettings, losses_of_terms: WeightedLosses, losses: WeightedLosses
+    ) -> None:
         model = torchreid_model(settings.backbone, settings.identities, settings.pretrained, loss=self.kind)
         super().__init__(model, losses)
-        if settings.streams != 1:
-            console.say(f"torchreid's {self.kind} training has one stream: model.streams has no effect")
+        found = {"model.streams": settings.streams, "model.last_stride": settings.last_stride}
+        found |= {f"model.{name}": settings.head.get(name, "") for name in ("pooling", "blocks")}
+        usual = {"model.streams": (1,), "model.last_stride": (2,), "model.pooling": ("", "gem")}
+        changed = [name for name, value in found.items() if value not in usual.get(name, ("",))]
+        changed += ["loss.terms"] * bool(set(losses_of_terms) - {"identity"})
+        if changed:
+            console.say(f"torchreid's {self.kind} training has no use for {', '.join(changed)}")
 
     def training_step(self, batch: Batch) -> tuple[Values, Values]:
         logits, features = self._outputs(batch.images)
@@ -86,6 +93,8 @@ class TorchreidTriplet(TorchreidSoftmax):
         weight_t: float = 1.0,
         weight_x: float = 0.0,
     ) -> None:
+        if min(weight_t, weight_x) < 0:
+            raise ValueError(f"weight_t is {weight_t} and weight_x {weight_x}: they must be at least 0")
         both: WeightedLosses = {
             "loss_t": (HardTripletLoss(margin), weight_t),
             "loss_x": (IdentityLoss(_SMOOTHING * label_smooth), weight_x),
@@ -93,7 +102,7 @@ class TorchreidTriplet(TorchreidSoftmax):
         chosen = {name: (loss, weight) for name, (loss, weight) in both.items() if weight > 0}
         if not chosen:
             raise InputError("loss.triplet.weight_t and weight_x are 0: set one of them above 0")
-        self._build(settings, chosen)
+        self._build(settings, losses, chosen)
 
     def _outputs(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         logits, features = self.network(images)

@@ -49,6 +49,11 @@ _BLOCK = re.compile(r"(?P<kind>NL|MDA)_(?P<stage>[1-4])\.(?P<number>\d{1,4})\.(?
 _GROUPS = {"theta": "non-local block", "attention": "modality distribution adapter"}  # by a module of theirs
 
 
+def of_a_run(name: str) -> bool:
+    """Return whether a tensor tells how far a run has come and is no weight: its name begins with ``run_``."""
+    return name.rpartition(".")[2].startswith("run_")
+
+
 def tensors_of(content: dict[str, Any]) -> dict[str, Tensor]:
     """Return the tensors of a checkpoint by our names; none when they lie somewhere else than is usual."""
     for state in (*(content.get(key) for key in _KEYS), content):

@@ -13,7 +13,7 @@ from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.modality import Modality
 from torchreid_vi.models.backbone import HEADS, INSERTED
 from torchreid_vi.models.checkpoints import read_checkpoint
-from torchreid_vi.models.layouts import tensors_of, where_tensors_lie
+from torchreid_vi.models.layouts import of_a_run, tensors_of, where_tensors_lie
 
 STEMS = ("average", "visible", "infrared")  # what a one-stream model can take of two stems
 
@@ -74,11 +74,11 @@ def load_weights(model: nn.Module, path: str | Path, stem: str = "average") -> L
     if stem not in STEMS:
         raise unknown_name("stem in model.load_stem", stem, STEMS)
     content = read_checkpoint(path)
-    state = tensors_of(content)
+    state = {name: value for name, value in tensors_of(content).items() if not of_a_run(name)}
     if not state:
         raise InputError(f"{path} holds no weights: {where_tensors_lie(content)}")
     source = _Source(state)
-    own = model.state_dict()
+    own = {name: value for name, value in model.state_dict().items() if not of_a_run(name)}
     found = {name: source.find(name, stem) for name in own}
     fitting = {
         name: value for name, value in found.items() if value is not None and value.shape == own[name].shape

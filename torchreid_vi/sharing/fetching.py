@@ -104,6 +104,8 @@ class _Redirects(HTTPRedirectHandler):
         self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> Request | None:
         _checked(newurl)
+        if req.type == "https" and not newurl.startswith("https://"):
+            raise InputError(f"{req.full_url} leads to an address that is not encrypted: name another")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

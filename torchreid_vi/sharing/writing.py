@@ -14,6 +14,7 @@ from torchreid_vi.errors import InputError
 from torchreid_vi.files import making, sha256_of
 from torchreid_vi.folders import expanded
 from torchreid_vi.models import identities, load_weights, read_checkpoint, save_safetensors
+from torchreid_vi.models.layouts import of_a_run
 from torchreid_vi.sharing.card import write_card
 from torchreid_vi.sharing.package import CARD, FORMAT, MANIFEST, SETTINGS, WEIGHTS
 from torchreid_vi.sharing.source import Run, read_run, started_from, trained_on
@@ -138,7 +139,7 @@ def _about(source: Run, content: dict[str, Any], licence: str) -> dict[str, Any]
 def _tensors(content: dict[str, Any]) -> dict[str, Tensor]:
     """The tensors of a model in what a file holds."""
     state = content.get("state_dict", content)
-    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    return {name: value for name, value in state.items() if isinstance(value, Tensor) and not of_a_run(name)}
 
 
 def _counts(result: dict[str, Any]) -> dict[str, Any]:
