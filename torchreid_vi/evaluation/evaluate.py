@@ -99,11 +99,15 @@ def _rank_all(
             ]
             for block in _chunks(queries, _ENTRIES // max(len(gallery), features.shape[1])):
                 matrix = _distances(features, block, gallery, metric, normalise)
+                waiting = []
                 for protocol, part, parts in tasks:
                     ranked = _ranker(matrix, block, gallery, protocol, part, test_set)
                     own = np.intersect1d(part.query, block)
-                    parts += pool.map(ranked, _chunks(own, _PIECE // max(len(part.gallery), 1)))
-                del matrix, ranked  # before there is another one
+                    pieces = _chunks(own, _PIECE // max(len(part.gallery), 1))
+                    waiting.append((parts, pool.map(ranked, pieces)))  # which has begun
+                for parts, each in waiting:
+                    parts += each
+                del matrix, ranked, waiting  # before there is another one
     return {name: [_joined(parts) for parts in each] for name, each in found.items()}
 
 
