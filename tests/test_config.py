@@ -128,15 +128,34 @@ def test_a_file_changes_the_settings_of_its_base(tmp_path):
     assert (cfg.train.lr, cfg.train.max_epoch, cfg.data.sources) == (5e-4, 4, ["llcm"])
 
 
+def test_of_several_bases_the_later_wins_and_the_file_over_all(tmp_path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "root.yaml").write_text("train: {lr: 1e-4, gamma: 0.5}\n")
+    (tmp_path / "deep" / "a.yaml").write_text("_BASE_: root.yaml\ntrain: {max_epoch: 3, warmup: 1}\n")
+    (tmp_path / "b.yaml").write_text("_BASE_: deep/root.yaml\ntrain: {lr: 5e-4, max_epoch: 4, seed: 2}\n")
+    (tmp_path / "c.yaml").write_text("_BASE_: [deep/a.yaml, b.yaml]\ntrain: {seed: 3}\n")
+    train = load_config(str(tmp_path / "c.yaml")).train
+    assert (train.lr, train.gamma, train.max_epoch, train.warmup, train.seed) == (5e-4, 0.5, 4, 1, 3)
+
+
+def test_a_part_of_a_config_is_no_config():
+    with pytest.raises(InputError, match="unknown config 'mcja': did you mean 'mcja_"):
+        load_config("mcja")
+
+
 @pytest.mark.parametrize(
     ("base", "said"),
     [
+        ("[other.yaml, c.yaml]", "is its own _BASE_"),
+        ("[other.yaml, gone.yaml]", r"gone.yaml cannot be read .* _BASE_ of"),
+        ("[other.yaml, 3]", "is no name of a file"),
         ("../{0}/c.yaml", "is its own _BASE_"),
         ("c.yaml", "is its own _BASE_"),
         ("gone.yaml", r"gone.yaml cannot be read .* _BASE_ of"),
     ],
 )
 def test_a_base_that_cannot_be_read_is_named(tmp_path, base, said):
+    (tmp_path / "other.yaml").write_text("train: {lr: 1e-4}\n")
     (tmp_path / "c.yaml").write_text(f"_BASE_: {base.format(tmp_path.name)}\n")
     with pytest.raises(InputError, match=said):
         load_config(str(tmp_path / "c.yaml"))

@@ -33,8 +33,9 @@ def load_config(
 ) -> CN:
     """The defaults, changed by a YAML file, then by ``overrides``, then by KEY VALUE pairs.
 
-    A file that names another one as ``_BASE_`` changes that one's settings. What the setting ``imports`` names is
-    imported, unless the file came with weights, as a package's ``config.yaml`` does.
+    A file changes the settings of the files that it names as ``_BASE_``, one or a list, of which later ones win.
+    What the setting ``imports`` names is imported, unless the file came with weights, as a package's
+    ``config.yaml`` does.
 
     Args:
         file: YAML file of settings, or the name of one of ours, such as ``mcja_sysu``.
@@ -119,7 +120,7 @@ def _with_defaults(file: str, of_file: dict[str, Any], changes: dict[str, Any], 
 
 
 def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The settings of a file, by their whole keys, on top of those of its base."""
+    """Return the settings of a file, by their whole keys, on top of those of its bases."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -129,15 +130,16 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise InputError(f"config file {path} is not YAML: {' '.join(str(error).split())[:160]}") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise InputError(f"config file {path} holds no settings: write sections and keys as in configs/")
-    base = content.pop("_BASE_", None)
-    if base is None:
-        return _own(path, _by_key(content))
-    if not isinstance(base, str) or "\0" in base:
-        raise InputError(f"_BASE_ of config file {path} is no name of a file: name the file that it changes")
-    under = Path(os.path.realpath(path.parent / base))
-    if under in (*above, path.resolve()):
-        raise InputError(f"config file {path} is its own _BASE_: name the file that it changes")
-    return _own(path, _read(under, (*above, path.resolve())) | _by_key(content))
+    bases = content.pop("_BASE_", [])
+    settings: dict[str, Any] = {}
+    for base in bases if isinstance(bases, list) else [bases]:
+        if not isinstance(base, str) or "\0" in base:
+            raise InputError(f"_BASE_ of config file {path} is no name of a file: name what it changes")
+        under = Path(os.path.realpath(path.parent / base))
+        if under in (*above, path.resolve()):
+            raise InputError(f"config file {path} is its own _BASE_: name what it changes")
+        settings |= _read(under, (*above, path.resolve()))
+    return _own(path, settings | _by_key(content))
 
 
 def _own(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
