@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from torchreid_vi import LOSSES, InputError, build, load_config
+from torchreid_vi import LOSSES, InputError, build, config, load_config
 from torchreid_vi.config import defaults, read_config
 from torchreid_vi.data.augmentation import Augmentation
 from torchreid_vi.data.changes import Settings
@@ -20,10 +20,23 @@ CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
 def test_every_key_is_commented_once():
     source = Path(defaults.__file__).read_text()
-    lines = [line for line in source.splitlines() if re.match(r"    cfg\.\S+ = (?!CN)", line)]
-    keys = [line.split(" = ")[0].strip() for line in lines]
-    assert len(keys) == len(set(keys)) > 60
-    assert [line for line in lines if "  # " not in line] == []
+    commented = re.findall(r'^    "([a-z0-9_.]+)": .*  # \S', source, re.MULTILINE)
+    assert sorted(commented) == sorted(defaults.SETTINGS)
+
+
+def test_settings_are_told_apart_by_what_they_affect():
+    cfg = load_config()
+    training, metrics = config.resumable(cfg), config.comparable(cfg)
+    assert {"train.lr", "loss.cmr.epsilon", "data.split_id"} <= training.keys() < metrics.keys()
+    assert config.evaluation(cfg).keys() >= {"data.targets", "test.flip", "rerank.k1", "mser.weight"}
+    others = {"model.pretrained", "model.load_weights", "model.load_stem", "data.on_bad_image"}
+    others |= {"train.max_epoch", "train.skip_nonfinite"}
+    assert metrics.keys() == training.keys() | config.evaluation(cfg).keys() | others
+    places = {"imports", "model.resume", "data.root", "data.workers", "data.cache", "data.save_dir"}
+    places |= {"data.thermal_found", "train.print_freq", "train.start_epoch", "test.batch_size"}
+    assert config.keys() - metrics.keys() == places
+    cosine = load_config(options=["train.lr_scheduler", "cosine"])
+    assert config.resumable(cosine).keys() - training.keys() == {"train.max_epoch"}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
