@@ -204,7 +204,7 @@ def write(out: Path) -> None:
 
     (out / "report.md").write_text(report(out))
     draw(out, out / "figure.png")
-    console.say(f"Written: {out / 'report.md'}, {out / 'figure.png'}")
+    console.LOG.info(f"Written: {out / 'report.md'}, {out / 'figure.png'}")
 
 
 def main() -> int:

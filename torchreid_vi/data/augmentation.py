@@ -70,17 +70,15 @@ class Augmentation:
                     self._steps[transform.on_tensor].append(_Step(sample, transform.modalities, view))
                     self.on_cpu |= not (transform.batched or transform.on_tensor)
 
-    def __str__(self) -> str:
-        first, second = (
-            {
-                side: ", ".join(n for n, t in TRANSFORMS.items() if n in chosen and side in t.modalities)
-                for side in Modality
-            }
-            for chosen in self.names
-        )
-        if self.names[1]:
-            first[Modality.VISIBLE] += f"; second view {second[Modality.VISIBLE]}"
-        return " | ".join(f"{side.name.lower()}: {names or 'none'}" for side, names in first.items())
+    def described(self) -> list[str]:
+        """Return a line for each modality: the transforms of its images, in the order in which they are used."""
+        lines = []
+        for view, chosen in zip(("", ", second view"), self.names, strict=True):
+            for side in Modality:
+                used = [name for name, t in TRANSFORMS.items() if name in chosen and side in t.modalities]
+                if used or not view:
+                    lines.append(f"Augmentation, {side.name.lower()}{view}: {', '.join(used) or 'none'}")
+        return lines
 
     def views(self, modality: Tensor) -> tuple[Tensor, Tensor]:
         """Return which image each view of a batch shows (V,) and whether it is that image's second view (V,).

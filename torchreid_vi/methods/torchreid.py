@@ -6,17 +6,20 @@ the same, torchreid's gradient of their distance is rounding noise, and ours is 
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from torchreid_vi import console, distributed
+from torchreid_vi import distributed
 from torchreid_vi.errors import InputError
 from torchreid_vi.losses import HardTripletLoss, IdentityLoss
 from torchreid_vi.methods.method import Batch, Method, NetworkSettings, Values, WeightedLosses
 from torchreid_vi.methods.supervised import accuracy
 from torchreid_vi.models import torchreid_model
+
+log = logging.getLogger(__name__)
 
 _SMOOTHING = 0.1  # torchreid's
 
@@ -46,7 +49,7 @@ class TorchreidSoftmax(Method):
         changed = [name for name, value in found.items() if value not in usual.get(name, ("",))]
         changed += ["loss.terms"] * bool(set(losses_of_terms) - {"identity"})
         if changed:
-            console.say(f"torchreid's {self.kind} training has no use for {', '.join(changed)}")
+            log.info(f"torchreid's {self.kind} training has no use for {', '.join(changed)}")
 
     def training_step(self, batch: Batch) -> tuple[Values, Values]:
         logits, features = self._outputs(batch.images)
