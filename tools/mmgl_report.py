@@ -166,7 +166,8 @@ def draw(out: Path, path: Path) -> None:
     curves, bars, shares, ablation = axes.flat
     for colour, name in zip(("tab:blue", "tab:cyan", "tab:orange"), PRETEXTS, strict=False):
         for i, log in enumerate(sorted(out.glob(f"{PRETEXTS[name]}/run/train.log"))):
-            values = [float(v) for v in re.findall(r"Epoch \d+: stripe_accuracy ([\d.]+)", log.read_text())]
+            found = re.findall(r"Epoch \d+ of [^:]*:[^:]*stripe_accuracy\s+([\d.]+)", log.read_text())
+            values = [float(value) for value in found]
             curves.plot(range(1, len(values) + 1), values, color=colour, label=None if i else name)
     curves.axhline(100 / 6, color="grey", linestyle=":", label="chance")
     curves.set(title="Stripes put back, held-out images", xlabel="epoch", ylabel="%", ylim=(0, 100))

@@ -107,13 +107,13 @@ def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
         with private as own, distributed.continues_from(folder.path / CHECKPOINTS / LAST):
             file.to(Path(own) / ("test.log" if cfg.test.evaluate else "train.log"))
             log.info(f"Run folder: {folder.path}")
-            log.info(_describe(cfg, method, engine.use_gpu))
+            for line in _describe(cfg, method, engine.use_gpu):
+                log.info(line)
             engine.run(**(config.run_kwargs(cfg) | {"save_dir": str(own)}))
         if distributed.rank():
             return []
         _write_results(folder.path, engine, source)
-        names = sorted(path.name for path in folder.path.iterdir() if not path.name.startswith("."))
-        log.info(f"Written to {folder.path}: {', '.join(names)}")
+        log.info(f"Written: {folder.path}")
     return engine.results
 
 
@@ -204,11 +204,12 @@ def _write_results(folder: Path, engine: VIEngine, source: dict[str, Any]) -> No
     files.write_text(folder / RESULTS, json.dumps(content, indent=1) + "\n")
 
 
-def _describe(cfg: CfgNode, method: Method, use_gpu: bool) -> str:
+def _describe(cfg: CfgNode, method: Method, use_gpu: bool) -> list[str]:
     parameters = sum(p.numel() for p in method.network.parameters()) / 1e6
     terms = ", ".join(f"{weight:g} × {name}" for name, (_, weight) in method.losses.items())
-    return (
-        f"{cfg.model.name}, {parameters:.2f} M parameters, {cfg.loss.name}, losses {terms}, "
-        f"seed {cfg.train.seed}, {'GPU' if use_gpu else 'CPU'}"
-        + (f" in {distributed.size()} processes" if distributed.size() > 1 else "")
-    )
+    processes = f" in {distributed.size()} processes" if distributed.size() > 1 else ""
+    return [
+        f"{cfg.model.name}, {parameters:.2f} M parameters, seed {cfg.train.seed}, "
+        f"{'GPU' if use_gpu else 'CPU'}{processes}",
+        f"Method {cfg.loss.name}" + (f": {terms}" if terms else ""),
+    ]

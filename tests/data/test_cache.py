@@ -75,12 +75,13 @@ def test_an_unknown_interpolation_is_answered_with_the_nearest(paths, tmp_path):
         open_cache(tmp_path / "cache", "some", paths, Decoder(24, 12, "lanczo"))
 
 
-def test_it_is_built_once_and_again_when_a_file_or_the_list_changes(paths, tmp_path, capsys):
+def test_it_is_built_once_and_again_when_a_file_or_the_list_changes(paths, tmp_path, caplog):
     folder = tmp_path / "cache"
 
     def build(paths, height=24):
+        caplog.clear()
         open_cache(folder, "some", paths, Decoder(height, 12))
-        return "Cached" in capsys.readouterr().err
+        return "Cached" in caplog.text
 
     assert build(paths) and not build(paths) and not build(paths[::-1])
     assert len(files(folder)) == 1
@@ -126,19 +127,20 @@ def test_a_bad_image_is_named_and_leaves_nothing(paths, tmp_path):
         Path(paths[3]).unlink(missing_ok=True)
 
 
-def test_without_a_folder_training_goes_on_without_it(paths, tmp_path, capsys):
+def test_without_a_folder_training_goes_on_without_it(paths, tmp_path, caplog):
     (tmp_path / "file").touch()
     assert open_cache(tmp_path / "file", "some", paths, DECODER) is None
-    assert "No image cache" in capsys.readouterr().err
+    assert "No image cache" in caplog.text
 
 
-def test_without_room_training_goes_on_without_it(paths, tmp_path, little_room, capsys):
+def test_without_room_training_goes_on_without_it(paths, tmp_path, little_room, caplog):
     assert open_cache(tmp_path / "cache", "some", paths, DECODER) is None
-    assert "File too large" in capsys.readouterr().err and files(tmp_path / "cache") == []
+    assert "File too large" in caplog.text and files(tmp_path / "cache") == []
 
 
 BUILD = """
-import sys
+import logging, sys
+logging.basicConfig(level="INFO")
 from torchreid_vi.data.cache import open_cache
 from torchreid_vi.data.images import Decoder
 print("ready", flush=True)

@@ -71,14 +71,15 @@ class Augmentation:
                     self.on_cpu |= not (transform.batched or transform.on_tensor)
 
     def described(self) -> list[str]:
-        """Return a line for each modality: the transforms of its images, in the order in which they are used."""
-        lines = []
-        for view, chosen in zip(("", ", second view"), self.names, strict=True):
-            for side in Modality:
-                used = [name for name, t in TRANSFORMS.items() if name in chosen and side in t.modalities]
-                if used or not view:
-                    lines.append(f"Augmentation, {side.name.lower()}{view}: {', '.join(used) or 'none'}")
-        return lines
+        """Return lines that name the transforms of each modality, in the order in which they are used."""
+        shown = [(side.name.lower(), side, self.names[0]) for side in Modality]
+        if self.names[1]:
+            shown.append(("second view of visible", Modality.VISIBLE, self.names[1]))
+        return [
+            f"Augmentation, {what}: "
+            + (", ".join(n for n, t in TRANSFORMS.items() if n in names and side in t.modalities) or "none")
+            for what, side, names in shown
+        ]
 
     def views(self, modality: Tensor) -> tuple[Tensor, Tensor]:
         """Return which image each view of a batch shows (V,) and whether it is that image's second view (V,).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -33,7 +34,7 @@ from torchreid_vi.seeds import seed_everything
 
 log = logging.getLogger(__name__)
 
-_COLUMNS = 100  # of a line of the log
+_COLUMNS = 80  # of a line of the log, whose file also has the time
 _NAMED = 2  # images of a batch that is not finite
 _TOO_SMALL = ("Output size is too small", "can't be greater than actual input size")  # PyTorch's words
 
@@ -235,7 +236,8 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
         parts = [values, f"lr {speed['lr']:.4g}", f"{speed['images_per_second']:.0f} images/s"]
         parts += [held_out] * bool(held_out)
         said = f"Epoch {self.epoch + 1} of {self.max_epoch}: {'; '.join(parts)}"
-        log.info(fill(said, _COLUMNS, subsequent_indent="  "))
+        said = re.sub(r"(?<![,;:]) ", "\xa0", said)  # where no line ends
+        log.info(fill(said, _COLUMNS, subsequent_indent="  ").replace("\xa0", " "))
         self._plot("Train", means | speed)
 
     def _plot(self, what: str, values: dict[str, float]) -> None:
