@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from torchreid_vi import distributed
 from torchreid_vi.errors import InputError
+from torchreid_vi.losses import register_loss
 from torchreid_vi.methods.method import (
     Batch,
     Method,
@@ -21,6 +22,7 @@ from torchreid_vi.methods.method import (
     Values,
     WeightedLosses,
     gathered,
+    register_method,
 )
 from torchreid_vi.methods.mmgl.part_cycle import PartCycleContrastLoss, PartHead
 from torchreid_vi.methods.mmgl.permutation import (
@@ -193,3 +195,8 @@ class MMGL(Method):
             "exact_match": exact_match(guess, orders),
             "residual": residual(guess),
         }
+
+
+register_method("mmgl", MMGL)
+register_loss("permutation", PermutationRecoveryLoss)
+register_loss("part_cycle", PartCycleContrastLoss)
