@@ -49,7 +49,8 @@ CONFIGS = CALLS | {
     "a long name": "train: {" + "x" * 100_000 + ": 1}",
     "a long value": "train: {lr: " + "x" * 100_000 + "}",
     "a base with NUL": '_BASE_: "a\\0"',
-    "a base that is none": "_BASE_: [a, b]",
+    "a base that is none": "_BASE_: [{a: b}]",
+    "bases that are none": "_BASE_: [a, b]",
     "a base in a circle of links": "_BASE_: loop.yaml",
     "a number as a name": "1: {2: 3}",
 }

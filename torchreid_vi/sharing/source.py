@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from yacs.config import CfgNode
 
 from torchreid_vi import config
+from torchreid_vi.config.defaults import put
 from torchreid_vi.engine import BACKBONE, CHECKPOINTS
 from torchreid_vi.errors import InputError
 from torchreid_vi.files import read_json
@@ -100,9 +101,9 @@ def _trainer(folder: Path, weights: Path) -> Path:
 def _with_evaluation(trained: CfgNode, evaluated: CfgNode) -> CfgNode:
     """How a model was trained, and how it was evaluated afterwards."""
     cfg = trained.clone()
-    for section in ("test", "rerank", "mser"):
-        cfg[section] = evaluated[section].clone()
-    for name in ("height", "width", "norm_mean", "norm_std", "targets"):
+    for key, value in config.evaluation(evaluated).items():
+        put(cfg, key, value)
+    for name in ("height", "width", "norm_mean", "norm_std"):
         cfg.data[name] = evaluated.data[name]
     return cfg
 
