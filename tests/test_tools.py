@@ -228,10 +228,7 @@ BAD = {
         "data.height 32 is not a multiple of loss.mmgl.stripes 6",
     ),
     "no unlabelled images": (["-s", "vi_folder"], "holds neither visible/ nor infrared/"),
-    "a loss of another engine": (
-        ["loss.terms", "[identity, permutation]"],
-        "loss.terms permutation reads",
-    ),
+    "a loss of another engine": (["loss.terms", "[identity, permutation]"], "loss.terms permutation reads"),
     "pictures of a pretext": (
         "loss.name mmgl loss.terms [permutation] loss.weights [1.0] data.validation 0.1 data.height 96 "  # noqa: SIM905
         "sampler.train_sampler ModalityPairSampler test.visrank True".split(),

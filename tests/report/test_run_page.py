@@ -19,13 +19,7 @@ from torchreid_vi import InputError, load_config, run
 from torchreid_vi.evaluation import Ranking
 from torchreid_vi.report import write_report
 from torchreid_vi.report.finished import FinishedRun
-from torchreid_vi.report.pictures import (
-    activations,
-    batch,
-    best_and_worst,
-    confused,
-    galleries,
-)
+from torchreid_vi.report.pictures import activations, batch, best_and_worst, confused, galleries
 
 MMGL = {
     "loss.name": "mmgl",
@@ -154,9 +148,7 @@ def test_the_batch_shows_what_the_network_got(finished):
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{"model.streams": 2, "test.flip": True}, MMGL],
-    ids=["retrieval", "mmgl"],
+    "changes", [{"model.streams": 2, "test.flip": True}, MMGL], ids=["retrieval", "mmgl"]
 )
 def test_a_page_shows_people_as_it_is_told(finished, tmp_path, changes):
     folder = finished(**changes)
