@@ -23,8 +23,7 @@ NEEDS = {
         "report",
         ["--configs", ROOT / "configs" / "base_synthetic.yaml", "--out", "out"],
     ),
-    "mmgl_report.py": ("matplotlib", "report", ["gone"]),
-    "mmgl_study.py": ("lightly", "test", ["--out", "out"]),
+    "../studies/mmgl/study.py": ("lightly", "test", ["--out", "out"]),
     "export.py": ("onnxscript", "export", ["--weights", "gone.pth", "--out", "out"]),
     "demo.py": ("gradio", "demo", ["--weights", "gone.pth", "--gallery", "gone"]),
     "search.py": (
