@@ -16,8 +16,8 @@ from parts.measurement import Measurement, in_a_process_of_its_own, in_turns, pe
 def run(args: Namespace) -> list[Measurement]:
     """Measure forty evaluations of 2,048 dimensions: all and indoor search, 1 and 10 shots, ten gallery draws."""
     from torchreid_vi.data import DATASETS
-    from torchreid_vi.evaluation import PROTOCOLS, TestSet, evaluate
-    from torchreid_vi.evaluation.protocols import TRIALS, trials
+    from torchreid_vi.evaluation import PROTOCOLS, TestSet, evaluate, trials
+    from torchreid_vi.evaluation.protocols import TRIALS
 
     rng = np.random.default_rng(0)
     cameras = DATASETS["sysu_mm01"].cameras
