@@ -12,7 +12,7 @@ from engine_helpers import assert_identical, diverge_at, run, weights
 
 from torchreid_vi import InputError, stopping
 from torchreid_vi import run as run_config
-from torchreid_vi.data.loader import Source
+from torchreid_vi.data.source import Source
 from torchreid_vi.engine import VIEngine
 from torchreid_vi.models import read_checkpoint
 
