@@ -33,7 +33,6 @@ NEEDS = {
     ),
     "index.py build": ("faiss", "search", ["--weights", "gone.pth", "--gallery", "gone", "--out", "out"]),
     "index.py search": ("faiss", "search", ["--index", "gone", "--query", "gone.jpg"]),
-    "../benchmarks/costs.py": ("faiss", "search", ["all"]),
     "train.py": (
         "huggingface_hub",
         "share",
