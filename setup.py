@@ -52,7 +52,7 @@ setup(
         "six>=1.16",
     ],
     extras_require={
-        # For the curves of tools/compare.py and the figures of tools/mmgl_report.py.
+        # For the curves of tools/compare.py and the plots of studies/mmgl.
         "report": ["matplotlib>=3.9"],
         # For tools/index.py.
         "search": ["faiss-cpu>=1.9"],
@@ -64,7 +64,7 @@ setup(
         "share": ["huggingface_hub>=1.16"],
         # For the pages in docs/; ziamath draws their formulas.
         "docs": ["sphinx>=8", "myst-parser>=4", "furo>=2024.8.6", "ziamath>=0.12"],
-        # lightly is for tools/mmgl_study.py: its rival SimCLR; the last three are for docs/tour.ipynb.
+        # lightly is for studies/mmgl: its rival SimCLR; the last three are for docs/tour.ipynb.
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.6",

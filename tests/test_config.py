@@ -106,7 +106,7 @@ def learning_rates():
 
 
 def test_the_table_of_learning_rates_has_every_published_recipe():
-    methods = ("base", "agw", "caj", "ddag", "mcja", "mcja_journal")
+    methods = ("base", "agw", "caj", "ddag", "deen", "mcja", "mcja_journal")
     assert {row[0] for row in learning_rates()} == {f"{m}_{d}" for m in methods for d in DATASETS}
 
 

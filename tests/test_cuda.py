@@ -16,10 +16,7 @@ from torchreid_vi import FeatureExtractor
 from torchreid_vi.engine.loop import Readback
 from torchreid_vi.seeds import seed_everything
 
-pytestmark = [
-    pytest.mark.cuda,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"),
-]
+pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")]
 ROOT = Path(__file__).parents[1]
 SMALL = """model.name resnet18 model.pretrained False data.height 96 data.width 48 data.workers 2 train.max_epoch 1
 sampler.num_instances 2 train.batch_size 16""".split()  # noqa: SIM905

@@ -2,11 +2,7 @@
 
 import os
 import re
-import shutil
-import signal
 import socket
-import threading
-import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -20,14 +16,16 @@ from torchreid_vi import FeatureExtractor, InputError, load_config, run
 from torchreid_vi.demo import answers, served, some_of
 from torchreid_vi.retrieval.gallery import Gallery
 
-TOOL = Path(__file__).parents[1] / "tools" / "demo.py"
-
 
 @pytest.fixture(scope="module")
 def weights(roots, tmp_path_factory):
-    """Of a run of one epoch."""
+    """Weights of a run of one epoch."""
     folder = tmp_path_factory.mktemp("run") / "run"
-    run(load_config(overrides=TINY | {"data.root": str(roots), "data.save_dir": str(folder)}))
+    run(
+        load_config(
+            overrides=TINY | {"data.root": str(roots), "data.save_dir": str(folder), "train.max_epoch": 1}
+        )
+    )
     return folder / "checkpoints" / "last.pth"
 
 
@@ -69,7 +67,7 @@ def test_an_infrared_picture_finds_the_most_similar(client, gallery, night):
 
 
 def ask(address, picture):
-    """Sends a picture and searches with it, as a browser does; returns the status and the answer."""
+    """Send a picture and search with it, as a browser does; return the status and the answer."""
     import httpx
 
     with httpx.Client(base_url=address, timeout=120) as http:
@@ -119,61 +117,30 @@ def test_names_of_files_are_no_html(gallery, roots, copy_of):
     assert "<img src=x" not in shown and "&lt;img src=x" in shown
 
 
-@pytest.mark.parametrize("path", ["/etc/hostname", str(TOOL), os.path.relpath("/etc/hostname"), "setup.py"])
-def test_no_other_file_is_served(address, path):
-    with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(f"{address}gradio_api/file={path}")
-    assert caught.value.code in (403, 404)
+TRAVERSALS = [
+    *("/etc/hostname", "setup.py", "../../../../../../../../etc/hostname", "~/.bashrc", "/proc/self/environ"),
+    *("..%2f..%2f..%2f..%2f..%2f..%2f..%2fetc%2fhostname", "%252e%252e%252f%252e%252e%252fetc%252fhostname"),
+    *("..%c0%af..%c0%af..%c0%afetc%c0%afhostname", "....//....//....//....//etc/hostname"),
+    *("..;/..;/..;/etc/hostname", "/etc/hostname%00.jpg", "//etc/hostname", "file:///etc/hostname"),
+    *("{}/../../../../../../etc/hostname", "{}%2f..%2f..%2f..%2f..%2fetc%2fhostname", "{}/.."),
+]
 
 
-TRAVERSALS = (
-    *("../../../../../../../../etc/hostname", "..%2f..%2f..%2f..%2f..%2f..%2f..%2fetc%2fhostname"),
-    *(
-        "%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/hostname",
-        "%252e%252e%252f%252e%252e%252fetc%252fhostname",
-    ),
-    *(
-        "..%c0%af..%c0%af..%c0%afetc%c0%afhostname",
-        "....//....//....//....//etc/hostname",
-        "%2fetc%2fhostname",
-    ),
-    *(
-        "..;/..;/..;/etc/hostname",
-        "/etc/hostname%00.jpg",
-        "//etc/hostname",
-        "file:///etc/hostname",
-        "~/.bashrc",
-    ),
-    *(
-        "{}/../../../../../../etc/hostname",
-        "{}%2f..%2f..%2f..%2f..%2fetc%2fhostname",
-        "{}/..",
-        "/proc/self/environ",
-    ),
-)
-
-
-@pytest.mark.parametrize("path", TRAVERSALS)
-@pytest.mark.parametrize(
-    "route", ["gradio_api/file=", "file=", "file/", "assets/", "static/", "custom_component/a/b/c/", ""]
-)
-def test_no_name_leads_out_of_its_folder(address, path, route):
+@pytest.mark.parametrize("route", ["gradio_api/file=", "file/", "assets/", "custom_component/a/b/c/", ""])
+def test_no_name_leads_to_another_file(address, gallery, route):
     parts = urlsplit(address)
     known = Path("/etc/hostname").read_bytes().strip() or b"localhost"
-    with socket.create_connection((parts.hostname, parts.port), timeout=30) as line:
-        named = path.format(os.environ["GRADIO_TEMP_DIR"])
-        line.sendall(
-            f"GET /{route}{named} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode()
-        )
-        answer = b"".join(iter(lambda: line.recv(2**16), b""))
-    status, body = int(answer.split()[1]), answer.partition(b"\r\n\r\n")[2]
-    assert status in (307, 400, 403, 404, 405) or (status == 200 and b"<!doctype html>" in body[:200].lower())
-    assert known not in body.splitlines() and b"PATH=" not in body
-
-
-def test_pictures_of_the_gallery_have_no_address(address, gallery):
-    with pytest.raises(urllib.error.HTTPError):
-        urllib.request.urlopen(f"{address}gradio_api/file={gallery.paths[0].absolute()}")
+    for path in (*TRAVERSALS, str(gallery.paths[0].absolute())):
+        with socket.create_connection((parts.hostname, parts.port), timeout=30) as line:
+            target = f"/{route}{path.format(os.environ['GRADIO_TEMP_DIR'])}"
+            line.sendall(
+                f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode()
+            )
+            answer = b"".join(iter(lambda line=line: line.recv(2**16), b""))
+        status, body = int(answer.split()[1]), answer.partition(b"\r\n\r\n")[2]
+        page = status == 200 and b"<!doctype html>" in body[:200].lower()
+        assert page or status in (307, 400, 403, 404, 405), path
+        assert known not in body.splitlines() and b"PATH=" not in body, path
 
 
 def test_only_this_machine_reaches_it(address):
@@ -195,20 +162,6 @@ def test_another_sites_name_for_this_machine_is_not_answered(address):
         assert found == status
 
 
-@pytest.mark.parametrize("port", [-1, 0, 65536])
-def test_a_port_that_is_none_is_one_sentence(gallery, port):
-    with pytest.raises(InputError, match="from 1 to 65535"), served(gallery, port=port):
-        pass
-
-
-def test_a_name_that_is_no_text_is_shown_and_no_example(gallery, copy_of):
-    folder = copy_of("vi_synthetic") / "vi_synthetic" / "cam1"
-    odd = some_of(folder, 1)[0].rename(folder / os.fsdecode(b"a\xff.jpg"))
-    other = Gallery(folder, gallery.extractor, cache="")
-    answers(other, other.search([odd], "visible", 1)[0], 0.5).encode()
-    assert odd in other.paths and odd not in some_of(folder, len(other.paths))
-
-
 def test_nothing_is_sent_anywhere_and_nothing_stays(gallery, night, monkeypatch):
     from gradio_client import Client, handle_file
 
@@ -227,15 +180,9 @@ def test_nothing_is_sent_anywhere_and_nothing_stays(gallery, night, monkeypatch)
     assert not folder.exists() and os.environ.get("GRADIO_TEMP_DIR") == before
 
 
-def test_a_large_upload_is_refused(address, tmp_path):
-    import httpx
-
-    content = b"\xff" * (21 * 2**20)
-    answer = httpx.post(f"{address}gradio_api/upload", files={"files": ("large.jpg", content)})
-    assert answer.status_code == 413
-
-
-def test_a_port_that_is_taken_is_named(gallery):
+def test_a_port_that_is_taken_or_none_is_named(gallery):
+    with pytest.raises(InputError, match="from 1 to 65535"), served(gallery, port=65536):
+        pass
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -244,51 +191,15 @@ def test_a_port_that_is_taken_is_named(gallery):
             pass
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_removes_what_was_uploaded_unless_it_is_ignored(number, weights, roots, tmp_path):
-    (folder := tmp_path / "photos").mkdir()
-    shutil.copy(some_of(roots / "vi_synthetic" / "cam1", 1)[0], folder)
-    left, unheard = [], []
-    other = signal.SIGINT if number is signal.SIGHUP else signal.SIGHUP
-
-    def upload_and_end():
-        until = time.monotonic() + 30
-        while signal.getsignal(number) is not signal.default_int_handler and time.monotonic() < until:
-            done.wait(0.05)
-        left.append(Path(os.environ["GRADIO_TEMP_DIR"]) / "person.jpg")
-        left[0].touch()
-        os.kill(os.getpid(), other)
-        unheard.append(not done.wait(0.2))
-        os.kill(os.getpid(), number)
-
-    before = [
-        signal.signal(number, lambda *_: pytest.fail("nothing was made of the signal")),
-        signal.signal(other, signal.SIG_IGN),
-    ]
-    done = threading.Event()
-    thread = threading.Thread(target=upload_and_end)
-    thread.start()
-    try:
-        ended = call("demo.py", "--weights", weights, "--gallery", folder, XDG_CACHE_HOME=tmp_path)
-    finally:
-        done.set()
-        thread.join()
-        signal.signal(number, before[0])
-        signal.signal(other, before[1])
-    assert ended.returncode == 0 and unheard == [True] and "Serving on" in ended.stdout
-    assert not left[0].parent.exists()
-
-
 def test_the_tool_answers_bad_input_with_a_sentence(weights, tmp_path):
     done = call("demo.py", "--weights", weights, "--gallery", tmp_path)
     assert done.returncode == 2 and "holds no images" in done.stderr
 
 
-@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "socks5://127.0.0.1:9"])
-def test_the_page_is_asked_for_past_every_proxy(gallery, monkeypatch, proxy):
-    """One of those there are in an office, which leads nowhere here."""
+def test_the_page_is_asked_for_past_every_proxy(gallery, monkeypatch):
+    """An office has one, which leads nowhere here."""
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.setenv(name, proxy)
+        monkeypatch.setenv(name, "socks5://127.0.0.1:9")
     before = dict(os.environ)
     with served(gallery) as address:
         assert urllib.request.urlopen(address).status == 200

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command_lines import TINY
+from command_lines import TINY, call
 from torch import nn
 
 from torchreid_vi import InputError, build, distributed, load_config, run, series
@@ -64,7 +64,7 @@ def engine_of(root, changes):
 
 
 def gradients(root, changes):
-    """Of one step on the first batch, without what depends on who computes what: batch statistics and dropout."""
+    """Return the identities, the loss and the gradient of a step without batch statistics and dropout."""
     engine = engine_of(root, changes)
     for module in engine.model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm | nn.Dropout):
@@ -90,7 +90,7 @@ def refusal(root, changes):
 
 
 def idle(root):
-    """What an engine is told whose model has a parameter that no output depends on."""
+    """Return what is said of a model with a parameter that no output depends on."""
     engine = engine_of(root, CASES["all losses"])
     engine.model.idle = nn.Parameter(torch.zeros(1))
     batch = next(iter(engine.train_loader))
@@ -102,7 +102,7 @@ def idle(root):
 
 
 def features(root, weights=None):
-    """All features, those of one channel, and the weights: the given ones, or those after one step."""
+    """Return all features, those of one channel, and the weights: the given ones, or those after one step."""
     engine = engine_of(root, CASES["all losses"])
     if weights:
         engine.model.load_state_dict(weights)
@@ -117,14 +117,14 @@ def features(root, weights=None):
 
 
 def work(rank, root, out, port):
-    """What one of two processes does."""
+    """Do all that one of two processes does, and save what it found."""
     torch.set_num_threads(1)
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     with distributed.connected():
         found = {
             "gradients": {name: gradients(root, changes) for name, changes in CASES.items()},
-            "refused": {words: refusal(root, changes) for words, changes in REFUSED.items()},
+            "refused": {said: refusal(root, changes) for said, changes in REFUSED.items()},
             "features": features(root),
             "idle": idle(root),
             "first": distributed.from_first(lambda: f"made by {rank}"),
@@ -146,10 +146,10 @@ def free_port():
 
 @pytest.fixture(scope="module")
 def two(roots, tmp_path_factory):
-    """What two processes found."""
+    """Findings of two processes."""
     out = tmp_path_factory.mktemp("two")
     port = free_port()
-    context = get_context("spawn")
+    context = get_context("fork")
     both = [context.Process(target=work, args=(rank, str(roots), str(out), port)) for rank in range(2)]
     for process in both:
         process.start()
@@ -191,10 +191,9 @@ def test_features_are_those_of_one_process(roots, two):
     assert any(tensor.std() > 1e-3 for tensor in map(torch.from_numpy, alone))
 
 
-@pytest.mark.parametrize("words", REFUSED)
-def test_what_several_processes_cannot_do_is_one_sentence(two, words):
+def test_what_several_processes_cannot_do_is_one_sentence(two):
     for found in two:
-        assert words in found["refused"][words]
+        assert all(said in text for said, text in found["refused"].items()), found["refused"]
 
 
 def test_a_parameter_without_a_gradient_to_average_is_named(two):
@@ -227,11 +226,20 @@ def test_more_processes_than_gpus_are_one_sentence(monkeypatch):
         pass
 
 
-def launch(*arguments, cwd, processes=2):
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
-    command += [str(ROOT / "tools" / "train.py"), "--config-file", str(ROOT / "configs/mcja_synthetic.yaml")]
+def words(*arguments):
     options = [f"{key} {json.dumps(value)}".split(" ", 1) for key, value in SMALL.items()]
-    command += [*(word for pair in options for word in pair), *map(str, arguments)]
+    file = str(ROOT / "configs" / "mcja_synthetic.yaml")
+    return ["--config-file", file, *(word for pair in options for word in pair), *map(str, arguments)]
+
+
+def alone(roots, cwd, *arguments):
+    """Train in this process."""
+    return call("train.py", *words("--root", roots, *arguments), cwd=cwd)
+
+
+def launch(*arguments, cwd):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command += [str(ROOT / "tools" / "train.py"), *words(*arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
@@ -250,28 +258,22 @@ def test_a_run_leaves_one_folder_that_one_process_evaluates_alike_and_continues(
     results = json.loads((folder / "results.json").read_text())
     assert json.loads((folder / "environment.json").read_text())["processes"] == 2
     last = folder / "checkpoints" / "last.pth"
-    tests = launch(
-        *("--root", roots, "model.load_weights", last, "test.evaluate", "True", "data.save_dir", "one"),
-        cwd=tmp_path,
-        processes=1,
+    tested = alone(
+        roots, tmp_path, "model.load_weights", last, "test.evaluate", "True", "data.save_dir", "one"
     )
-    _, err = tests.communicate(timeout=300)
-    assert tests.returncode == 0, err
-    alone = json.loads((tmp_path / "one-test" / "results.json").read_text())
-    for one, other in zip(alone["results"], results["results"], strict=True):
+    assert tested.returncode == 0, tested.stderr
+    again = json.loads((tmp_path / "one-test" / "results.json").read_text())
+    for one, other in zip(again["results"], results["results"], strict=True):
         assert one["mean"] == pytest.approx(other["mean"], abs=0.5)  # neighbours change with the last digit
-    more = ["model.resume", last, "train.max_epoch", 3, "data.validation", 0.2]
-    further = launch("--root", roots, *more, cwd=tmp_path, processes=1)
-    _, err = further.communicate(timeout=300)
-    assert further.returncode == 0, err
-    assert "Resumed after epoch 2" in err
+    further = alone(roots, tmp_path, "model.resume", last, "train.max_epoch", 3, "data.validation", 0.2)
+    assert further.returncode == 0 and "Resumed after epoch 2" in further.stderr, further.stderr
     assert json.loads((folder / "results.json").read_text())["epoch"] == 3
     images = results["training"]["images"]
     assert json.loads((folder / "results.json").read_text())["training"]["images"] == images * 3 // 2
 
 
 def child(parent, rank):
-    """The process of that rank that torchrun has started, or nothing yet."""
+    """Return the process of that rank that torchrun has started, or None."""
     for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
         if f"\0RANK={rank}\0" in Path(f"/proc/{pid}/environ").read_text():
             return int(pid)
@@ -293,15 +295,12 @@ def test_the_death_of_a_process_ends_the_run_with_a_sentence_and_a_checkpoint(ro
     said = re.findall(r"^error: .*", err.replace("\r", "\n"), re.MULTILINE)
     assert len(said) == 1 and f"the same command goes on from {last}" in said[0]
     epoch = torch.load(last, weights_only=True)["epoch"]
-    further = launch(
-        *("--root", roots, "model.resume", last, "train.max_epoch", epoch + 1), cwd=tmp_path, processes=1
-    )
-    _, err = further.communicate(timeout=300)
-    assert further.returncode == 0, err
+    further = alone(roots, tmp_path, "model.resume", last, "train.max_epoch", epoch + 1)
+    assert further.returncode == 0, further.stderr
 
 
 def told_to_end(rank, last, port):
-    """One of two processes that torchrun ends, while it waits."""
+    """End, while waiting, as one of two processes that torchrun ends."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     with distributed.connected(), distributed.continues_from(last):
@@ -327,27 +326,12 @@ def test_a_process_that_torchrun_ends_says_from_what_the_run_goes_on(tmp_path, c
     assert f"a process of this run has ended: the same command goes on from {last}" in err
 
 
-def test_a_death_is_said_to_leave_the_checkpoint_of_the_run_under_way(tmp_path):
-    with pytest.raises(ZeroDivisionError), distributed.continues_from(tmp_path / "first" / "last.pth"):
-        1 / 0  # noqa: B018
-    with distributed.continues_from(tmp_path / "second" / "last.pth"):
-        assert distributed._checkpoint == [tmp_path / "second" / "last.pth"]
-    assert not distributed._checkpoint
-
-
 def test_a_step_that_is_no_number_is_said_once_with_the_number_of_all_images(roots, tmp_path):
     settings = ["train.lr", "1e15", "data.workers", 1]
     _, err = launch("--root", roots, *settings, cwd=tmp_path).communicate(timeout=300)
     said = re.findall(r"^error: .*", err.replace("\r", "\n"), re.MULTILINE)
     more = SMALL["train.batch_size"] - 2
     assert len(said) == 1 and f"jpg and {more} more images; set train.skip_nonfinite" in said[0]
-
-
-def test_a_mistake_that_all_processes_find_is_said_once(roots, tmp_path):
-    process = launch("--root", roots, "loss.terms", '["nope"]', "loss.weights", "[1.0]", cwd=tmp_path)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert len(re.findall(r"^error: .*nope", err, re.MULTILINE)) == 1
 
 
 def test_bad_input_is_said_once(roots, tmp_path):

@@ -23,8 +23,7 @@ NEEDS = {
         "report",
         ["--configs", ROOT / "configs" / "base_synthetic.yaml", "--out", "out"],
     ),
-    "mmgl_report.py": ("matplotlib", "report", ["gone"]),
-    "mmgl_study.py": ("lightly", "test", ["--out", "out"]),
+    "../studies/mmgl/study.py": ("lightly", "test", ["--out", "out"]),
     "export.py": ("onnxscript", "export", ["--weights", "gone.pth", "--out", "out"]),
     "demo.py": ("gradio", "demo", ["--weights", "gone.pth", "--gallery", "gone"]),
     "search.py": (
@@ -34,7 +33,6 @@ NEEDS = {
     ),
     "index.py build": ("faiss", "search", ["--weights", "gone.pth", "--gallery", "gone", "--out", "out"]),
     "index.py search": ("faiss", "search", ["--index", "gone", "--query", "gone.jpg"]),
-    "../benchmarks/costs.py": ("faiss", "search", ["all"]),
     "train.py": (
         "huggingface_hub",
         "share",

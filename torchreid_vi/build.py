@@ -56,12 +56,13 @@ def build_method(cfg: CfgNode, identities: int) -> Method:
         cfg: Settings.
         identities: Number of training identities.
     """
-    options = dict(cfg.loss.get(cfg.loss.name, {}))
-    if cfg.loss.name == "triplet":
-        options["label_smooth"] = cfg.loss.softmax.label_smooth  # where torchreid has it
+    kind = method_class(cfg)
+    options: dict[str, Any] = {}
+    for section in (*kind.takes, cfg.loss.name):
+        options |= cfg.loss.get(section, {})
     network, losses = config.network_settings(cfg, identities), build_losses(cfg)
     with _said(f"loss.{cfg.loss.name}"):
-        method: Method = method_class(cfg)(network, losses, **options)
+        method: Method = kind(network, losses, **options)
     return method
 
 

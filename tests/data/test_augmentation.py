@@ -153,10 +153,6 @@ def test_a_branch_that_is_off_does_nothing_and_its_share_is_not_redistributed(of
     assert chisquare([counts[name] for name in (None, *on)], expected).pvalue > 1e-3
 
 
-def test_without_branches_nothing_happens():
-    assert {branch_of(image) for image in levels(["maa"], Image.fromarray(PRIMARIES), 200, maa=[])} == {None}
-
-
 def test_hue_is_turned_as_torchvision_turns_it():
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (20, 3, 30, 20), dtype=np.uint8))
     factors = torch.linspace(-0.2, 0.2, 20)
@@ -263,11 +259,6 @@ def test_a_grey_image_stays_as_it_is(branch):
     grey = np.repeat(np.random.default_rng(1).integers(0, 256, (40, 16, 1), dtype=np.uint8), 3, axis=2)
     result = levels(["maa"], Image.fromarray(grey), 200, maa=[branch])
     assert (result - F.pil_to_tensor(Image.fromarray(grey)).int()).abs().max() <= (branch == "wg")
-
-
-def test_an_unknown_branch_is_named_with_the_nearest():
-    with pytest.raises(InputError, match=r"data\.maa 'hues': did you mean 'hue'"):
-        Augmentation(["maa"], SETTINGS._replace(maa=("wg", "hues")))
 
 
 # Channel exchange
@@ -427,19 +418,6 @@ def test_a_users_transform_of_normalised_tensors_is_called_with_each(monkeypatch
     added = (result - plain).flatten(1)
     assert (added.amax(1) - added.amin(1)).max() < 1e-5 and len(added[:, 0].unique()) == 6
     assert torch.equal(result, changed(["add"], picture(), 6))
-
-
-def test_an_unknown_transform_is_named_with_the_nearest():
-    with pytest.raises(InputError, match=r"data\.transforms 'random_flipp': did you mean 'random_flip'"):
-        Augmentation(["maa", "random_flipp"], SETTINGS)
-    with pytest.raises(InputError, match=r"data\.second_view 'channel_swap'"):
-        Augmentation([], SETTINGS, ["channel_swap"])
-
-
-@pytest.mark.parametrize("size", [(0, 16), (40, 0), (-1, -1)])
-def test_an_empty_size_is_named(size):
-    with pytest.raises(InputError, match=r"data\.height"):
-        Augmentation([], Settings(*size, MEAN, STD))
 
 
 def test_it_says_what_becomes_of_each_modality():

@@ -16,14 +16,14 @@ from torchreid_vi.evaluation import PROTOCOLS, trials
 CAMERAS = {"visible": ("cam1", "cam2"), "infrared": ("cam3", "cam6")}
 
 
-@pytest.fixture(params=["plain", "with cameras"])
+@pytest.fixture
 def own(request, roots, tmp_path):
-    """A folder of eight people with names, of which one has visible images alone."""
+    """A folder of eight people with names, of which one has visible images alone; of cameras in it if asked for."""
     folder = tmp_path / "people"
     for half, cameras in CAMERAS.items():
         for camera in cameras:
             for person in sorted((roots / "sysu_mm01" / camera).iterdir())[:8]:
-                above = folder / half / (camera if request.param == "with cameras" else "")
+                above = folder / half / (camera if getattr(request, "param", "") else "")
                 shutil.copytree(person, above / f"person_{person.name}" / camera)
     for path in (folder / "infrared").rglob("person_0008"):
         shutil.rmtree(path)
@@ -31,11 +31,15 @@ def own(request, roots, tmp_path):
     return folder
 
 
+WITH_CAMERAS = pytest.mark.parametrize("own", ["", "with cameras"], indirect=True)
+
+
 def names(dataset, items):
     """The names of the people that items show."""
     return {next(part for part in Path(item[0]).parts if part.startswith("person_")) for item in items}
 
 
+@WITH_CAMERAS
 def test_a_folder_for_each_identity_is_a_dataset(own):
     dataset = VILabelled(str(own), verbose=False)
     train, query, gallery = (names(dataset, part) for part in (dataset.train, dataset.query, dataset.gallery))
@@ -51,6 +55,7 @@ def test_a_folder_for_each_identity_is_a_dataset(own):
     assert len(dataset.train) + len(dataset.query) + len(dataset.gallery) == 2 * 2 * 8 * 3 - 2 * 3
 
 
+@WITH_CAMERAS
 def test_every_query_is_compared_with_all_of_the_other_modality(own):
     dataset = VILabelled(str(own), verbose=False)
     view = dataset.with_items([*dataset.query, *dataset.gallery])
@@ -104,7 +109,7 @@ def test_it_trains_and_evaluates_from_one_line_of_settings(own, tmp_path):
     assert results[0].trials[0]["queries"] == 2 * 2 * 3
 
 
-def test_it_is_checked_and_run_with_seeds(own, tmp_path):
+def test_it_is_checked(own):
     found = call("check_data.py", "vi_labelled", "--root", own)
     assert found.returncode == 1, found.stderr
     assert "=> 1 training identity has visible images alone" in found.stdout
@@ -112,23 +117,6 @@ def test_it_is_checked_and_run_with_seeds(own, tmp_path):
     for path in (own / "visible").rglob("person_0008"):
         shutil.rmtree(path)
     assert "Nothing is wrong" in call("check_data.py", "vi_labelled", "--root", own).stdout
-    pairs = [str(x) for pair in TINY.items() for x in pair if pair[0] != "data.sources"]
-    done = call(
-        "train.py",
-        "--root",
-        own,
-        "-s",
-        "vi_labelled",
-        "--seeds",
-        "1-2",
-        "data.save_dir",
-        tmp_path / "s",
-        "vi_labelled.test_share",
-        "0.3",
-        *pairs,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "mean ± sample deviation over 2 runs" in done.stdout
 
 
 def move(path, to):
@@ -157,7 +145,6 @@ def rename_people(folder):
             lambda f: move(next(f.rglob("*.jpg")), f / "visible" / "a.jpg"),
             "a.jpg is in no folder of an identity",
         ),
-        (lambda f: [p.unlink() for p in (f / "visible").rglob("*.jpg")], "visible holds no images"),
         (lambda f: (f / "test.txt").write_text(""), "test.txt names no identity: write one a line"),
         (
             lambda f: (f / "test.txt").write_text("person_001"),
@@ -166,11 +153,6 @@ def rename_people(folder):
         (
             lambda f: (f / "test.txt").write_text("person_0008"),
             "'person_0008', which has images of one modality",
-        ),
-        (lambda f: (f / "test.txt").write_text("person_0001\n" * 2), "names 'person_0001' more than once"),
-        (
-            lambda f: (f / "test.txt").write_bytes(b"\xff\xfe\xfd"),
-            "test.txt is no text file: write one identity",
         ),
         (
             lambda f: (f / "test.txt").write_text("\n".join(f"person_000{i}" for i in range(1, 8))),
@@ -197,6 +179,7 @@ def test_a_split_that_cannot_be_made_is_one_sentence(own, settings, words):
         VILabelled(str(own), verbose=False, **settings)
 
 
+@WITH_CAMERAS
 def test_folders_of_cameras_are_for_all_or_none(own):
     camera = own / "visible" / "cam9" / "person_0001"
     if not (own / "visible" / "cam1").exists():

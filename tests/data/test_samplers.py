@@ -53,8 +53,8 @@ def batches(sampler):
     return [indices[i : i + sampler.batch_size] for i in range(0, len(indices), sampler.batch_size)]
 
 
-def dataset(roots, name="sysu_mm01"):
-    return DATASETS[name](root=str(roots), verbose=False)
+def dataset(roots):
+    return DATASETS["sysu_mm01"](root=str(roots), verbose=False)
 
 
 # CrossModalitySampler
@@ -96,18 +96,12 @@ def test_a_batch_has_p_identities_and_k_images_of_each_modality():
 
 @pytest.mark.parametrize(
     ("visible", "infrared", "expected"),
-    [(8, 6, math.ceil(80 / 12)), (6, 9, math.ceil(90 / 12)), (12, 12, 10), (1, 1, 1)],
+    [(8, 6, math.ceil(80 / 12)), (6, 9, math.ceil(90 / 12)), (1, 1, 1)],
 )
 def test_an_epoch_shows_the_larger_modality_once(visible, infrared, expected):
     pids, modality = population({pid: (visible, infrared) for pid in range(10)})
     sampler = CrossModalitySampler(pids, modality, 24, 3)
     assert len(batches(sampler)) == expected and len(sampler) == expected * 24
-
-
-def test_an_epoch_over_divisible_counts_shows_every_image_once():
-    pids, modality = population({pid: (6, 6) for pid in range(8)})
-    sampler = CrossModalitySampler(pids, modality, 16, 2)
-    assert sorted(sampler) == list(range(96))
 
 
 def test_with_replacement_every_batch_draws_anew_as_the_public_code_does():
@@ -129,35 +123,11 @@ def test_with_replacement_every_batch_draws_anew_as_the_public_code_does():
     assert any(max(epoch.values()) > 2 * min(epoch.values()) for epoch in per_epoch)  # decks deal evenly
 
 
-def test_with_replacement_an_epoch_has_one_batch_more_than_fit():
-    pids, modality = population({pid: (12, 12) for pid in range(10)})
-    assert CrossModalitySampler(pids, modality, 24, 3).num_batches == 10
-    assert CrossModalitySampler(pids, modality, 24, 3, replacement=True).num_batches == 11
-
-
-def test_two_epochs_are_different_and_a_seed_repeats_them():
-    pids, modality = population({pid: (6, 6) for pid in range(8)})
-    sampler = CrossModalitySampler(pids, modality, 16, 2)
-    runs = []
-    for _ in range(2):
-        seed_all(1)
-        runs.append((list(sampler), list(sampler)))
-    assert runs[0] == runs[1] and runs[0][0] != runs[0][1]
-
-
 def test_batches_mix_identities_anew():
     pids, modality = population({pid: (2, 2) for pid in range(8)})
     sampler = CrossModalitySampler(pids, modality, 16, 2)
     together = {frozenset(pids[i] for i in batch) for _ in range(60) for batch in batches(sampler)}
     assert len(together) > 40
-
-
-def test_an_identity_with_few_images_has_some_drawn_again():
-    pids, modality = population({0: (1, 2), 1: (9, 9), 2: (9, 1)})
-    sampler = CrossModalitySampler(pids, modality, 16, 4)
-    dealt = check_batches(sampler, pids, modality, 2, 4)
-    shown = {i for batch in dealt for i in batch if pids[i] == 0}
-    assert shown == {i for i, pid in enumerate(pids) if pid == 0}
 
 
 def test_an_identity_with_k_images_is_shown_k_different_ones():
@@ -168,21 +138,6 @@ def test_an_identity_with_k_images_is_shown_k_different_ones():
             assert len(set(batch)) == len(batch)
 
 
-def test_an_identity_that_lacks_a_modality_is_left_out():
-    pids, modality = population({0: (4, 4), 1: (50, 0), 2: (4, 4), 3: (0, 50)})
-    sampler = CrossModalitySampler(pids, modality, 8, 2)
-    dealt = check_batches(sampler, pids, modality, 2, 2)
-    assert {pids[i] for batch in dealt for i in batch} == {0, 2}
-    assert len(dealt) == 2  # their images do not make the epoch longer
-
-
-@pytest.mark.parametrize(("batch", "instances"), [(10, 2), (8, 3), (4, 4), (8, 0), (8, -1)])
-def test_a_batch_that_2k_does_not_divide_is_named(batch, instances):
-    pids, modality = population({pid: (4, 4) for pid in range(8)})
-    with pytest.raises(InputError, match=rf"train\.batch_size {batch} .*num_instances"):
-        CrossModalitySampler(pids, modality, batch, instances)
-
-
 def test_too_few_identities_with_both_modalities_are_named():
     pids, modality = population({0: (4, 4), 1: (4, 0), 2: (0, 4)})
     with pytest.raises(InputError, match=r"needs 2 identities .*both modalities .*has 1\b"):
@@ -191,7 +146,7 @@ def test_too_few_identities_with_both_modalities_are_named():
         CrossModalitySampler([0, 1, 2, 3], [0] * 4, batch_size=8, num_instances=2)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     counts=st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), min_size=1, max_size=9),
     p=st.integers(1, 5),
@@ -236,31 +191,18 @@ def test_torchreids_samplers_are_built_by_their_names(roots):
         assert len({train.train[i][1] for i in identities[start : start + 2]}) == 1
 
 
-def test_cross_modality_sampler_takes_the_modality_of_the_datasets_cameras(roots):
-    train = dataset(roots, "llcm")
-    pids, modality = [item[1] for item in train.train], [int(train.modality(item)) for item in train.train]
-    check_batches(build_sampler("CrossModalitySampler", train, **OPTIONS), pids, modality, 2, 2)
-
-
-def test_an_unknown_sampler_is_named_with_the_nearest(roots):
-    with pytest.raises(InputError, match=r"'CrossModalSampler': did you mean 'CrossModalitySampler'"):
-        build_sampler("CrossModalSampler", dataset(roots), **OPTIONS)
-
-
 @pytest.mark.parametrize(
     ("name", "options"),
     [
         ("CrossModalitySampler", {"batch_size": 10}),
-        ("CrossModalitySampler", {"batch_size": 64}),
+        ("CrossModalitySampler", {"num_instances": 0}),
         ("RandomIdentitySampler", {"batch_size": 9}),
         ("RandomIdentitySampler", {"batch_size": 32}),
         ("RandomIdentitySampler", {"num_instances": 0}),
         ("RandomDomainSampler", {"num_cams": 3}),
-        ("RandomDomainSampler", {"num_cams": 8}),
         ("RandomDatasetSampler", {"num_datasets": 3}),
-        ("RandomDatasetSampler", {"num_datasets": 2}),
     ],
-    ids=lambda value: value if isinstance(value, str) else "-".join(f"{k}={v}" for k, v in value.items()),
+    ids=str,
 )
 def test_a_batch_that_a_sampler_cannot_fill_is_named(name, options, roots):
     with pytest.raises(InputError) as caught:

@@ -1,11 +1,9 @@
 """The synthetic datasets: repeatable bytes, exact layouts, nothing left of an interrupted drawing."""
 
 import shutil
-import signal
-import subprocess
-import sys
 import time
 import warnings
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +14,7 @@ from torchreid_vi.data import DATASETS
 from torchreid_vi.data.synthetic import LAYOUTS, draw_dataset, published_sysu_layout, writer
 from torchreid_vi.data.synthetic.person import random_person
 from torchreid_vi.errors import InputError
-from torchreid_vi.evaluation.protocols import PROTOCOLS, TestSet, trials
-from torchreid_vi.files import _machine
+from torchreid_vi.evaluation import PROTOCOLS, TestSet, trials
 from torchreid_vi.modality import Modality
 
 FOLDERS = {"sysu": "sysu_mm01", "regdb": "regdb", "llcm": "llcm"}
@@ -45,6 +42,8 @@ def test_the_same_arguments_give_the_same_bytes(layout, tmp_path):
     trees = [contents(draw_dataset(tmp_path / str(run), layout, **SMALL)) for run in range(2)]
     assert trees[0] == trees[1]
     assert any(name.startswith(("exp/", "idx/")) for name in trees[0])
+    for content in (content for name, content in trees[0].items() if name.endswith(".mat")):
+        assert content[:116].rstrip() == b"MATLAB 5.0 MAT-file"  # without the date
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -61,45 +60,23 @@ def test_another_seed_gives_other_people_and_other_splits(layout, tmp_path):
     assert lists and any(one[name] != two[name] for name in lists)
 
 
-def test_mat_files_do_not_carry_the_date(roots):
-    for path in (roots / "sysu_mm01" / "exp").glob("*.mat"):
-        assert path.read_bytes()[:116].rstrip() == b"MATLAB 5.0 MAT-file"
-
-
-def test_drawing_leaves_the_global_generators_alone(tmp_path):
-    np.random.seed(0)
-    before = np.random.get_state()[1].copy()
-    draw_dataset(tmp_path, **SMALL)
-    assert (np.random.get_state()[1] == before).all()
-
-
 # The layouts, read by the real readers
 
 
-def test_sysu_layout_is_read_with_the_counts_that_were_drawn(roots):
-    dataset = read(roots, "sysu")
-    assert dataset.num_train_pids == 8 and dataset.num_train_cams == 6
-    assert (len(dataset.train), len(dataset.query), len(dataset.gallery)) == (8 * 6 * 3, 4 * 2 * 3, 4 * 4 * 3)
-
-
-def test_regdb_layout_is_read_with_the_counts_that_were_drawn_in_every_split(roots):
-    for split in range(10):
-        dataset = read(roots, "regdb", split_id=split)
-        assert dataset.num_train_pids == 6 and dataset.num_train_cams == 2
-        assert (len(dataset.train), len(dataset.query), len(dataset.gallery)) == (6 * 2 * 3, 6 * 3, 6 * 3)
-
-
-def test_llcm_layout_is_read_with_the_counts_that_were_drawn(roots):
-    dataset = read(roots, "llcm")
-    # Everyone is under visible camera 3, which has no infrared twin, and under three pairs of cameras.
-    assert dataset.num_train_pids == 8
-    assert (len(dataset.train), len(dataset.query), len(dataset.gallery)) == (8 * 7 * 3, 4 * 3 * 3, 4 * 4 * 3)
-
-
-def test_every_picture_has_the_size_that_was_asked_for(roots):
-    for path in [*roots.rglob("*.jpg"), *roots.rglob("*.bmp")]:
-        with Image.open(path) as image:
-            assert image.size == (16, 40)
+@pytest.mark.parametrize(
+    ("layout", "people", "cameras", "sizes"),
+    [
+        ("sysu", 8, 6, (8 * 6 * 3, 4 * 2 * 3, 4 * 4 * 3)),
+        ("regdb", 6, 2, (6 * 2 * 3, 6 * 3, 6 * 3)),
+        # Everyone is under visible camera 3, which has no infrared twin, and under three pairs of cameras.
+        ("llcm", 8, 17, (8 * 7 * 3, 4 * 3 * 3, 4 * 4 * 3)),
+    ],
+)
+def test_a_layout_is_read_with_the_counts_that_were_drawn(layout, people, cameras, sizes, roots):
+    for split in range(10 if layout == "regdb" else 1):
+        dataset = read(roots, layout, split_id=split)
+        assert (dataset.num_train_pids, dataset.num_train_cams) == (people, cameras)
+        assert tuple(map(len, (dataset.train, dataset.query, dataset.gallery))) == sizes
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -133,9 +110,6 @@ def test_infrared_reflectance_is_independent_of_colour():
     [
         ({"layout": "sysuu"}, "did you mean 'sysu'"),
         ({"layout": "sysu", "ids": 5}, "at least 6"),
-        ({"layout": "regdb", "ids": 1}, "at least 2"),
-        ({"layout": "llcm", "ids": 2}, "at least 3"),
-        ({"ids": 0}, "at least 6"),
         ({"seed": -1}, "seed"),
         ({"images": 0}, "image"),
         ({"size": (4, 40)}, "8 × 8"),
@@ -174,16 +148,15 @@ def wait_for_pictures(root):
         time.sleep(0.005)
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError("full")])
-def test_an_interrupted_drawing_leaves_nothing(error, tmp_path, monkeypatch):
+def test_an_interrupted_drawing_leaves_nothing(tmp_path, monkeypatch):
     original, drawn = writer.render, iter(range(10**6))
 
     def render(*args):
         if next(drawn) == 20:
-            raise error
+            raise KeyboardInterrupt
         return original(*args)
 
-    with monkeypatch.context() as patched, pytest.raises(type(error)):
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(writer, "render", render)
         draw_dataset(tmp_path, **SMALL)
     assert next(drawn) > 20 and leftovers(tmp_path) == []
@@ -191,19 +164,16 @@ def test_an_interrupted_drawing_leaves_nothing(error, tmp_path, monkeypatch):
 
 
 def test_a_killed_drawing_leaves_no_dataset_and_the_next_one_cleans_up(tmp_path):
-    code = (
-        "import sys; from torchreid_vi.data.synthetic import draw_dataset; "
-        "draw_dataset(sys.argv[1], ids=150, images=6, size=(64, 160))"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)], stderr=subprocess.DEVNULL
-    )
+    large = {"ids": 150, "images": 6, "size": (64, 160)}
+    process = get_context("fork").Process(target=draw_dataset, args=(tmp_path,), kwargs=large)
+    process.start()
     try:
         wait_for_pictures(tmp_path)
     finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert leftovers(tmp_path) == [f".{process.pid}@{_machine()}.partial.sysu_mm01"]
+        process.kill()
+        process.join()
+    (partial,) = leftovers(tmp_path)
+    assert partial.startswith(f".{process.pid}@") and partial.endswith(".partial.sysu_mm01")
     with pytest.raises(InputError, match="not found"):
         read(tmp_path, "sysu")
     draw_dataset(tmp_path, **SMALL)

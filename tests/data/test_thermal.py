@@ -52,6 +52,7 @@ def test_the_range_is_that_of_the_infrared_images(regdb, caplog):
     assert len(np.unique(grey)) > 30 and grey.min() == 0 and grey.max() > 200
     path = next(item[0] for item in dataset.train if item[2] == 1 and Image.open(item[0]).mode != "F")
     assert len(np.unique(np.asarray(read_image(path)))) < 8  # as it was
+    assert examine(DATASETS["regdb"], str(regdb))[1] == []
 
 
 def test_images_of_8_bits_have_no_range(roots):
@@ -80,10 +81,6 @@ def test_a_cache_is_of_one_range(tmp_path):
     assert caches[0].file != caches[1].file
     assert not np.array_equal(caches[0].pixels, caches[1].pixels)
     assert np.array_equal(caches[0].pixels[0], planes(dataset_image(path, Range(COLD, HOT))))
-
-
-def test_a_check_reads_them_by_their_range(regdb):
-    assert examine(DATASETS["regdb"], str(regdb))[1] == []
 
 
 def test_who_uses_the_weights_scales_as_the_training_did(regdb, tmp_path, caplog):
@@ -126,13 +123,6 @@ def test_a_run_goes_on_with_the_range_that_it_began_with(regdb, tmp_path, caplog
     run(load_config(overrides=settings), exactly=True)
     assert "Resumed after epoch" in caplog.text
     assert load_config(str(tmp_path / "run" / "config.yaml")).data.thermal_found == first
-
-
-def test_a_run_with_a_range_of_its_own_is_another_run(regdb, tmp_path):
-    settings = TINY | {"data.root": str(regdb), "data.save_dir": str(tmp_path / "run"), "data.cache": ""}
-    run(load_config(overrides=settings | {"data.thermal_range": [0.0, 65535.0]}))
-    with pytest.raises(InputError, match=r"a run with data\.thermal_range \[0\.0, 65535\.0\], not \[\]"):
-        run(load_config(overrides=settings), exactly=True)
 
 
 @pytest.mark.parametrize("value", ["[1.0]", "[2.0, 1.0]", "[a, b]"])

@@ -2,18 +2,17 @@
 
 import math
 import re
-import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from engine_helpers import assert_identical, run, weights
+from engine_helpers import assert_identical, run, run_until, weights
 from PIL import Image
 from torch import nn
 
 from torchreid_vi import METHODS, InputError
 from torchreid_vi.data.images import read_image
-from torchreid_vi.engine import VIEngine
 from torchreid_vi.models import VIModel, VIOutput, read_checkpoint
 from torchreid_vi.report.collect import scalars
 
@@ -28,47 +27,37 @@ def test_every_supervised_engine_trains_and_reports_under_the_protocols(make, na
     assert (tmp_path / "run" / "checkpoints" / "last.pth").is_file()
 
 
-@pytest.mark.parametrize(("name", "killed_after"), [("supervised", 1), ("supervised", 3), ("softmax", 2)])
+@pytest.mark.parametrize(("name", "killed_after"), [("supervised", 1), ("softmax", 2)])
 def test_a_resumed_run_ends_as_the_unbroken_one_bit_for_bit(make, tmp_path, name, killed_after):
-    unbroken, cfg = make(loss__name=name, test__eval_freq=1)
+    """It is killed as the second epoch begins, or in the final test."""
+    short = {"loss__name": name, "train__max_epoch": 2}
+    unbroken, cfg = make(**short, test__eval_freq=1)
     run(unbroken, cfg)
-    broken, cfg = make(loss__name=name, data__workers=2)
+    broken, cfg = make(**short, data__workers=2)
 
     def die(*args, **kwargs):
         raise KeyboardInterrupt
 
-    original = broken.train
-
-    def train_until_killed(*args, **kwargs):
-        if broken.epoch == killed_after:
-            die()
-        original(*args, **kwargs)
-
-    broken.train = train_until_killed
-    if killed_after == 3:
-        broken.test = die  # killed in the final test
-    with pytest.raises(KeyboardInterrupt):
-        run(broken, cfg, save_dir=str(tmp_path / "broken"))
+    if killed_after == 2:
+        broken.test = die
+        with pytest.raises(KeyboardInterrupt):
+            run(broken, cfg, save_dir=str(tmp_path / "broken"))
+    else:
+        run_until(broken, cfg, killed_after, tmp_path / "broken")
     torch.rand(17)  # whatever else a process drew in the meantime
-    resumed, cfg = make(loss__name=name)
+    resumed, cfg = make(**short)
     start = resumed.resume(read_checkpoint(tmp_path / "broken" / "checkpoints" / "last.pth"))
     assert start == killed_after
     run(resumed, cfg, save_dir=str(tmp_path / "broken"), start_epoch=start)
     assert_identical(weights(resumed), weights(unbroken))
     assert [r.as_dict() for r in resumed.results] == [r.as_dict() for r in unbroken.results]
     saved = read_checkpoint(tmp_path / "broken" / "checkpoints" / "last.pth")
-    assert saved["epoch"] == 3
+    assert saved["epoch"] == 2
     assert_identical(saved["state_dict"], weights(unbroken))
 
 
 def test_the_number_of_workers_changes_nothing(make):
-    results = []
-    for workers in (0, 1, 3):
-        engine, cfg = make(data__workers=workers, train__max_epoch=1)
-        run(engine, cfg)
-        results.append(weights(engine))
-    assert_identical(results[0], results[1])
-    assert_identical(results[0], results[2])
+    assert losses_of(make(data__workers=0)[0]) == losses_of(make(data__workers=3)[0])
 
 
 def test_a_step_is_the_weighted_sum_of_the_losses_and_an_update(make):
@@ -97,12 +86,11 @@ def test_two_views_of_a_batch_are_joined_with_their_labels(make):
     engine, _ = make(data__k_tfm=2)
     data = next(iter(engine.train_loader))
     images, pids, modality = engine.batch_of(data)
-    assert images.shape[0] == 32
-    assert torch.equal(images[16:], data["img"][1]) and not torch.equal(images[:16], images[16:])
+    assert torch.equal(images, torch.cat(data["img"])) and not torch.equal(images[:16], images[16:])
     assert torch.equal(pids, data["pid"].repeat(2)) and torch.equal(modality, data["modality"].repeat(2))
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16", "auto"])
+@pytest.mark.parametrize("precision", ["bf16", "auto"])
 def test_mixed_precision_trains_on_the_cpu_when_asked(make, precision):
     engine, _ = make(train__precision=precision)
     engine.model.train()
@@ -120,7 +108,7 @@ def losses_of(engine, steps=3):
     return [engine.forward_backward(data)["loss"].item() for _ in range(steps)]
 
 
-@pytest.mark.parametrize("optim", ["adam", "amsgrad", "sgd"])
+@pytest.mark.parametrize("optim", ["adam", "sgd"])
 def test_faster_steps_give_the_same_losses(make, optim):
     fused, _ = make(train__optim=optim)
     assert fused.optimizer.param_groups[0]["fused"]
@@ -138,36 +126,15 @@ def test_faster_steps_give_the_same_losses(make, optim):
     assert found == pytest.approx(plain, rel=3e-3)  # sums in another order, which each step amplifies
 
 
-@pytest.mark.skipif(not shutil.which("c++"), reason="needs a C++ compiler")
-def test_a_compiled_model_gives_the_same_losses_and_checkpoints(make):
-    settings = {"model__name": "resnet18", "train__optim": "sgd"}
+def test_a_compiled_model_gives_the_same_losses_and_checkpoints(make, monkeypatch):
+    """Of graphs that are computed as they are: those of PyTorch's compiler take minutes."""
+    settings, original = {"model__name": "resnet18", "train__optim": "sgd"}, nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda module: original(module, backend="eager"))
     engine, _ = make(train__compile=True, **settings)
-    compiled = losses_of(engine)  # compiling may draw random numbers, and so another batch
+    compiled = losses_of(engine)
     plain, _ = make(**settings)
     assert compiled == pytest.approx(losses_of(plain), rel=1e-3)
     assert engine.model.state_dict().keys() == plain.model.state_dict().keys()
-
-
-@pytest.mark.parametrize("loss", ["supervised", "softmax"])
-def test_images_that_are_too_small_for_a_model_are_one_sentence(make, loss):
-    engine, cfg = make(loss__name=loss, model__name="osnet_x0_25", data__height=16, data__width=8)
-    with pytest.raises(InputError, match=r"too small for this model: raise data\.height and data\.width"):
-        run(engine, cfg)
-
-
-def test_an_unknown_precision_is_answered_with_the_nearest(make):
-    with pytest.raises(InputError, match="did you mean 'bf16'"):
-        make(train__precision="bf17")
-    with pytest.raises(InputError, match="did you mean 'channels_last'"):
-        make(train__memory_format="channel_last")
-
-
-def test_auto_is_what_suits_a_cpu_and_algorithms_are_deterministic_when_asked(make):
-    engine, _ = make(train__deterministic=True)
-    assert torch.are_deterministic_algorithms_enabled()
-    assert (engine.step.dtype, engine.step.memory_format) == (torch.float32, torch.contiguous_format)
-    make()
-    assert not torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.benchmark
 
 
 class Steep(nn.Module):
@@ -186,37 +153,21 @@ def test_clipping_limits_the_norm_of_the_gradient(make):
     assert norm == pytest.approx(0.5, rel=1e-3)
 
 
-def test_best_is_the_epoch_of_the_highest_validation_map(make, tmp_path, caplog):
-    engine, cfg = make(data__validation=0.3)
-    scores = []
-    original = engine._validate
+def test_best_is_the_epoch_of_the_highest_validation_map(make, tmp_path):
+    engine, cfg = make(data__sources=["sysu_mm01", "regdb"], data__validation=0.3)
+    scores, validate = iter((0.2, 0.5, 0.4)), engine.evaluator.validate
 
-    def keep():
-        before = engine.progress.best
-        said = original()
-        scores.append((engine.progress.best, engine.progress.best > before))
-        return said
+    def validated(*loaders):
+        assert validate(*loaders).mean("mAP") > 0
+        score = next(scores)
+        return SimpleNamespace(mean=lambda metric: score)
 
-    engine._validate = keep
+    engine.evaluator.validate = validated
     run(engine, cfg)
     best = read_checkpoint(tmp_path / "run" / "checkpoints" / "best.pth")
-    assert best["epoch"] == 1 + max(i for i, (_, improved) in enumerate(scores) if improved)
-    assert best["best"] == engine.progress.best == scores[-1][0]
-    assert [" ".join(m.split()).count("validation R1") for m in caplog.messages if "Epoch" in m] == [1, 1, 1]
-
-
-def test_best_is_replaced_by_a_better_one_alone(make, tmp_path):
-    engine, _ = make(data__validation=0.3)
-    engine.save_dir = tmp_path
-    found = []
-    for engine.epoch in range(3):
-        engine.progress.epoch = engine.epoch + 1
-        if engine.epoch == 2:
-            engine.progress.best = -1.0
-        engine._validate()
-        found.append(read_checkpoint(tmp_path / "checkpoints" / "best.pth")["epoch"])
-    assert found == [1, 1, 3]
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["best.pth"]
+    assert (best["epoch"], best["best"], engine.progress.best) == (2, 0.5, 0.5)
+    names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
+    assert names == ["best.pth", "last.pth", "previous.pth"]
 
 
 def test_an_epoch_is_one_line_and_one_value_of_each_curve(make, tmp_path, caplog):
@@ -241,37 +192,9 @@ def test_an_epoch_is_one_line_and_one_value_of_each_curve(make, tmp_path, caplog
         f"Train/{name}" for name in ("loss", "identity", "cmr", "acc", "lr", "images_per_second")
     }
     said = [message for message in caplog.messages if message.startswith("Epoch")]
-    line = r"Epoch 1 of 2: loss \S+, identity \S+, cmr \S+, acc \S+; lr 0\.0003; \d+\s+images/s"
+    line = r"Epoch 1 of 2: loss \S+, identity \S+, cmr \S+, acc \S+; lr 0\.0003;\s+\d+ images/s"
     assert len(said) == 2 and re.fullmatch(line, said[0])
     assert engine.bar.n == engine.bar.total == 2 * steps
-
-
-class Promising:
-    """A loader that promises more batches than it gives."""
-
-    def __init__(self, loader):
-        self.loader, self.set_epoch = loader, loader.set_epoch
-
-    def __len__(self):
-        return len(self.loader) + 5
-
-    def __iter__(self):
-        return iter(self.loader)
-
-
-def test_the_bar_is_full_in_the_end_though_a_loader_promises_more_than_it_gives(make):
-    engine, cfg = make(train__max_epoch=2)
-    steps = len(engine.train_loader)
-    engine.train_loader = Promising(engine.train_loader)
-    run(engine, cfg)
-    assert engine.bar.n == engine.bar.total == 2 * steps
-
-
-def test_without_a_validation_split_there_is_no_best(make, tmp_path):
-    engine, cfg = make(train__max_epoch=1)
-    run(engine, cfg)
-    names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
-    assert names == ["last.pth", "previous.pth"]
 
 
 def test_a_checkpoint_is_replaced_whole_or_not_at_all(make, tmp_path, monkeypatch):
@@ -320,17 +243,6 @@ def test_features_that_are_not_numbers_end_in_one_sentence(make):
         engine.evaluator.features([engine.test_loader["vi_synthetic"]["query"]])
 
 
-def test_a_checkpoint_of_another_run_is_refused(make, tmp_path):
-    engine, cfg = make(train__max_epoch=1)
-    run(engine, cfg)
-    state = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.pth")
-    other, _ = make(model__name="resnet18")
-    with pytest.raises(InputError, match=r"model\.resume: model\.name was osnet_x0_25 and is resnet18"):
-        other.resume(state)
-    with pytest.raises(InputError, match=r"model\.resume does not fit this run"):
-        engine.resume({"epoch": 1})
-
-
 def test_a_run_continues_with_its_own_settings_alone(make, tmp_path):
     engine, cfg = make(train__max_epoch=1)
     run(engine, cfg)
@@ -338,7 +250,7 @@ def test_a_run_continues_with_its_own_settings_alone(make, tmp_path):
     for change, said in (
         ({"train__lr": 0.1}, "train.lr was 0.0003 and is 0.1"),
         ({"train__max_epoch": 5}, "train.max_epoch was 1 and is 5"),  # the cosine schedule depends on it
-        ({"train__optim": "sgd"}, "train.optim was adam and is sgd"),
+        ({"model__name": "resnet18"}, "model.name was osnet_x0_25 and is resnet18"),
     ):
         other, _ = make(**({"train__max_epoch": 1} | change))
         with pytest.raises(InputError, match=said):
@@ -349,10 +261,9 @@ def test_a_run_continues_with_its_own_settings_alone(make, tmp_path):
     assert make(train__lr_scheduler="single_step", train__max_epoch=5)[0].resume(state) == 1
 
 
-@pytest.mark.parametrize("optim", ["adam", "sgd"])
-def test_the_optimisers_state_takes_the_memory_format_of_the_weights(make, optim, tmp_path):
+def test_the_optimisers_state_takes_the_memory_format_of_the_weights(make, tmp_path):
     """A checkpoint of a GPU continues on a CPU, whose fused step reads both in the order of memory."""
-    settings = {"train__optim": optim, "train__max_epoch": 1, "train__lr_scheduler": "single_step"}
+    settings = {"train__max_epoch": 1, "train__lr_scheduler": "single_step"}
     engine, cfg = make(train__memory_format="channels_last", **settings)
     run(engine, cfg)
     other, _ = make(**settings)
@@ -365,34 +276,12 @@ def test_the_optimisers_state_takes_the_memory_format_of_the_weights(make, optim
             assert value.shape != parameter.shape or value.stride() == parameter.stride()
 
 
-def test_validation_works_on_the_sum_of_datasets(make):
-    engine, cfg = make(data__sources=["sysu_mm01", "regdb"], data__validation=0.3, train__max_epoch=1)
-    run(engine, cfg)
-    assert engine.progress.best > 0
-
-
 def test_a_target_without_a_match_is_refused_before_training(make):
     engine, _ = make()
     dataset = engine.test_loader["vi_synthetic"]["query"].dataset
     dataset.data = [(path, pid + 1000, camid, dsetid) for path, pid, camid, dsetid in dataset.data]
     with pytest.raises(InputError, match="no identity in common"):
         engine.check_targets()
-
-
-def test_an_engine_needs_a_loss(make):
-    with pytest.raises(InputError, match=r"loss\.terms is empty"):
-        make(loss__terms=[], loss__weights=[])
-
-
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_a_step_on_a_gpu(make, precision):
-    engine, _ = make()
-    optimizer = torch.optim.SGD(engine.model.parameters(), lr=0.01)
-    gpu = VIEngine(engine.datamanager, engine.method.cuda(), optimizer, precision=precision)
-    gpu.model.train()
-    assert math.isfinite(gpu.forward_backward(next(iter(gpu.train_loader)))["loss"].item())
 
 
 def test_reranking_reports_beside_every_protocol_with_the_features_of_each_channel(make):

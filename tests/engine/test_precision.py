@@ -29,7 +29,7 @@ class WrongGradientInHalf(nn.Conv2d):
 
 
 def images(batch=4):
-    """Of a width that oneDNN computes right everywhere: three columns are left before the last stride."""
+    """Return images of a width that oneDNN computes right everywhere: three columns before the last stride."""
     return torch.randn(batch, 3, 64, 48, generator=torch.Generator().manual_seed(0)), torch.arange(batch) % 2
 
 

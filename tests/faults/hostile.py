@@ -1,4 +1,4 @@
-"""What runs code when a file that holds it is read carelessly."""
+"""Payloads that run code when a file that holds them is read carelessly."""
 
 import io
 

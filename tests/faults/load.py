@@ -34,11 +34,7 @@ def epochs(number: int) -> dict[str, Any]:
         draw_dataset(root, ids=12, images=1, size=(16, 40), folder="vi_synthetic")
         places = {"data.root": root, "data.save_dir": f"{root}/run"}
         small = {"model.name": "osnet_x0_25", "model.pretrained": False, "data.height": 32, "data.width": 16}
-        batches = {
-            "data.workers": 1,
-            "train.batch_size": 48,
-            "train.max_epoch": number,
-        }
+        batches = {"data.workers": 1, "train.batch_size": 48, "train.max_epoch": number}
         cfg = load_config(overrides=places | small | batches)
         torch.set_num_threads(1)
         datamanager = build.build_datamanager(cfg, use_gpu=False)

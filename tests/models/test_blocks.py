@@ -6,14 +6,7 @@ import pytest
 import torch
 
 from torchreid_vi import InputError
-from torchreid_vi.models import (
-    BLOCKS,
-    Backbone,
-    ModalityDistributionAdapter,
-    NonLocal,
-    VIModel,
-    load_weights,
-)
+from torchreid_vi.models import BLOCKS, Backbone, ModalityDistributionAdapter, NonLocal, VIModel, load_weights
 from torchreid_vi.models.backbone import INSERTED
 
 

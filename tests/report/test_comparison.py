@@ -15,7 +15,6 @@ from command_lines import call
 from torchreid_vi import InputError, load_config
 from torchreid_vi.cli import compare as compare_tool
 from torchreid_vi.report import PUBLISHED, collect, published, write_comparison
-from torchreid_vi.report.collect import labels
 from torchreid_vi.report.comparison import differences
 
 ROOT = Path(__file__).parents[2]
@@ -53,11 +52,7 @@ def test_runs_that_differ_in_seed_or_trial_alone_are_one_method(make_run):
         make_run("ten/trial2", [1, 1], data__split_id=1, train__lr=0.5),
     ]
     methods = collect(folders)
-    assert [(method.name, len(method.folders)) for method in methods] == [
-        ("base", 2),
-        ("mcja", 1),
-        ("ten", 1),
-    ]
+    assert [f"{method.name} {len(method.folders)}" for method in methods] == ["base 2", "mcja 1", "ten 1"]
     assert methods[0].figures(LABEL, "R1") == [50.0, 100.0]
     assert methods[0].cost() == pytest.approx((2.5, 2.0, 50.0))
 
@@ -65,11 +60,7 @@ def test_runs_that_differ_in_seed_or_trial_alone_are_one_method(make_run):
 def test_scores_and_curves_are_means_over_runs_by_hand(make_run):
     (method,) = collect([make_run("a/seed1", [1, 2, 4]), make_run("a/seed2", [1, 1, 2], train__seed=2)])
     scores = method.scores(LABEL)
-    assert {query: tuple(score) for query, score in scores.items()} == {
-        0: (1.0, 1.0),
-        1: (0.5, 0.75),
-        2: (0.0, 0.375),
-    }
+    assert [tuple(scores[query]) for query in range(3)] == [(1.0, 1.0), (0.5, 0.75), (0.0, 0.375)]
     np.testing.assert_allclose(method.cmc(LABEL, 4), [0.5, 5 / 6, 5 / 6, 1.0])
 
 
@@ -121,12 +112,6 @@ def test_published_figures_stand_beside_the_same_protocol_alone(make_run, tmp_pa
     assert table(drawn)[1][6] == ""
     paths = write_comparison(drawn, tmp_path / "out")
     assert ["published" in path.read_text().splitlines()[0] for path in paths[:2]] == [False, True]
-
-
-def test_a_result_that_not_all_methods_have_has_rows_of_its_own(make_run):
-    methods = collect([make_run("a", [1]), make_run("b", [1], label="other", train__lr=0.5)])
-    assert labels(methods) == [LABEL, "other"]
-    assert differences(methods, "other") == {}
 
 
 def test_a_folder_without_a_finished_run_is_named(make_run, tmp_path):
@@ -215,17 +200,9 @@ def test_varied_settings_make_a_config_of_each_combination_and_seeds_come_last()
     ("asked", "said"),
     [
         ([str(BASE)], "base_synthetic and base_synthetic are the same method"),
-        (["--vary", "train.lr", "0.001", "1e-3"], "lr=0.001 are the same method"),
-        (
-            ["--vary", "data.workers", "0", "1"],
-            "workers=1 are the same method: name each config and value once",
-        ),
-        (["--vary", "data.root", "a", "b"], "are the same method"),
-        (["--vary", "train.seed", "1", "2"], "train.seed is what --seeds counts"),
+        (["--vary", "data.workers", "0", "1"], "workers=1 are the same method: name each config and value"),
         (["train.seed", "7"], "train.seed is what --seeds counts"),
         (["--vary", "train.lr", "1", "--vary", "train.lr", "2"], "--vary train.lr comes twice"),
-        (["model.resume", "last.pth"], "a series trains each of its runs, and model.resume is last.pth"),
-        (["train.max_epoch", "0"], "train.max_epoch is 0: set it to at least 1"),
         (["test.evaluate", "True", "model.load_weights", "a"], "test.evaluate is True: leave it False"),
         ([str(BASE.with_name("mmgl_synthetic.yaml"))], "mmgl_synthetic pre-trains and retrieves nothing"),
     ],

@@ -1,4 +1,4 @@
-"""What the tests of packages share."""
+"""Helpers of the tests of packages."""
 
 import hashlib
 import json
@@ -8,8 +8,8 @@ from torchreid_vi.sharing import MANIFEST, SETTINGS, WEIGHTS
 #: Settings of runs of each kind.
 KINDS = {
     "one stream": {},
-    "two streams": {"model.streams": 2, "test.flip": True},
-    "mcja_journal": {"model.streams": 2, "model.blocks": "mda", "train.memory_format": "channels_last"},
+    "two streams": {"model.streams": 2, "test.flip": True, "model.blocks": "mda"}
+    | {"train.memory_format": "channels_last"},
     "ddag": {"loss.name": "ddag", "model.blocks": "non_local"},
     "torchreid's": {"loss.name": "softmax", "data.sources": ["vi_synthetic"]},
     "mmgl": {
@@ -23,7 +23,7 @@ KINDS = {
 
 
 def rewritten(folder, **changes):
-    """Changes a package's list of files, and makes it right again otherwise."""
+    """Change a package's list of files, and make it right again otherwise."""
     manifest = json.loads((folder / MANIFEST).read_text()) | changes
     for name in (WEIGHTS, SETTINGS):
         content = (folder / name).read_bytes()

@@ -123,18 +123,10 @@ def test_an_address_is_encrypted_or_on_this_machine_wherever_it_leads(site):
             locate(site.put("/there", status=302, Location=target))
 
 
-def test_a_folder_for_the_cache_that_cannot_be_written_is_one_sentence(site, tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(InputError, match="set XDG_CACHE_HOME to another folder"):
-        locate(site.put("/a.pth", b"a"))
-
-
 @pytest.mark.parametrize(
     "link",
     [
         "https://drive.google.com/file/d/1aB_c-9/view?usp=sharing",
-        "https://drive.google.com/uc?export=download&id=1aB_c-9",
         "https://docs.google.com/uc?id=1aB_c-9",
     ],
 )
@@ -144,11 +136,6 @@ def test_a_link_to_google_drive_goes_to_google_drive(site, monkeypatch, link):
     with pytest.raises(InputError, match=r"cannot be fetched .*: check the address and the network$"):
         locate(link)
     assert site.asked and {each.split()[1] for each in site.asked} == {"drive.google.com:443"}
-
-
-def test_a_link_to_no_file_of_google_drive_is_one_sentence():
-    with pytest.raises(InputError, match="use the link that its Share button gives"):
-        locate("https://drive.google.com/drive/my-drive")
 
 
 def test_every_tool_takes_an_address(site, trained, checkpoint, roots, tmp_path):
@@ -180,9 +167,7 @@ def hub(site, folder, commit, name="someone/weights", revisions=("main",)):
 
 
 def test_the_hub_is_asked_for_the_files_of_one_commit(site, packaged, copied, tmp_path, monkeypatch):
-    endpoint = (
-        f"http://127.0.0.1:{site.server_port}"  # as HF_ENDPOINT and HF_HOME set it at the library's import
-    )
+    endpoint = f"http://127.0.0.1:{site.server_port}"  # as HF_ENDPOINT sets it at the library's import
     monkeypatch.setattr(constants, "ENDPOINT", endpoint)
     template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)

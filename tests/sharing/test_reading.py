@@ -21,10 +21,6 @@ def test_a_changed_byte_is_refused(copied, name):
         for named in (copied, copied / WEIGHTS):
             with pytest.raises(InputError, match=rf"copied/{name} is not what package\.json says"):
                 FeatureExtractor(named)
-    for content in (whole[:-1], whole + b"\0", b""):
-        (copied / name).write_bytes(content)
-        with pytest.raises(InputError, match="is not what"):
-            locate(copied)
     (copied / name).unlink()
     with pytest.raises(InputError, match=f"lacks {name}: get the package again"):
         locate(copied)
@@ -35,19 +31,7 @@ def test_the_card_is_for_its_author_to_edit(copied):
     assert locate(copied).weights == copied / WEIGHTS
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        "",
-        "[]",
-        "null",
-        "{}",
-        '{"format": 1}',
-        '{"format": 1, "files": []}',
-        '{"format": 1, "trained_on": [1]}',
-        "[" * 5000,
-    ],
-)
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 1, "files": []}'])
 def test_a_damaged_list_of_files_is_refused(copied, content):
     (copied / MANIFEST).write_text(content)
     with pytest.raises(InputError, match=r"package\.json is damaged: get the package again$"):
@@ -69,25 +53,23 @@ def test_what_a_package_may_not_be_is_one_sentence(copied, tmp_path):
         rewritten(copied)
         with pytest.raises(InputError, match="reads a file outside of the package: it was refused"):
             locate(copied)
-    for text in ("{" * 3000, "a: [", "\t"):
-        (copied / SETTINGS).write_text(text)
-        rewritten(copied)
-        with pytest.raises(InputError, match=r"config\.yaml is damaged: get the package again"):
-            locate(copied)
+    (copied / SETTINGS).write_text("a: [")
+    rewritten(copied)
+    with pytest.raises(InputError, match=r"config\.yaml is damaged: get the package again"):
+        locate(copied)
     with pytest.raises(InputError, match=r"is a folder without package\.json: name a run's checkpoints"):
         FeatureExtractor(tmp_path)
 
 
 def test_a_damaged_safetensors_file_is_one_sentence(packaged, tmp_path):
     path, whole = tmp_path / "w.safetensors", (packaged() / WEIGHTS).read_bytes()
-    bad = [b"", b"\xff" * 64, whole[:-1], whole[: len(whole) // 2], b"\0" * 8 + whole[8:]]
-    for content in bad:
+    for content in (b"", b"\xff" * 64, whole[:-1], b"\0" * 8 + whole[8:]):
         path.write_bytes(content)
         with pytest.raises(
             InputError, match=r"w\.safetensors is no safetensors file or is damaged: get it again$"
         ):
             read_checkpoint(path)
-    for about in ("[", "[]", "3", "[" * 100_000, "1" * 5000):
+    for about in ("[", "[]", "3"):
         save_file({"a": torch.zeros(1)}, path, {"about": about})
         with pytest.raises(InputError, match="is no safetensors file or is damaged"):
             read_checkpoint(path)

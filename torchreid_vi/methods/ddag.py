@@ -15,8 +15,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from torchreid_vi.losses import IdentityLoss
-from torchreid_vi.methods.method import Batch, Method, NetworkSettings, Values, WeightedLosses
+from torchreid_vi.losses import IdentityLoss, register_loss
+from torchreid_vi.methods.method import (
+    Batch,
+    Method,
+    NetworkSettings,
+    Values,
+    WeightedLosses,
+    register_method,
+)
 from torchreid_vi.methods.supervised import Supervised, network_arguments
 from torchreid_vi.modality import Rows
 from torchreid_vi.models import VIModel
@@ -221,3 +228,8 @@ class DDAG(Supervised):
         if GRAPH in losses:
             losses[GRAPH] = losses[GRAPH] * self.network.run_graph_weight
         return losses, metrics
+
+
+register_method("ddag", DDAG)
+register_loss("part_identity", PartIdentityLoss)
+register_loss(GRAPH, GraphIdentityLoss)

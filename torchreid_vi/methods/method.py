@@ -16,6 +16,19 @@ from torchreid_vi.modality import Rows, rows_of
 WeightedLosses = dict[str, tuple[nn.Module, float]]
 Values = dict[str, Tensor]
 
+#: Methods by the names that ``loss.name`` uses.
+METHODS: dict[str, type[Any]] = {}
+
+
+def register_method(name: str, method: type[Method]) -> None:
+    """Add a method, and its settings ``loss.<name>.*``, which are its constructor's arguments with a default.
+
+    Args:
+        name: What ``loss.name`` calls it.
+        method: Built from the settings of the network, the losses of ``loss.terms`` and its own settings.
+    """
+    METHODS[name] = method
+
 
 class Batch(NamedTuple):
     """A training batch, or this process's share of it.
@@ -38,7 +51,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """What every method builds its network from: ``model.*`` of the settings, and the data.
+    """Settings of a network: ``model.*``, and what the data say.
 
     Attributes:
         backbone: torchreid's name of the backbone.
@@ -78,12 +91,14 @@ class Method(nn.Module):
     Attributes:
         self_supervised: Whether training reads no identity; such a method is judged by :meth:`evaluate_pretext` and
             leaves the weights of its backbone.
+        takes: Other methods whose settings it takes, too.
 
     Raises:
         InputError: For no loss, or one that reads a field which is not there.
     """
 
     self_supervised: ClassVar[bool] = False
+    takes: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, network: nn.Module, losses: WeightedLosses, outputs: Sequence[str] = ()) -> None:
         super().__init__()

@@ -6,7 +6,15 @@ from typing import Any
 
 from torch import Tensor
 
-from torchreid_vi.methods.method import Batch, Method, NetworkSettings, Values, WeightedLosses, gathered
+from torchreid_vi.methods.method import (
+    Batch,
+    Method,
+    NetworkSettings,
+    Values,
+    WeightedLosses,
+    gathered,
+    register_method,
+)
 from torchreid_vi.models import VIModel, VIOutput
 
 
@@ -44,3 +52,6 @@ def network_arguments(settings: NetworkSettings) -> dict[str, Any]:
 def accuracy(logits: Tensor, pids: Tensor) -> Tensor:
     """Return the percentage of images (B,) that the logits (B, identities) classify rightly."""
     return 100 * (logits.argmax(1) == pids).float().mean()
+
+
+register_method("supervised", Supervised)

@@ -15,7 +15,14 @@ from torch import Tensor
 from torchreid_vi import distributed
 from torchreid_vi.errors import InputError
 from torchreid_vi.losses import HardTripletLoss, IdentityLoss
-from torchreid_vi.methods.method import Batch, Method, NetworkSettings, Values, WeightedLosses
+from torchreid_vi.methods.method import (
+    Batch,
+    Method,
+    NetworkSettings,
+    Values,
+    WeightedLosses,
+    register_method,
+)
 from torchreid_vi.methods.supervised import accuracy
 from torchreid_vi.models import torchreid_model
 
@@ -43,10 +50,9 @@ class TorchreidSoftmax(Method):
     ) -> None:
         model = torchreid_model(settings.backbone, settings.identities, settings.pretrained, loss=self.kind)
         super().__init__(model, losses)
-        found = {"model.streams": settings.streams, "model.last_stride": settings.last_stride}
-        found |= {f"model.{name}": settings.head.get(name, "") for name in ("pooling", "blocks")}
-        usual = {"model.streams": (1,), "model.last_stride": (2,), "model.pooling": ("", "gem")}
-        changed = [name for name, value in found.items() if value not in usual.get(name, ("",))]
+        usual = {"streams": 1, "last_stride": 2, "pooling": "gem", "blocks": ""}
+        found = {"streams": settings.streams, "last_stride": settings.last_stride} | settings.head
+        changed = [f"model.{name}" for name, value in usual.items() if found.get(name, value) != value]
         changed += ["loss.terms"] * bool(set(losses_of_terms) - {"identity"})
         if changed:
             log.info(f"torchreid's {self.kind} training has no use for {', '.join(changed)}")
@@ -86,6 +92,7 @@ class TorchreidTriplet(TorchreidSoftmax):
     """
 
     kind = "triplet"
+    takes = ("softmax",)
 
     def __init__(
         self,
@@ -114,3 +121,7 @@ class TorchreidTriplet(TorchreidSoftmax):
 
 def _listed(outputs: Any) -> list[Tensor]:
     return list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
+
+
+register_method("softmax", TorchreidSoftmax)
+register_method("triplet", TorchreidTriplet)

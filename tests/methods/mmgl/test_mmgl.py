@@ -11,7 +11,7 @@ from torchreid_vi import InputError, load_config
 from torchreid_vi import run as run_config
 from torchreid_vi.data.datasets import VISynthetic
 from torchreid_vi.methods.mmgl import PartCycleContrastLoss, PermutationRecoveryLoss
-from torchreid_vi.methods.mmgl.stripes import paired_orders, shuffle_stripes
+from torchreid_vi.methods.mmgl.stripes import random_orders, shuffle_stripes
 from torchreid_vi.models import VIModel, load_weights, read_checkpoint
 from torchreid_vi.seeds import seed_everything
 
@@ -114,9 +114,10 @@ def test_a_step_is_the_weighted_sum_of_both_pretexts(pretrain, streams):
         for name, parameter in engine.model.named_parameters():
             parameter.copy_(before[name])
     seed_everything(5, 5)
-    orders = paired_orders(data["modality"], 6)
+    orders = random_orders(len(data["img"]), 6)
     engine.model.zero_grad()
-    scores, parts = engine.model(shuffle_stripes(data["img"], orders), data["modality"])
+    scores, shuffled_parts = engine.model(shuffle_stripes(data["img"], orders), data["modality"])
+    parts = torch.stack([image[order.argsort()] for image, order in zip(shuffled_parts, orders, strict=True)])
     permutation = PermutationRecoveryLoss()(scores, orders)
     cycle = PartCycleContrastLoss()(parts, data["modality"])
     (permutation + 0.5 * cycle).backward()
@@ -199,7 +200,12 @@ def test_it_learns_the_order_of_stripes(pretrain):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"loss__mmgl__parts": False}, {"loss__mmgl__orders": "batch"}, {"model__streams": 2}]
+    "changes",
+    [
+        {"loss__mmgl__parts": False, "loss__part_cycle__reading": "batch"},
+        {"loss__mmgl__shared_order": True},
+        {"model__streams": 2},
+    ],
 )
 @pytest.mark.parametrize("terms", [["permutation"], ["part_cycle"], ["permutation", "part_cycle"]])
 def test_every_variant_takes_a_step(pretrain, changes, terms):
@@ -210,15 +216,15 @@ def test_every_variant_takes_a_step(pretrain, changes, terms):
     assert all(torch.isfinite(value) for value in summary.values())
 
 
-def test_one_order_for_the_batch_when_asked(pretrain, monkeypatch):
+def test_the_images_of_a_pair_share_an_order_when_asked(pretrain, monkeypatch):
     from torchreid_vi.methods.mmgl import method
 
     seen = []
     monkeypatch.setattr(
         method, "shuffle_stripes", lambda x, orders: (seen.append(orders), shuffle_stripes(x, orders))[1]
     )
-    for orders, different in (("batch", 1), ("pair", 8)):
-        engine, _ = pretrain(loss__mmgl__orders=orders)
+    for shared, different in ((True, 8), (False, 16)):
+        engine, _ = pretrain(loss__mmgl__shared_order=shared)
         engine.forward_backward(next(iter(engine.train_loader)))
         assert len(seen[-1].unique(dim=0)) == different
 
@@ -247,7 +253,7 @@ def test_mixed_precision_trains_on_the_cpu_when_asked(pretrain, precision):
         ({"loss__mmgl__stripes": 4}, "6 rows at data.height 96, which 4 stripes do not divide"),
         ({"model__name": "hacnn"}, "no feature maps"),
         ({"loss__terms": ["identity", "part_cycle"]}, "loss.terms identity reads"),
-        ({"loss__mmgl__orders": "pairs"}, "did you mean 'pair'"),
+        ({"loss__mmgl__parts": False}, "loss.part_cycle.reading pair compares the stripes of an image"),
         ({"loss__permutation__reduction": "max"}, "reduction is 'max'"),
     ],
 )

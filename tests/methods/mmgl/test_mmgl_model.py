@@ -24,7 +24,7 @@ def test_any_backbone_with_maps_gives_scores_and_parts(backbone, last_stride, st
 
 
 def test_the_part_head_is_a_convolution_of_its_own_for_each_stripe():
-    head = PartHead(channels=5, parts=3, dim=4)
+    head = PartHead(channels=5, parts=3, dim=4, shared=False)
     maps = torch.randn(7, 5, 6, 2)
     convolution, normalisation = head.project[0], head.project[1]
     expected = []
@@ -39,7 +39,7 @@ def test_the_part_head_is_a_convolution_of_its_own_for_each_stripe():
 
 
 def test_a_shared_projection_is_one_convolution_for_all_stripes():
-    head = PartHead(channels=5, parts=3, dim=4, shared=True).eval()
+    head = PartHead(channels=5, parts=3, dim=4).eval()
     maps = torch.randn(7, 5, 6, 2)
     stripes = [maps[:, :, 2 * k : 2 * k + 2].mean((2, 3)) for k in range(3)]
     weight, normalisation = head.project[0].weight[..., 0], head.project[1]

@@ -1,6 +1,5 @@
 """Part-aware cycle contrast against plain loops."""
 
-import itertools
 import math
 
 import pytest
@@ -8,6 +7,9 @@ import torch
 from torch.nn import functional as F
 
 from torchreid_vi.methods.mmgl import PartCycleContrastLoss
+from torchreid_vi.methods.mmgl.part_cycle import READINGS
+
+MODALITY = [0, 1, 0, 1, 1]
 
 
 def parts_of(batch, stripes=3, dim=5, dtype=torch.float64):
@@ -18,120 +20,164 @@ def dot(a, b):
     return sum(x * y for x, y in zip(a, b, strict=True))
 
 
-def neighbour(query, others, temperature):
-    """The soft nearest neighbour of a vector among others, of length one."""
+def softmax(query, others, temperature):
     weights = [math.exp(dot(query, u) / temperature) for u in others]
+    return [w / sum(weights) for w in weights]
+
+
+def neighbour(query, others, temperature):
+    """Return the soft nearest neighbour of a vector among others, of length one."""
+    weights = softmax(query, others, temperature)
     found = [sum(w * u[i] for w, u in zip(weights, others, strict=True)) for i in range(len(query))]
     length = math.sqrt(dot(found, found))
     return [x / length for x in found]
 
 
-def plain_loss(parts, modality, temperature, mask_self, positives):
-    sets = {
-        m: [part for image, k in zip(parts, modality, strict=True) if k == m for part in image]
-        for m in (0, 1)
-    }
-    halves = []
-    for own, other in ((sets[0], sets[1]), (sets[1], sets[0])):
-        across = [neighbour(q, other, temperature) for q in own]
-        within = [
-            neighbour(q, [u for j, u in enumerate(own) if not (mask_self and i == j)], temperature)
-            for i, q in enumerate(own)
-        ]
-        keys = within if positives == "neighbours" else own
-        terms = []
-        for i, found in enumerate(across):
-            scores = [math.exp(dot(found, key) / temperature) for key in keys]
-            terms.append(-math.log(scores[i] / sum(scores)))
-        halves.append(sum(terms) / len(terms))
+def plain_contrast(own, other, temperature, reading):
+    """Compute one half of the loss of lists of images, each a list of parts."""
+    if reading.startswith("pair"):
+        own, other = own[: len(other)], other[: len(own)]
+
+    def support(images, b, i, inside):
+        if reading.startswith("pair"):
+            return [u for k, u in enumerate(images[b]) if not (inside and reading != "pair" and k == i)]
+        if reading == "part":
+            return [image[i] for a, image in enumerate(images) if not (inside and a == b)]
+        return [u for image in images for u in image]
+
+    places = [(b, i) for b in range(len(own)) for i in range(len(own[0]))]
+    keys = {(b, i): neighbour(own[b][i], support(own, b, i, inside=True), temperature) for b, i in places}
+    terms = []
+    for b, i in places:
+        found = neighbour(own[b][i], support(other, b, i, inside=False), temperature)
+        against = {
+            "batch": places,
+            "batch_other_parts": [(a, j) for a, j in places if j != i or a == b],
+        }.get(reading, [(b, j) for j in range(len(own[0]))])
+        scores = {place: math.exp(dot(found, keys[place]) / temperature) for place in against}
+        terms.append(-math.log(scores[b, i] / sum(scores.values())))
+    return sum(terms) / len(terms)
+
+
+def plain_walk(own, other, temperature):
+    flat, across = ([u for image in images for u in image] for images in (own, other))
+    terms = []
+    for i, u in enumerate(flat):
+        home = 0.0
+        for out, v in zip(softmax(u, across, temperature), across, strict=True):
+            back = softmax(v, flat, temperature)
+            home += out * sum(p for j, p in enumerate(back) if j % len(own[0]) == i % len(own[0]))
+        terms.append(-math.log(home))
+    return sum(terms) / len(terms)
+
+
+def plain_loss(parts, modality, temperature, reading):
+    sets = [[image for image, k in zip(parts, modality, strict=True) if k == m] for m in (0, 1)]
+    halves = [
+        plain_walk(own, other, temperature)
+        if reading == "walk"
+        else plain_contrast(own, other, temperature, reading)
+        for own, other in (sets, sets[::-1])
+    ]
     return sum(halves) / 2
 
 
-OPTIONS = list(itertools.product([False, True], ["neighbours", "query"], [0.07, 1.0]))
-
-
-@pytest.mark.parametrize(("mask_self", "positives", "temperature"), OPTIONS)
-def test_it_equals_plain_loops_in_value_and_gradient(mask_self, positives, temperature):
-    parts, modality = parts_of(5).requires_grad_(), torch.tensor([0, 1, 0, 1, 1])
-    loss = PartCycleContrastLoss(temperature, mask_self, positives=positives)
+@pytest.mark.parametrize("temperature", [0.07, 1.0])
+@pytest.mark.parametrize("reading", READINGS)
+def test_it_equals_plain_loops_in_value_and_gradient(reading, temperature):
+    parts, modality = parts_of(5).requires_grad_(), torch.tensor(MODALITY)
+    loss = PartCycleContrastLoss(temperature, reading)
 
     def oracle(values):
-        return plain_loss(values.tolist(), modality.tolist(), temperature, mask_self, positives)
+        return plain_loss(values.tolist(), MODALITY, temperature, reading)
 
+    expected = oracle(parts.detach())
     value = loss(parts, modality)
-    assert value.item() == pytest.approx(oracle(parts), rel=1e-9)
+    assert value.item() == pytest.approx(expected, rel=1e-9)
     value.backward()
     step = 1e-6
-    for place in ((0, 0, 0), (1, 2, 3), (4, 1, 4)):
-        more, less = parts.detach().clone(), parts.detach().clone()
-        more[place] += step
-        less[place] -= step
-        slope = (oracle(more) - oracle(less)) / (2 * step)
-        assert parts.grad[place].item() == pytest.approx(slope, rel=1e-4, abs=1e-7)
+    for place in ((0, 1, 2), (1, 0, 4), (3, 2, 0)):
+        moved = parts.detach().clone()
+        moved[place] += step
+        slope = (oracle(moved) - expected) / step
+        assert parts.grad[place].item() == pytest.approx(slope, rel=1e-4, abs=1e-6)
 
 
-def test_neither_the_order_of_the_batch_nor_the_names_of_the_modalities_matter():
-    parts, modality, shuffled = parts_of(8), torch.tensor([0, 1] * 4), torch.randperm(8)
-    loss = PartCycleContrastLoss()
-    value = loss(parts, modality)
-    torch.testing.assert_close(loss(parts[shuffled], modality[shuffled]), value)
-    torch.testing.assert_close(loss(parts, 1 - modality), value)
+def ideal_parts(images, stripes=6, dim=256):
+    """Return embeddings of images of different people: a part's own direction, and as much of the person's."""
+    code = torch.eye(dim)
+    people = code[stripes : stripes + images, None]
+    return F.normalize(code[None, :stripes] + 0.5 * people, dim=2)
 
 
-def test_parts_that_agree_across_modalities_cost_less():
-    own = parts_of(4, dim=64)
-    modality = torch.tensor([0] * 4 + [1] * 4)
-    loss = PartCycleContrastLoss()
-    assert loss(torch.cat([own, own]), modality) < 0.1 < loss(torch.cat([own, parts_of(4, dim=64)]), modality)
+def test_parts_of_unpaired_images_satisfy_it_and_random_ones_do_not():
+    modality, loss = torch.tensor([0, 1] * 32), PartCycleContrastLoss()
+    random = F.normalize(parts_of(64, 6, 256).relu(), dim=2)
+    assert loss(ideal_parts(64), modality) < 0.2
+    assert 1.4 < loss(random, modality) < 1.7
+    for reading in ("batch", "pair_excluding_self"):
+        assert PartCycleContrastLoss(reading=reading)(ideal_parts(64), modality) > 3
 
 
-def test_detach_keeps_the_value_and_changes_the_gradient():
-    parts, modality = parts_of(4), torch.tensor([0, 0, 1, 1])
-    values, gradients = [], []
-    for detach in (False, True):
-        leaf = parts.clone().requires_grad_()
-        loss = PartCycleContrastLoss(detach=detach)(leaf, modality)
-        loss.backward()
-        values.append(loss.item())
-        gradients.append(leaf.grad)
-    assert values[0] == values[1]
-    assert not torch.allclose(*gradients)
+@pytest.mark.parametrize(("reading", "gains"), [("pair", False), ("part", False), ("batch", True)])
+def test_a_code_of_the_pair_gains_in_the_first_reading_alone(reading, gains):
+    """All stripes of both images of a pair have one embedding, which no other pair has."""
+    modality = torch.tensor([0, 1] * 32)
+    code = torch.eye(64)[torch.arange(64) // 2][:, None].expand(64, 6, 64)
+    chance = math.log(32 * 6 if reading == "batch" else 6)
+    value = PartCycleContrastLoss(reading=reading)(code, modality).item()
+    assert value < 0.5 * chance if gains else value == pytest.approx(chance, abs=1e-4)
+
+
+@pytest.mark.parametrize("reading", READINGS)
+def test_the_names_of_the_modalities_do_not_matter(reading):
+    parts, modality = parts_of(8), torch.tensor([0, 1] * 4)
+    loss = PartCycleContrastLoss(reading=reading)
+    torch.testing.assert_close(loss(parts, 1 - modality), loss(parts, modality))
 
 
 def test_without_parts_it_contrasts_whole_images():
     parts, modality = parts_of(6, stripes=1), torch.tensor([0, 1] * 3)
-    expected = plain_loss(parts.tolist(), modality.tolist(), 0.07, False, "neighbours")
-    assert PartCycleContrastLoss()(parts, modality).item() == pytest.approx(expected, rel=1e-9)
+    expected = plain_loss(parts.tolist(), modality.tolist(), 0.07, "batch")
+    assert PartCycleContrastLoss(reading="batch")(parts, modality).item() == pytest.approx(expected, rel=1e-9)
+    with pytest.raises(ValueError, match="needs two stripes or more"):
+        PartCycleContrastLoss()(parts, modality)
 
 
 @pytest.mark.parametrize("kind", [0, 1])
-def test_one_modality_alone_gives_a_zero_with_a_gradient(kind):
+@pytest.mark.parametrize("reading", READINGS)
+def test_one_modality_alone_gives_a_zero_with_a_gradient(reading, kind):
     parts = parts_of(4).requires_grad_()
-    loss = PartCycleContrastLoss()(parts, torch.full((4,), kind))
+    loss = PartCycleContrastLoss(reading=reading)(parts, torch.full((4,), kind))
     loss.backward()
     assert loss.item() == 0
     assert torch.equal(parts.grad, torch.zeros_like(parts))
 
 
-def test_one_pair_and_identical_images_stay_finite():
-    same = parts_of(1).expand(6, 3, 5).clone().requires_grad_()
-    for parts in (same, parts_of(2).requires_grad_(), parts_of(2, stripes=1).requires_grad_()):
-        modality = torch.arange(len(parts)) % 2
-        loss = PartCycleContrastLoss(mask_self=True)(parts, modality)
+@pytest.mark.parametrize("reading", READINGS)
+@pytest.mark.parametrize("images", [2, 6])
+def test_identical_and_opposite_parts_stay_finite(reading, images):
+    same = parts_of(1).expand(images, 3, 5).clone()
+    opposite = torch.cat([same[: images // 2], -same[images // 2 :]])
+    for parts in (same, opposite, parts_of(images)):
+        parts = parts.requires_grad_()
+        loss = PartCycleContrastLoss(1e-3, reading)(parts.float(), torch.arange(images) % 2)
         loss.backward()
         assert loss.isfinite()
         assert parts.grad.isfinite().all()
 
 
-def test_half_precision_is_computed_in_float32_also_inside_autocast():
+@pytest.mark.parametrize("reading", READINGS)
+def test_half_precision_is_computed_in_float32_also_inside_autocast(reading):
     parts, modality = parts_of(4, dtype=torch.bfloat16), torch.tensor([0, 1, 0, 1])
+    loss = PartCycleContrastLoss(reading=reading)
     with torch.autocast("cpu", torch.bfloat16):
-        value = PartCycleContrastLoss()(parts, modality)
+        value = loss(parts, modality)
     assert value.dtype is torch.float32
-    torch.testing.assert_close(value, PartCycleContrastLoss()(parts.float(), modality), rtol=0, atol=0)
+    torch.testing.assert_close(value, loss(parts.float(), modality), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("bad", [{"temperature": 0.0}, {"positives": "all"}])
+@pytest.mark.parametrize("bad", [{"temperature": 0.0}, {"reading": "all"}])
 def test_settings_out_of_range_are_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         PartCycleContrastLoss(**bad)

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from torchreid_vi import distributed
-from torchreid_vi.errors import InputError, unknown_name
+from torchreid_vi.errors import InputError
+from torchreid_vi.losses import register_loss
 from torchreid_vi.methods.method import (
     Batch,
     Method,
@@ -21,8 +22,9 @@ from torchreid_vi.methods.method import (
     Values,
     WeightedLosses,
     gathered,
+    register_method,
 )
-from torchreid_vi.methods.mmgl.part_cycle import PartHead
+from torchreid_vi.methods.mmgl.part_cycle import PartCycleContrastLoss, PartHead
 from torchreid_vi.methods.mmgl.permutation import (
     PermutationHead,
     PermutationRecoveryLoss,
@@ -30,21 +32,25 @@ from torchreid_vi.methods.mmgl.permutation import (
     residual,
     stripe_accuracy,
 )
-from torchreid_vi.methods.mmgl.stripes import paired_orders, random_orders, shuffle_stripes
+from torchreid_vi.methods.mmgl.stripes import (
+    paired_orders,
+    random_orders,
+    shuffle_stripes,
+    sort_stripes,
+)
 from torchreid_vi.modality import Rows, moved
 from torchreid_vi.models import Backbone
 
-ORDERS = ("pair", "batch")
 _DEFAULT = PermutationRecoveryLoss()
 
 
 class MMGLOutput(NamedTuple):
-    """What the model returns.
+    """The output of :class:`MMGLModel`.
 
     Attributes:
-        permutation: scores (B, S, S); [k, j] says how likely stripe k of the image is stripe j of the
+        permutation: Scores (B, S, S); [k, j] says how likely stripe k of the image is stripe j of the
             unshuffled one.
-        parts: part embeddings (B, S, D) of length one, or (B, 1, D) without parts.
+        parts: Part embeddings (B, S, D) of length one, or (B, 1, D) without parts.
     """
 
     permutation: Tensor
@@ -64,7 +70,7 @@ class MMGLModel(nn.Module):
         stripes: S.
         part_dim: D of the part embeddings.
         parts: False gives one embedding of the whole image instead of one for each stripe.
-        shared_projection: one projection for the parts of all stripes.
+        shared_projection: Use one projection for all stripes instead of one for each.
 
     Raises:
         InputError: when the stripes divide neither the images' height nor that of the feature maps.
@@ -81,7 +87,7 @@ class MMGLModel(nn.Module):
         stripes: int = 6,
         part_dim: int = 256,
         parts: bool = True,
-        shared_projection: bool = False,
+        shared_projection: bool = True,
     ) -> None:
         super().__init__()
         if height % stripes:
@@ -116,9 +122,9 @@ class MMGL(Method):
         stripes: S, of the images and of the feature maps.
         part_dim: Width of the part embeddings.
         parts: Embed each stripe; False embeds the whole image.
-        shared_projection: One projection for all stripes, not one of its own for each (inferred).
-        orders: ``pair`` samples an order for each visible image and its infrared partner, ``batch`` one for the
-            whole batch (inferred).
+        shared_projection: Use one projection for all stripes instead of one for each (inferred).
+        shared_order: Shuffle the two images of a pair by one order, as in the paper's figure, instead of each by an
+            order of its own.
     """
 
     self_supervised = True
@@ -131,11 +137,9 @@ class MMGL(Method):
         stripes: int = 6,
         part_dim: int = 256,
         parts: bool = True,
-        shared_projection: bool = False,
-        orders: str = "pair",
+        shared_projection: bool = True,
+        shared_order: bool = False,
     ) -> None:
-        if orders not in ORDERS:
-            raise unknown_name("value of loss.mmgl.orders", orders, ORDERS)
         if stripes < 2 or part_dim < 1:
             raise ValueError(f"stripes is {stripes} and part_dim {part_dim}: they must be at least 2 and 1")
         network = MMGLModel(
@@ -151,16 +155,25 @@ class MMGL(Method):
             shared_projection,
         )
         super().__init__(network, losses, MMGLOutput._fields)
-        self.orders = orders
+        contrast = losses.get("part_cycle", (None, 0))[0]
+        if not parts and isinstance(contrast, PartCycleContrastLoss) and contrast.negatives != "batch":
+            raise InputError(
+                f"loss.part_cycle.reading {contrast.reading} compares the stripes of an image, of which "
+                "loss.mmgl.parts False leaves one: set loss.part_cycle.reading batch"
+            )
+        self.shared_order = shared_order
 
     def training_step(self, batch: Batch) -> tuple[Values, Values]:
         """Return each loss and, in percent, the stripes that are put back in their place."""
         (modality,) = distributed.gather(batch.modality)
-        orders = moved(paired_orders(modality, self.network.stripes), batch.images.device)
-        if self.orders == "batch":
-            orders = orders[:1].expand_as(orders)
+        stripes = self.network.stripes
+        orders = (
+            paired_orders(modality, stripes) if self.shared_order else random_orders(len(modality), stripes)
+        )
+        orders = moved(orders, batch.images.device)
         shuffled = shuffle_stripes(batch.images, distributed.share(orders))
         (outputs,) = gathered(self.network(shuffled, batch.rows))
+        outputs = outputs._replace(parts=sort_stripes(outputs.parts, orders))
         targets = {"permutation": (orders,), "parts": (modality,)}
         losses = self.loss_values(outputs, lambda field: targets[field])
         return losses, {"stripes": stripe_accuracy(self.recover(outputs.permutation.detach()), orders)}
@@ -182,3 +195,8 @@ class MMGL(Method):
             "exact_match": exact_match(guess, orders),
             "residual": residual(guess),
         }
+
+
+register_method("mmgl", MMGL)
+register_loss("permutation", PermutationRecoveryLoss)
+register_loss("part_cycle", PartCycleContrastLoss)

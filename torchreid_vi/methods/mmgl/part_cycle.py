@@ -2,11 +2,12 @@
 
 Reference:
     MMGL. arXiv 2112.06147.
-    Positives by a cycle: Wu and Wang. Contrastive Learning of Image Representations with Cross-Video
-    Cycle-Consistency. ICCV 2021.
+    The walk: Jabri et al. Space-Time Correspondence as a Contrastive Random Walk. NeurIPS 2020, arXiv 2006.14613.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,17 +16,45 @@ from torch.nn import functional as F
 from torchreid_vi.losses.base import nothing
 from torchreid_vi.modality import rows_of
 
-POSITIVES = ("neighbours", "query")
+
+class Reading(NamedTuple):
+    """The stripes that a reading of the paper's figure compares.
+
+    Attributes:
+        support: Where a stripe looks for neighbours: its ``image`` (and that image's partner), its ``part`` in all
+            images, or the whole ``batch``.
+        itself: Whether a stripe may be its own neighbour.
+        negatives: The stripes of its ``image``, of the whole ``batch``, or the batch's ``other parts``.
+    """
+
+    support: str
+    itself: bool
+    negatives: str
+
+
+READINGS = {
+    "pair": Reading("image", True, "image"),
+    "pair_excluding_self": Reading("image", False, "image"),
+    "part": Reading("part", False, "image"),
+    "batch": Reading("batch", True, "batch"),
+    "batch_other_parts": Reading("batch", True, "other parts"),
+    "walk": Reading("batch", True, "other parts"),
+}
 
 
 class PartHead(nn.Module):
-    """The mean of each stripe of the maps (B, C, H, W), projected and normalised: (B, S, D).
+    """Average, project and normalise each stripe of feature maps (B, C, H, W): (B, S, D).
 
-    The projection is a 1×1 convolution, batch normalisation and ReLU, of its own for each stripe or one
-    for all.
+    The projection is a 1×1 convolution, batch normalisation and ReLU.
+
+    Args:
+        channels: C.
+        parts: S.
+        dim: D.
+        shared: Use one projection for all stripes instead of one for each.
     """
 
-    def __init__(self, channels: int, parts: int, dim: int, shared: bool = False) -> None:
+    def __init__(self, channels: int, parts: int, dim: int, shared: bool = True) -> None:
         super().__init__()
         self.parts = parts
         self.projections = 1 if shared else parts
@@ -47,82 +76,113 @@ class PartHead(nn.Module):
 
 
 class PartCycleContrastLoss(nn.Module):
-    """Contrast between what a part finds in its own modality and what it finds in the other one.
+    """Contrast what a stripe finds in its own modality with what it finds in the other one.
 
-    The parts of all images of a modality are a set. A part q of modality m takes its soft nearest
-    neighbour in either set, q̂ = Σ softmax(q·u/τ) u, normalised: q̂ᵐ in its own and q̂ᵒ in the other.
-    q̂ᵒ has to tell the q̂ᵐ of its own part from those of all other parts of the modality:
-    −log exp(q̂ᵒᵢ·q̂ᵐᵢ/τ) / Σⱼ exp(q̂ᵒᵢ·q̂ᵐⱼ/τ). Both modalities count alike.
+    A stripe u of modality m takes its soft nearest neighbour q̂ = Σ softmax(u·v/τ) v, normalised, once among
+    stripes v of its own modality, q̂ᵐ, and once among those of the other, q̂ᵒ. Then q̂ᵒ has to tell the q̂ᵐ of its
+    own stripe from that of others: −log exp(q̂ᵒᵢ·q̂ᵐᵢ/τ) / Σⱼ exp(q̂ᵒᵢ·q̂ᵐⱼ/τ). Both modalities count alike.
+
+    The paper's figure leaves open which stripes v and j are, and the authors published no code. Readings:
+
+    - ``pair``, the default: v and j are the stripes of the two images of a pair. A code that only these two images
+      share does not lower this loss.
+    - ``pair_excluding_self``: the same, and u is not among the v. No embedding satisfies it: what tells the parts
+      apart keeps q̂ᵐ away from u.
+    - ``part``: v are the stripes of the same part in all images, without u; j the stripes of u's image.
+    - ``batch``: v and j are all stripes of the batch. A pair code lowers it; embeddings of the parts alone do not,
+      because the same parts of other images are negatives.
+    - ``batch_other_parts``: the same, without the same parts of other images among the j.
+    - ``walk``: a random walk over all stripes, to the other modality and back, has to end at the same part:
+      −log Σⱼ Pᵢⱼ over all j that are the same part as i, with P = softmax(u·v/τ) softmax(v·u/τ).
 
     Args:
         temperature: τ.
-        mask_self: leave q itself out of its own modality's set.
-        detach: no gradient through what q̂ᵒ is compared with.
-        positives: ``neighbours``, as above, or ``query``, the cycle back to the part itself: q̂ᵒ has to
-            tell q from the other parts.
+        reading: One of the above.
 
     Attributes:
-        on: the field of the model's output that it reads.
+        on: The field of the model's output that it reads.
+
+    Raises:
+        ValueError: For a temperature that is not positive, or an unknown reading.
     """
 
     on: str = "parts"
 
-    def __init__(
-        self,
-        temperature: float = 0.07,
-        mask_self: bool = False,
-        detach: bool = False,
-        positives: str = "neighbours",
-    ) -> None:
+    def __init__(self, temperature: float = 0.07, reading: str = "pair") -> None:
         super().__init__()
         if temperature <= 0:
             raise ValueError(f"temperature is {temperature}: it must be above 0")
-        if positives not in POSITIVES:
-            raise ValueError(f"positives is {positives!r}: it is one of {', '.join(POSITIVES)}")
-        self.temperature, self.mask_self, self.detach, self.positives = (
-            temperature,
-            mask_self,
-            detach,
-            positives,
-        )
+        if reading not in READINGS:
+            raise ValueError(f"reading is {reading!r}: it is one of {', '.join(READINGS)}")
+        self.temperature, self.reading = temperature, reading
+        self.support, self.itself, self.negatives = READINGS[reading]
 
     def forward(self, parts: Tensor, modality: Tensor) -> Tensor:
-        """The loss of a batch, zero when it lacks a modality.
+        """Compute the loss of a batch; it is zero when a modality is missing.
 
         Args:
-            parts: part embeddings (B, S, D) of length one, in any floating type.
-            modality: 0 visible, 1 infrared (B,), on any device; one on the CPU lets nothing wait for a GPU.
+            parts: Embeddings (B, S, D) of length one, in any floating type; stripe i of every image shows its part
+                i. The first visible image is paired with the first infrared one, and so on.
+            modality: 0 visible, 1 infrared (B,), on any device; on the CPU nothing waits for a GPU.
 
         Returns:
             A scalar tensor with a gradient.
 
         Raises:
-            ValueError: when the shapes do not fit together.
+            ValueError: When the shapes do not fit together, or negatives are other parts and there is one.
         """
         if parts.ndim != 3 or modality.shape != parts.shape[:1]:
             raise ValueError(
                 f"expected (B, S, D) and (B,), got {tuple(parts.shape)} and {tuple(modality.shape)}"
             )
+        if parts.shape[1] == 1 and self.negatives != "batch":
+            raise ValueError(f"reading {self.reading!r} needs two stripes or more: use 'batch'")
         with torch.autocast(parts.device.type, enabled=False):
             parts = parts if parts.dtype is torch.float64 else parts.float()
-            visible, infrared = (
-                parts.index_select(0, rows).flatten(0, 1) for rows in rows_of(modality, parts.device)
-            )
+            visible, infrared = (parts.index_select(0, rows) for rows in rows_of(modality, parts.device))
+            if self.support == "image":
+                pairs = min(len(visible), len(infrared))
+                visible, infrared = visible[:pairs], infrared[:pairs]
             if not len(visible) or not len(infrared):
                 return nothing(parts)
-            return (self._half(visible, infrared) + self._half(infrared, visible)) / 2
+            half = self._walk if self.reading == "walk" else self._contrast
+            return (half(visible, infrared) + half(infrared, visible)) / 2
 
-    def _half(self, own: Tensor, other: Tensor) -> Tensor:
-        """The loss of the parts of one modality (N, D) against those of the other (M, D)."""
-        found = self._neighbours(own, other)
-        keys = self._neighbours(own, own) if self.positives == "neighbours" else own
-        keys = keys.detach() if self.detach else keys
-        return F.cross_entropy(found @ keys.T / self.temperature, torch.arange(len(own), device=own.device))
+    def _contrast(self, own: Tensor, other: Tensor) -> Tensor:
+        """Contrast the neighbours of the stripes of one modality (B, S, D) in both modalities."""
+        inside, outside = group(own, self.support), group(other, self.support)
+        similarity = inside @ inside.transpose(1, 2) / self.temperature
+        if not self.itself and similarity.shape[1] > 1:
+            similarity = similarity.masked_fill(_eye(similarity), float("-inf"))
+        keys = F.normalize(similarity.softmax(2) @ inside, dim=2)
+        crossing = (inside @ outside.transpose(1, 2) / self.temperature).softmax(2)
+        found = F.normalize(crossing @ outside, dim=2)
+        if self.support == "part":
+            keys, found = keys.transpose(0, 1), found.transpose(0, 1)
+        logits = found @ keys.transpose(1, 2) / self.temperature
+        if self.negatives == "other parts":
+            logits = logits.masked_fill(same_part(own) & ~_eye(logits), float("-inf"))
+        targets = torch.arange(logits.shape[2], device=logits.device).expand(logits.shape[:2])
+        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
-    def _neighbours(self, queries: Tensor, others: Tensor) -> Tensor:
-        similarity = queries @ others.T / self.temperature
-        if self.mask_self and others is queries and len(queries) > 1:
-            similarity = similarity.masked_fill(
-                torch.eye(len(queries), dtype=torch.bool, device=queries.device), float("-inf")
-            )
-        return F.normalize(similarity.softmax(1) @ others, dim=1)
+    def _walk(self, own: Tensor, other: Tensor) -> Tensor:
+        """Walk from the stripes of one modality (B, S, D) to the other one and back."""
+        similarity = own.flatten(0, 1) @ other.flatten(0, 1).T / self.temperature
+        back = similarity.softmax(1) @ similarity.T.softmax(1)
+        home = (back * same_part(own)).sum(1)
+        return -home.clamp(min=torch.finfo(home.dtype).tiny).log().mean()
+
+
+def group(stripes: Tensor, by: str) -> Tensor:
+    """Arrange stripes (B, S, D) as groups (G, N, D) by ``image``, by ``part``, or the whole ``batch`` as one."""
+    return {"image": stripes, "part": stripes.transpose(0, 1), "batch": stripes.flatten(0, 1)[None]}[by]
+
+
+def same_part(stripes: Tensor) -> Tensor:
+    """Return which of the stripes (B, S, D), flattened, show the same part: booleans (B·S, B·S)."""
+    part = torch.arange(stripes.shape[1], device=stripes.device).repeat(len(stripes))
+    return part[:, None] == part
+
+
+def _eye(matrices: Tensor) -> Tensor:
+    return torch.eye(matrices.shape[-1], dtype=torch.bool, device=matrices.device)

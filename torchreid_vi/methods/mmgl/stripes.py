@@ -11,19 +11,19 @@ from torch import Tensor
 
 
 def random_orders(count: int, stripes: int) -> Tensor:
-    """Uniformly drawn orders (count, stripes), each a permutation of 0..stripes−1, on the CPU."""
+    """Sample orders (count, stripes) uniformly, each a permutation of 0..stripes−1, on the CPU."""
     return torch.rand(count, stripes).argsort(1)
 
 
 def paired_orders(modality: Tensor, stripes: int) -> Tensor:
-    """An order for every image of a batch, the same for both images of a pair.
+    """Sample an order for every image of a batch, the same for both images of a pair.
 
     The first visible image is paired with the first infrared one, and so on; images that are left over
     have an order of their own.
 
     Args:
         modality: 0 visible, 1 infrared (B,).
-        stripes: S.
+        stripes: S, the number of stripes.
 
     Returns:
         Orders (B, S), on the device of ``modality``.
@@ -33,7 +33,7 @@ def paired_orders(modality: Tensor, stripes: int) -> Tensor:
 
 
 def shuffle_stripes(images: Tensor, orders: Tensor) -> Tensor:
-    """Images whose stripe k is the original stripe ``orders[:, k]``.
+    """Shuffle images so that stripe k is the original stripe ``orders[:, k]``.
 
     Args:
         images: (B, C, H, W).
@@ -55,3 +55,16 @@ def shuffle_stripes(images: Tensor, orders: Tensor) -> Tensor:
     cut = images.unflatten(2, (stripes, -1))
     rows = torch.arange(len(images), device=images.device)[:, None]
     return cut.transpose(1, 2)[rows, orders].transpose(1, 2).flatten(2, 3)
+
+
+def sort_stripes(parts: Tensor, orders: Tensor) -> Tensor:
+    """Put what was computed from shuffled stripes, (B, S, D), back in the original order.
+
+    A tensor (B, 1, D) of whole images stays as it is.
+
+    >>> sort_stripes(torch.tensor([[[4.0], [0.0], [2.0]]]), torch.tensor([[2, 0, 1]])).flatten().tolist()
+    [0.0, 2.0, 4.0]
+    """
+    if parts.shape[1] == 1:
+        return parts
+    return parts.gather(1, orders.argsort(1)[..., None].expand_as(parts))

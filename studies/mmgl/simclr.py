@@ -1,4 +1,4 @@
-"""SimCLR on lightly's loss: the rival that tools/mmgl_study.py pre-trains beside MMGL.
+"""SimCLR on lightly's loss: the rival that the study pre-trains beside MMGL.
 
 Importing this file registers a method, a loss and a transform, as any script may.
 
@@ -24,7 +24,7 @@ from torchreid_vi.models import Backbone
 
 
 class Projections(NamedTuple):
-    """What the model returns: the projections (B, D) of a batch of images."""
+    """The model's output: the projections (B, D) of a batch of images."""
 
     projection: Tensor
 
@@ -73,7 +73,7 @@ class SimCLR(Method):
         return self.loss_values(self.network(batch.images, batch.rows), lambda field: ()), {}
 
     def evaluate_pretext(self, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, float]:
-        """How often an image is the nearest of its batch to its mirror image."""
+        """Return how often an image is the nearest of its batch to its mirror image."""
         hits: list[Tensor] = []
         for images, modality in batches:
             one, two = (

@@ -1,17 +1,18 @@
-"""What MMGL's pre-training is worth: runs the study of docs/results.md and writes its table and figure.
+"""Measure what MMGL's pre-training is worth: the study of docs/results.md, with its tables and plots.
 
-python tools/mmgl_study.py --out reports/mmgl --seeds 3 --jobs 2
-python tools/mmgl_study.py --out reports/mmgl --only accuracy transfer
+python studies/mmgl/study.py --out reports/mmgl --seeds 3 --jobs 2
+python studies/mmgl/study.py --out reports/mmgl --only accuracy transfer
 
 Runs that are finished are kept, interrupted ones are continued. Every part compares, at equal fine-tuning:
   accuracy   permutation accuracy with one and with two streams
-  rivals     Base and MCJA on two backbones, from MMGL, from random values, from a classifier of other people
-             in visible images, from SimCLR
+  rivals     Base and MCJA on ResNet-18, from MMGL, from random values, from a classifier of other people in
+             visible images, from SimCLR
+  osnet      the same on OSNet ×0.25
   data       pre-training on 25, 50 and 100% of the identities
   transfer   pre-training on one dataset, fine-tuning on another one
   ablation   permutation alone, cycle contrast alone, both
+  readings   other readings of the cycle contrast beside permutation recovery
   augmented  MCJA's augmentation and erasing in MMGL's pre-training
-  looks      other settings of the pre-training, with one seed: where to look, not what is so
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from typing import Any
 
 from torchreid_vi.cli import common, jobs
 
-PARTS = ("accuracy", "rivals", "data", "transfer", "ablation", "augmented", "looks")
-HERE = Path(__file__).resolve().parents[1]
+PARTS = ("accuracy", "rivals", "osnet", "data", "transfer", "ablation", "readings", "augmented")
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 RESNET, OSNET = "resnet18", "osnet_x0_25"
 
 #: Everything a run of this study has in common: small images, half precision, no threads that read images.
@@ -40,17 +41,14 @@ COMMON = {
 }
 #: Optimiser steps of a pre-training and of a fine-tuning, of 64 images each.
 STEPS = {"pretraining": {RESNET: 510, OSNET: 680}, "fine-tuning": 360}
-#: Weights of permutation recovery and cycle contrast in the ablation; the study's own are in configs/.
-ABLATION = {"permutation": [1.0, 0.0], "cycle": [0.0, 1.0]}
-#: What is changed in MMGL's pre-training, one at a time, in the looks.
-LOOKS: dict[str, dict[str, Any]] = {
-    "weight": {"loss.weights": [1.0, 0.5]},
-    "query": {
-        "loss.weights": [1.0, 0.1],
-        "loss.part_cycle.positives": "query",
-        "loss.part_cycle.mask_self": True,
-    },
-    "stripes": {"loss.mmgl.stripes": 3},
+#: Pre-trainings by a part of MMGL, or by another reading of its contrast.
+ABLATION: dict[str, dict[str, Any]] = {
+    "permutation": {"loss.weights": [1.0, 0.0]},
+    "cycle": {"loss.weights": [0.0, 1.0]},
+}
+READINGS: dict[str, dict[str, Any]] = {
+    reading: {"loss.part_cycle.reading": reading}
+    for reading in ("part", "batch", "batch_other_parts", "walk")
 }
 #: MMGL's images with the augmentation of the method that is fine-tuned.
 AUGMENTED = {"data.transforms": ["maa", "random_flip", "random_crop", "random_erase"]}
@@ -63,11 +61,11 @@ class Run:
     """One run of the study.
 
     Attributes:
-        name: its folder under the study's.
-        config: file in configs/.
-        settings: what differs from it.
-        start: the name of the run whose backbone it starts from, "" for random values.
-        tuned: whether it is a fine-tuning, from which nothing starts.
+        name: Its folder under the study's.
+        config: File in configs/.
+        settings: The settings that differ from it.
+        start: Name of the run whose backbone it starts from, "" for random values.
+        tuned: True for a fine-tuning, from which nothing starts.
     """
 
     name: str
@@ -78,7 +76,7 @@ class Run:
 
 
 def epochs(steps: int, images: int) -> int:
-    """How many epochs over so many images of the larger modality make about so many steps."""
+    """Return the number of epochs over so many images of the larger modality that make about so many steps."""
     return max(1, round(steps / (images // 32)))
 
 
@@ -156,7 +154,7 @@ def fine_tuning(method: str, start: Run | str, dataset: str = "vi_synthetic") ->
 
 
 def starts(seed: int, backbone: str) -> list[Run | str]:
-    """What fine-tuning begins from: random values, MMGL, and its rivals."""
+    """List the starts of fine-tuning: random values, MMGL, and its rivals."""
     return [
         f"{seed}/{backbone}/random",
         *(start(seed, backbone) for start in (mmgl, supervised_on_visible, simclr)),
@@ -164,7 +162,7 @@ def starts(seed: int, backbone: str) -> list[Run | str]:
 
 
 def plan(parts: list[str], seeds: int) -> list[list[Run]]:
-    """The runs, in chains: each begins with a pre-training, which those after it start from."""
+    """Plan the runs, in chains: each begins with a pre-training, from which those after it start."""
     chains: dict[str, list[Run]] = {}
 
     def add(start: Run | str, *after: Run) -> None:
@@ -177,19 +175,19 @@ def plan(parts: list[str], seeds: int) -> list[list[Run]]:
         add(mmgl(seed, RESNET))
         start = mmgl(seed, RESNET, "mmgl_two_streams", **{"model.streams": 2})
         add(start, fine_tuning("base", start))
-    for backbone, seed in product((RESNET, OSNET), everyone) if "rivals" in parts else ():
+    backbones = [name for part, name in (("rivals", RESNET), ("osnet", OSNET)) if part in parts]
+    for backbone, seed in product(backbones, everyone):
         for start in starts(seed, backbone):
             add(start, *(fine_tuning(method, start) for method in ("base", "mcja")))
-    for seed in everyone if {"data", "ablation"} & set(parts) else ():
+    for seed in everyone if {"data", "ablation", "readings"} & set(parts) else ():
         for start in starts(seed, RESNET)[:2]:
             add(start, fine_tuning("base", start))
-    for seed, variant in product(everyone, ABLATION) if "ablation" in parts else ():
-        start = mmgl(seed, RESNET, f"mmgl_{variant}", **{"loss.weights": ABLATION[variant]})
+    variants = (ABLATION if "ablation" in parts else {}) | (READINGS if "readings" in parts else {})
+    for seed, variant in product(everyone, variants):
+        start = mmgl(seed, RESNET, f"mmgl_{variant}", **variants[variant])
         add(start, fine_tuning("base", start))
     for seed, share in product(everyone, (25, 50)) if "data" in parts else ():
         add(start := mmgl(seed, RESNET, f"mmgl_{share}", share=share), fine_tuning("base", start))
-    for look, settings in LOOKS.items() if "looks" in parts else ():
-        add(start := mmgl(1, RESNET, f"mmgl_{look}", **settings), fine_tuning("base", start))
     for seed in everyone if "augmented" in parts else ():
         start = mmgl(seed, RESNET, "mmgl_augmented", **AUGMENTED)
         add(start, *(fine_tuning(method, start) for method in ("base", "mcja")))
@@ -203,7 +201,7 @@ def plan(parts: list[str], seeds: int) -> list[list[Run]]:
 
 
 def draw(root: Path) -> None:
-    """Draws the study's datasets: the people, shares of them, others, and RegDB's layout."""
+    """Render the study's datasets: the people, shares of them, others, and RegDB's layout."""
     from torchreid_vi.data.synthetic import draw_dataset
     from torchreid_vi.files import making
 
@@ -231,7 +229,7 @@ def draw(root: Path) -> None:
 
 
 def execute(chain: list[Run], out: Path) -> None:
-    """Run what is not finished of a chain, in this process."""
+    """Run the unfinished runs of a chain, in this process."""
     import simclr  # noqa: F401
 
     from torchreid_vi import load_config, series
@@ -242,7 +240,7 @@ def execute(chain: list[Run], out: Path) -> None:
         settings["data.root"] = str(out / "data" / settings["data.root"])
         if run.start:
             settings["model.load_weights"] = str(out / run.start / "run" / "backbone.pth")
-        cfg = load_config(str(HERE / "configs" / f"{run.config}.yaml"), settings)
+        cfg = load_config(str(CONFIGS / f"{run.config}.yaml"), settings)
         series.complete(cfg)
         last, backbone = folder / "checkpoints" / "last.pth", folder / "backbone.pth"
         if not run.tuned and not backbone.is_file():
@@ -251,7 +249,7 @@ def execute(chain: list[Run], out: Path) -> None:
 
 
 def leave_backbone(cfg: Any, checkpoint: Path, path: Path) -> None:
-    """Writes the backbone of a supervised run's checkpoint, without its head."""
+    """Write the backbone of a supervised run's checkpoint, without its head."""
     from torchreid_vi import build
     from torchreid_vi.models import load_weights, save_backbone
 
@@ -261,7 +259,7 @@ def leave_backbone(cfg: Any, checkpoint: Path, path: Path) -> None:
 
 
 def main() -> int:
-    """Runs the command line; returns the exit status."""
+    """Run the command line; return the exit status."""
     parser = common.parser(__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the study, which is continued")
     parser.add_argument("--seeds", type=int, default=3, help="runs of everything")
@@ -274,8 +272,8 @@ def main() -> int:
 
 
 def study(args: argparse.Namespace) -> None:
-    """Completes the study's runs and writes its report."""
-    import mmgl_report
+    """Complete the study's runs and write its report."""
+    import report
 
     from torchreid_vi import console
     from torchreid_vi.extras import require
@@ -291,7 +289,7 @@ def study(args: argparse.Namespace) -> None:
     names = {number: chain[0].name for number, chain in enumerate(chains)}
     with console.progress(what="study", unit="run", total=sum(map(len, chains))) as bar:
         jobs.run_all(names, args.jobs, lambda number: bar.update(len(chains[number])))
-    mmgl_report.write(out)
+    report.write(out)
 
 
 if __name__ == "__main__":

@@ -9,17 +9,17 @@ import pytest
 from command_lines import call
 from PIL import Image
 
-TOOLS = Path(__file__).parents[2] / "tools"
-sys.path.insert(0, str(TOOLS))
+STUDY = Path(__file__).parents[2] / "studies" / "mmgl"
+sys.path.insert(0, str(STUDY))
 
-import mmgl_report  # noqa: E402
-import mmgl_study  # noqa: E402
+import report  # noqa: E402
 import simclr  # noqa: E402, F401 - registers the rival
+import study  # noqa: E402
 
 from torchreid_vi import LOSSES, METHODS, InputError, host, load_config  # noqa: E402
 from torchreid_vi.data.transforms import TRANSFORMS  # noqa: E402
 
-CHAINS = mmgl_study.plan(list(mmgl_study.PARTS), seeds=2)
+CHAINS = study.plan(list(study.PARTS), seeds=2)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -32,24 +32,22 @@ def leave_the_tables_as_they_were():
 
 def test_every_run_has_a_name_of_its_own_and_starts_from_one_before_it():
     names = [run.name for chain in CHAINS for run in chain]
-    assert len(names) == len(set(names)) == 84
+    assert len(names) == len(set(names)) == 94
     for chain in CHAINS:
         for i, run in enumerate(chain):
             assert run.start in {"", *(before.name for before in chain[:i])}
 
 
-@pytest.mark.parametrize("part", mmgl_study.PARTS)
+@pytest.mark.parametrize("part", study.PARTS)
 def test_a_part_alone_is_a_share_of_the_whole(part):
     whole = {run for chain in CHAINS for run in map(repr, chain)}
-    alone = {run for chain in mmgl_study.plan([part], seeds=2) for run in map(repr, chain)}
+    alone = {run for chain in study.plan([part], seeds=2) for run in map(repr, chain)}
     assert alone < whole
 
 
 def test_every_run_has_settings_that_load():
     for run in (run for chain in CHAINS for run in chain):
-        cfg = load_config(
-            str(mmgl_study.HERE / "configs" / f"{run.config}.yaml"), mmgl_study.COMMON | run.settings
-        )
+        cfg = load_config(str(study.CONFIGS / f"{run.config}.yaml"), study.COMMON | run.settings)
         assert cfg.loss.name in METHODS
         assert all(term in LOSSES for term in cfg.loss.terms)
 
@@ -61,25 +59,25 @@ def test_pretrainings_of_a_backbone_have_the_same_number_of_steps():
         _, backbone, variant = chain[0].name.split("/")[:3]
         if variant in larger:
             steps = chain[0].settings["train.max_epoch"] * (larger[variant] // 32)
-            assert steps == pytest.approx(mmgl_study.STEPS["pretraining"][backbone], rel=0.15)
+            assert steps == pytest.approx(study.STEPS["pretraining"][backbone], rel=0.15)
 
 
 @contextmanager
 def small():
     """Runs of one epoch on 16 images a batch."""
-    common, steps = dict(mmgl_study.COMMON), dict(mmgl_study.STEPS)
-    mmgl_study.COMMON |= {"train.batch_size": 16, "train.precision": "fp32"}
-    mmgl_study.STEPS |= {"pretraining": {mmgl_study.OSNET: 1}, "fine-tuning": 1}
+    common, steps = dict(study.COMMON), dict(study.STEPS)
+    study.COMMON |= {"train.batch_size": 16, "train.precision": "fp32"}
+    study.STEPS |= {"pretraining": {study.OSNET: 1}, "fine-tuning": 1}
     try:
         yield
     finally:
-        mmgl_study.COMMON, mmgl_study.STEPS = common, steps
+        study.COMMON, study.STEPS = common, steps
 
 
 def run_transfer(out):
     with small():
-        for chain in mmgl_study.plan(["transfer"], seeds=1):
-            mmgl_study.execute(chain, out)
+        for chain in study.plan(["transfer"], seeds=1):
+            study.execute(chain, out)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +111,7 @@ def test_what_is_finished_is_not_run_again(studied):
 
 
 def test_the_report_shows_what_is_there(studied):
-    mmgl_report.write(studied)
+    report.write(studied)
     text = (studied / "report.md").read_text()
     stripes = json.loads((studied / "1/osnet_x0_25/mmgl/run/results.json").read_text())
     accuracy = stripes["results"][0]["pretext"]["stripe_accuracy"]
@@ -132,33 +130,27 @@ def test_damaged_results_of_a_study_are_named(tmp_path, content):
     folder.mkdir(parents=True)
     (folder / "results.json").write_text(content)
     with pytest.raises(InputError, match=r"run/results\.json .*remove that run's folder, and start"):
-        mmgl_report.write(tmp_path)
+        report.write(tmp_path)
     assert not list(tmp_path.glob("*.*"))
 
 
 def test_a_study_of_no_seed_is_refused(tmp_path):
-    result = call("mmgl_study.py", "--out", tmp_path / "study", "--seeds", "0")
+    result = call(STUDY / "study.py", "--out", tmp_path / "study", "--seeds", "0")
     assert result.returncode == 2 and "--seeds and --jobs are at least 1" in result.stderr
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_holds_no_study_is_one_sentence(tmp_path):
-    result = call("mmgl_report.py", tmp_path)
-    assert result.returncode == 2 and "holds no study" in result.stderr and "Traceback" not in result.stderr
-    assert not list(tmp_path.iterdir())
-
-
 def test_a_mean_and_a_deviation_by_hand():
-    assert mmgl_report.spread([1.0, 2.0, 3.0]) == "2.00 ± 1.00"
-    assert (mmgl_report.spread([1.0]), mmgl_report.spread([])) == ("1.00", "–")
+    assert report.spread([1.0, 2.0, 3.0]) == "2.00 ± 1.00"
+    assert (report.spread([1.0]), report.spread([])) == ("1.00", "–")
 
 
 def test_the_visible_rivals_sampler_draws_the_steps_that_the_plan_counts_on():
     """120 people with 24 visible images each, as in the study."""
     people = [("", pid, 0, 0) for pid in range(120) for _ in range(24)]
-    steps = mmgl_study.STEPS["pretraining"][mmgl_study.RESNET]
+    steps = study.STEPS["pretraining"][study.RESNET]
     seen = 0
-    run = mmgl_study.supervised_on_visible(1, mmgl_study.RESNET)
+    run = study.supervised_on_visible(1, study.RESNET)
     for _ in range(run.settings["train.max_epoch"]):
         drawn = host.samplers.build_train_sampler(
             people, "RandomIdentitySampler", batch_size=64, num_instances=4

@@ -1,19 +1,13 @@
-"""The tables and the figure of tools/mmgl_study.py, from the run folders that are there.
-
-python tools/mmgl_report.py reports/mmgl
-"""
+"""Tables and plots of the study of MMGL, from the run folders that are there."""
 
 from __future__ import annotations
 
 import re
 import statistics
-import sys
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
-
-from torchreid_vi.cli import common
 
 STARTS = {
     "random": "random values",
@@ -39,20 +33,21 @@ ABLATION = {
     "both": "mmgl",
 }
 AUGMENTED = {"crops and flips": "mmgl", "MAA and erasing too": "mmgl_augmented"}
-LOOKS = {
-    "as above": "mmgl",
-    "contrast weighed 0.5, the paper's": "mmgl_weight",
-    "positives are the queries, own stripe masked, contrast weighed 0.1": "mmgl_query",
-    "3 stripes": "mmgl_stripes",
+READINGS = {
+    "pair": "mmgl",
+    "part": "mmgl_part",
+    "batch": "mmgl_batch",
+    "batch_other_parts": "mmgl_batch_other_parts",
+    "walk": "mmgl_walk",
 }
 BACKBONES = {"resnet18": "ResNet-18", "osnet_x0_25": "OSNet ×0.25"}
 METHODS = {"base": "Base", "mcja": "MCJA"}
-_AGAIN = "remove that run's folder, and start tools/mmgl_study.py again"
+_AGAIN = "remove that run's folder, and start the study again"
 Figures = Callable[[str], list[float]]  # of every seed that ran, for a run's name with * as its seed
 
 
 def reader(out: Path, figure: str, protocol: int = 0) -> Figures:
-    """Looks a figure up in all seeds of a run: the mean over trials of ``R1`` or ``mAP``."""
+    """Look a metric up in all seeds of a run: the mean over trials of ``R1`` or ``mAP``."""
 
     from torchreid_vi import InputError
     from torchreid_vi.files import read_json
@@ -71,7 +66,7 @@ def reader(out: Path, figure: str, protocol: int = 0) -> Figures:
 
 
 def spread(values: list[float]) -> str:
-    """``mean ± standard deviation``, or a dash for nothing."""
+    """Return ``mean ± standard deviation``, or a dash for nothing."""
     if not values:
         return "–"
     mean = f"{statistics.mean(values):.2f}"
@@ -83,13 +78,13 @@ def each(values: list[float]) -> str:
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def report(out: Path) -> str:
-    """All tables as Markdown."""
+    """Return all tables as Markdown."""
     r1, mean_ap = reader(out, "R1"), reader(out, "mAP")
     stripes, exact = reader(out, "stripe_accuracy"), reader(out, "exact_match")
     osnet = "*/osnet_x0_25"
@@ -110,10 +105,6 @@ def report(out: Path) -> str:
             best = max(means.keys() - {"mmgl"}, key=lambda start: means[start])
             gain = f"{means['mmgl'] - means[best]:+.2f}"
             rivals.append([called, titled, f"MMGL over {STARTS[best]}", "", gain, ""])
-    looks = [
-        [n, each(stripes(run)), each(r1(f"{run}/base")), each(mean_ap(f"{run}/base"))]
-        for n, run in ((n, f"1/resnet18/{run}") for n, run in LOOKS.items())
-    ]
     regdb = [
         [STARTS[start]]
         + [spread(reader(out, f, p)(f"{osnet}/{start}/base_regdb")) for p in (0, 1) for f in ("R1", "mAP")]
@@ -144,8 +135,12 @@ def report(out: Path) -> str:
                 for (method, titled), (called, run) in product(METHODS.items(), AUGMENTED.items())
             ],
         ),
-        "Other settings of the pre-training, one seed: ResNet-18, Base": table(
-            ["pre-trained", "stripes", "R1", "mAP"], looks
+        "Readings of the cycle contrast, beside permutation recovery: ResNet-18, Base": table(
+            ["reading", "stripes", *head],
+            [
+                [n, spread(stripes(f"*/resnet18/{run}")), *figures(f"*/resnet18/{run}/base")]
+                for n, run in READINGS.items()
+            ],
         ),
         "Transfer to RegDB's layout, other people and cameras: OSNet ×0.25, Base": table(
             ["start", *(f"{way} {f}" for way in ("V→T", "T→V") for f in ("R1", "mAP"))], regdb
@@ -155,7 +150,7 @@ def report(out: Path) -> str:
 
 
 def draw(out: Path, path: Path) -> None:
-    """The figure: how the pretext is learnt, and Rank-1 after fine-tuning in every part of the study."""
+    """Plot how the pretext is learnt, and Rank-1 after fine-tuning in every part of the study."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -193,38 +188,16 @@ def draw(out: Path, path: Path) -> None:
 
 
 def _bars(axis: Any, places: list[float], values: list[list[float]], label: str | None, width: float) -> None:
-    """A bar at the mean and a dot for each seed."""
+    """Plot a bar at the mean and a dot for each seed."""
     axis.bar(places, [statistics.mean(v) if v else 0 for v in values], width, label=label, alpha=0.75)
     for place, seeds in zip(places, values, strict=True):
         axis.plot([place] * len(seeds), seeds, "k.", markersize=4)
 
 
 def write(out: Path) -> None:
-    """Writes ``report.md`` and ``figure.png`` into the study's folder."""
+    """Write ``report.md`` and ``figure.png`` into the study's folder."""
     from torchreid_vi import console
 
     (out / "report.md").write_text(report(out))
     draw(out, out / "figure.png")
     console.LOG.info(f"Written: {out / 'report.md'}, {out / 'figure.png'}")
-
-
-def main() -> int:
-    """Runs the command line; returns the exit status."""
-    parser = common.parser(__doc__)
-    parser.add_argument("out", type=Path, help="folder of the study")
-    args = parser.parse_args()
-
-    def work() -> None:
-        from torchreid_vi import InputError
-        from torchreid_vi.extras import require
-
-        require("report", "the study's report")
-        if not any(args.out.glob("*/*/*")):
-            raise InputError(f"{args.out} holds no study: name the --out of tools/mmgl_study.py")
-        write(args.out)
-
-    return common.status(work, args)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
