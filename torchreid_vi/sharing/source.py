@@ -17,7 +17,7 @@ from torchreid_vi.errors import InputError
 from torchreid_vi.files import read_json
 from torchreid_vi.folders import expanded
 from torchreid_vi.sharing.fetching import HUB
-from torchreid_vi.sharing.locating import is_remote, package_folder
+from torchreid_vi.sharing.locating import is_remote, package_folder, settings_of_run
 from torchreid_vi.sharing.package import read_manifest
 
 
@@ -131,8 +131,7 @@ def _behind(start: str, seen: Sequence[Path]) -> tuple[list[str], bool]:
     if package := package_folder(path):
         manifest = read_manifest(package)
         return list(manifest.get("trained_on", [])), not manifest.get("trained_on_more", True)
-    settings = path.parent.parent if path.parent.name == CHECKPOINTS else path.parent
-    settings = (settings / "config.yaml").absolute()
-    if not settings.is_file() or settings in seen:
+    settings = settings_of_run(path)
+    if settings is None or settings in seen:
         return [], False
     return trained_on(config.read_config(str(settings)), [*seen, settings])
