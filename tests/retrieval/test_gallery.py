@@ -145,6 +145,8 @@ def test_an_index_takes_in_another_folder_without_what_it_has(weights, photos, t
     query = next(more.rglob("0*.jpg"))
     found = index("search", "--index", "three", "--query", query, "--modality", "visible", "--top", "2")
     assert str(query) in found and str(photos) in found
+    said = f"Removed {number} images; the index now has {number}\n"
+    assert index("remove", "--index", "three", "--images", "more/new", "--out", "four") == said
 
 
 def test_features_that_cannot_be_kept_are_there_all_the_same(weights, photos, tmp_path, caplog):

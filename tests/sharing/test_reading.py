@@ -82,7 +82,7 @@ def test_a_damaged_safetensors_file_is_one_sentence(packaged, tmp_path):
 def test_weights_without_their_package_need_settings(packaged, tmp_path):
     alone = tmp_path / WEIGHTS
     shutil.copy(packaged() / WEIGHTS, alone)
-    with pytest.raises(InputError, match=r"not in the checkpoints of a run folder.*: name that as settings"):
+    with pytest.raises(InputError, match=r"lies in no run's folder: name the run's config\.yaml"):
         FeatureExtractor(alone)
     image = np.full((9, 9), 90, np.uint8)
     found = FeatureExtractor(alone, packaged() / SETTINGS)([image])

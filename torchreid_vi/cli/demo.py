@@ -1,5 +1,4 @@
-"""Serves a page on this machine: drop an infrared picture of a person, see the visible pictures most
-like it.
+"""Serves a page on this machine that finds the visible pictures most like an infrared one.
 
 torchreid-vi demo --weights log/mcja_synthetic --gallery photos/
 torchreid-vi demo --weights RUN --gallery photos/ --examples night/

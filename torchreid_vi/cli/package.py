@@ -1,5 +1,4 @@
-"""Writes the weights of a run as a folder to share: weights, settings, a model card and a list with
-SHA-256.
+"""Writes a run as a folder to share: weights, settings, a model card and a list with SHA-256.
 
 torchreid-vi package log/mcja_synthetic --out shared
 torchreid-vi package log/mcja_sysu --out shared --licence "CC BY-NC 4.0"

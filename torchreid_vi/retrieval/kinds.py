@@ -30,7 +30,10 @@ def empty(factory: str, dimensions: int) -> Any:
             f"FAISS makes no index {factory[:100]!r} of {dimensions} dimensions (… {reason}): choose Flat, HNSW32 "
             "or another string of its index factory"
         ) from error
-    if (cells := library.try_extract_index_ivf(vectors)) is not None:  # which keeps ids by itself
+    cells = library.downcast_index(library.try_extract_index_ivf(vectors))
+    if hasattr(part := cells or vectors, "do_polysemous_training"):
+        part.do_polysemous_training = False  # minutes, for a search that nobody asks for
+    if cells:  # which keep ids by themselves
         cells.nprobe = max(min(cells.nlist, 16), cells.nlist // 16)
         return vectors
     if isinstance(vectors, library.IndexHNSW):
