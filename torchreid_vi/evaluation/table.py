@@ -7,11 +7,12 @@ from typing import Any
 
 from torchreid_vi.evaluation.result import RANKS, Result
 
-_FIGURES = (*(f"R{k}" for k in RANKS), "mAP", "mINP")
+#: Metrics of a table.
+METRICS = (*(f"R{k}" for k in RANKS), "mAP", "mINP")
 
 
 def format_table(results: Sequence[Result]) -> str:
-    """A table of results in percent, mean ± standard deviation over the trials, with what it shows."""
+    """Format results in percent, mean ± standard deviation over the trials, with what it shows."""
     lines = []
     width = max(len(result.label) for result in results)
     for dataset in {str(result.dataset): result.dataset for result in results}.values():
@@ -20,18 +21,16 @@ def format_table(results: Sequence[Result]) -> str:
         lines.append(
             f"{dataset['name']} ({kind}split {dataset['split']}); {explain_settings(shown[0].as_dict())}"
         )
-        lines.append(
-            f"{'protocol':<{width}}  " + "".join(f"{figure:>15}" for figure in _FIGURES) + "  trials"
-        )
+        lines.append(f"{'protocol':<{width}}  " + "".join(f"{figure:>15}" for figure in METRICS) + "  trials")
         for result in shown:
-            cells = "".join(f"{f'{result.mean(f):.2f} ±{result.std(f):5.2f}':>15}" for f in _FIGURES)
+            cells = "".join(f"{f'{result.mean(f):.2f} ±{result.std(f):5.2f}':>15}" for f in METRICS)
             lines.append(f"{result.label:<{width}}  {cells}  {len(result.trials):>6}")
         lines += [f"  {result.label}: {explain(result.as_dict())}" for result in shown]
     return "\n".join(lines)
 
 
 def explain_settings(result: dict[str, Any]) -> str:
-    """How features were compared, from a result as ``results.json`` holds it."""
+    """Say how features were compared, from a result as ``results.json`` holds it."""
     said = result["settings"]
     flip = "flip-averaged" if said.get("flip") else "no flip averaging"
     normalised = "L2-normalised" if said["normalised"] else "unnormalised"
@@ -39,7 +38,7 @@ def explain_settings(result: dict[str, Any]) -> str:
 
 
 def explain(result: dict[str, Any]) -> str:
-    """Who was compared with whom, from a result as ``results.json`` holds it."""
+    """Say who was compared with whom, from a result as ``results.json`` holds it."""
     if (how := result["settings"]["reranking"]) != "none":
         return f"{how}: every query draws on all the others, so not to be compared with plain figures"
     protocol, trial = result["protocol"], result["trials"][0]
