@@ -422,5 +422,10 @@ def test_a_users_transform_of_normalised_tensors_is_called_with_each(monkeypatch
 
 def test_it_says_what_becomes_of_each_modality():
     augment = Augmentation(["random_erase", "maa"], SETTINGS, ["random_flip"])
-    assert str(augment) == "visible: maa, random_erase; second view random_flip | infrared: random_erase"
-    assert str(Augmentation([], SETTINGS)) == "visible: none | infrared: none"
+    assert augment.described() == [
+        "Augmentation, visible: maa, random_erase",
+        "Augmentation, infrared: random_erase",
+        "Augmentation, second view of visible: random_flip",
+    ]
+    none = ["Augmentation, visible: none", "Augmentation, infrared: none"]
+    assert Augmentation([], SETTINGS).described() == none

@@ -190,4 +190,4 @@ def test_the_tool_says_what_it_wrote(trained, tmp_path):
     assert done.returncode == 0, done.stderr
     out = done.stdout
     assert hashlib.sha256((tmp_path / "out" / WEIGHTS).read_bytes()).hexdigest() in out
-    assert f"=> Written: {tmp_path / 'out'}" in done.stderr
+    assert f"Written: {tmp_path / 'out'}" in done.stderr

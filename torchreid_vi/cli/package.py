@@ -8,7 +8,11 @@ What reads weights takes the folder, or hf://OWNER/NAME once it is on the Hub.
 
 from __future__ import annotations
 
+import logging
+
 from torchreid_vi.cli import common
+
+log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,14 +24,13 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
 
     def work() -> None:
-        from torchreid_vi import console
         from torchreid_vi.sharing import CARD, write_package
 
         about = write_package(args.run, args.out, args.licence)
         for name, file in about["files"].items():
             print(f"{name:<18} {file['size'] / 2**20:8.2f} MiB  {file['sha256']}")
         if not about["results"]:
-            console.say("No results: the run has not been evaluated")
-        console.say(f"Written: {args.out}; read its {CARD}, above all Licence, before you share it")
+            log.info("No results: the run has not been evaluated")
+        log.info(f"Written: {args.out}; read its {CARD}, above all Licence, before you share it")
 
     return common.status(work, args)

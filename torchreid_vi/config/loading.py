@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import reprlib
 from collections.abc import Sequence
@@ -13,7 +14,6 @@ from typing import Any
 import yaml
 from yacs.config import CfgNode as CN
 
-from torchreid_vi import console
 from torchreid_vi.config.checking import check
 from torchreid_vi.config.defaults import SETTINGS, default_config, flat, put
 from torchreid_vi.config.importing import MANIFEST, import_named
@@ -21,6 +21,8 @@ from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.folders import expanded
 from torchreid_vi.losses import LOSSES
 from torchreid_vi.methods import METHODS
+
+log = logging.getLogger(__name__)
 
 
 def load_config(
@@ -143,7 +145,7 @@ def _own(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """Settings without ``imports`` where they came with weights: those may be anybody's."""
     if settings.get("imports") and _came_with_weights(path):
         names = settings.pop("imports")
-        console.say(
+        log.info(
             f"{path} came with weights and imports nothing: where {_shown(names)} is needed and you trust it, "
             "name it with --imports"
         )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import Any
 
 import torch
 from torchvision import transforms as tv
 
-from torchreid_vi import console, distributed, host
+from torchreid_vi import distributed, host
 from torchreid_vi.data.augmentation import Augmentation
 from torchreid_vi.data.changes import Settings
 from torchreid_vi.data.datasets import require_split
@@ -24,6 +27,8 @@ from torchreid_vi.data.validation import hold_out, renumbered
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.folders import expanded
 from torchreid_vi.modality import Modality
+
+log = logging.getLogger(__name__)
 
 
 class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
@@ -112,6 +117,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         norm = {"norm_mean": list(norm_mean), "norm_std": list(norm_std)}
         self._read_datasets(sources, targets, vi_labelled or {}, height=height, width=width, **norm, **kwargs)
         dataset = self._training_set(identities, train_sampler)
+        self._log(dataset, identities, augmentation)
         self.normalise, self._batch_size_test = augmentation.normalise, batch_size_test
         self.transform_te = tv.Compose(
             [resizer(height, width, interpolation), tv.ToTensor(), tv.Normalize(norm_mean, norm_std)]
@@ -138,14 +144,13 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
             raise InputError(
                 f"{len(dataset)} training images fill no batch of {batch_size_train}: lower train.batch_size"
             )
-        console.say(f"Training transforms: {augmentation}")
 
     def _read_datasets(
         self, sources: list[str], targets: list[str], vi_labelled: dict[str, Any], **options: Any
     ) -> None:
         """Read all datasets, as torchreid's manager does; the loaders that it makes of them are replaced."""
         try:
-            with split_by(vi_labelled):
+            with split_by(vi_labelled), redirect_stdout(StringIO()):  # of what is not used
                 super().__init__(
                     sources=sources,
                     targets=targets or None,
@@ -176,6 +181,21 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
             )
         dataset.set_train([(path, 0, camid, dsetid) for path, _, camid, dsetid in dataset.train])
         return dataset
+
+    def _log(self, dataset: VIDataset, identities: bool, augmentation: Augmentation) -> None:
+        people = f"{dataset.num_train_pids:,} identities, " if identities else ""
+        log.info(
+            f"Training set, {', '.join(self.sources)}: {people}{len(dataset.train):,} images, "
+            f"{dataset.num_train_cams} cameras"
+        )
+        for name, parts in self.test_dataset.items() if identities else ():
+            query, gallery = parts["query"], parts["gallery"]
+            log.info(
+                f"Test set, {name}: {len({item[1] for item in query}):,} identities, {len(query):,} queries, "
+                f"{len(gallery):,} gallery images"
+            )
+        for line in augmentation.described():
+            log.info(line)
 
     def _test_loaders(self, reading: Reading) -> None:
         """Replace torchreid's test loaders."""

@@ -5,6 +5,7 @@ There are no loading processes: Pillow decodes and NumPy copies outside Python's
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +26,7 @@ from torchreid_vi.data.images import Decoder, Range, dataset_image
 from torchreid_vi.errors import InputError
 from torchreid_vi.modality import Modality
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _AHEAD = 2  # batches that wait for the step
@@ -191,7 +193,7 @@ def _drop_unreadable(dataset: Any) -> None:
     if not bad:
         return
     names = ", ".join(sorted(bad)[:3]) + (", …" if len(bad) > 3 else "")
-    console.say(f"Left out {len(bad)} unreadable {dataset.mode} images: {names}")
+    log.info(f"Left out {len(bad)} unreadable {dataset.mode} images: {names}")
     dataset.data = [item for item in dataset.data if item[0] not in bad]
     setattr(dataset, dataset.mode, dataset.data)
     if not dataset.data:
