@@ -164,7 +164,7 @@ def weights_after_each_step(engine):
 def optimiser_state(engine):
     return {
         f"{number}.{name}": value.clone()
-        for number, state in engine.optimizer.state_dict()["state"].items()
+        for number, state in engine.step.optimizer.state_dict()["state"].items()
         for name, value in state.items()
     }
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from yacs.config import CfgNode as CN
 
-from torchreid_vi.config.fingerprint import resumable
 from torchreid_vi.methods import NetworkSettings
 
 
@@ -68,14 +67,10 @@ def scheduler_kwargs(cfg: CN) -> dict[str, Any]:
     return {name: cfg.train[name] for name in ["lr_scheduler", "stepsize", "gamma", "max_epoch"]}
 
 
-def engine_kwargs(cfg: CN) -> dict[str, Any]:
-    """Options of :class:`~torchreid_vi.engine.VIEngine`."""
-    names = "seed precision memory_format compile sync_bn clip_grad skip_nonfinite"
-    return {name: cfg.train[name] for name in names.split()} | {
-        "protocols": cfg.test.protocols,
-        "flip": cfg.test.flip,
-        "settings": resumable(cfg),
-    }
+def step_kwargs(cfg: CN) -> dict[str, Any]:
+    """Return the options of :class:`~torchreid_vi.engine.step.OptimisationStep`."""
+    names = ("precision", "memory_format", "compile", "sync_bn", "clip_grad")
+    return {name: cfg.train[name] for name in names} | {"restores": cfg.train.skip_nonfinite > 0}
 
 
 def run_kwargs(cfg: CN) -> dict[str, Any]:
