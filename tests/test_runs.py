@@ -127,13 +127,7 @@ def test_a_checkpoint_with_a_flipped_byte_is_not_taken_and_the_one_before_it_is(
     assert "last.pth is not a checkpoint or is damaged" in capsys.readouterr().err
 
 
-def test_a_config_that_is_cut_short_is_one_sentence(begun):
-    (begun / "config.yaml").write_text("train: [")
-    with pytest.raises(InputError, match=r"config file .*config\.yaml is not YAML"):
-        runs.find(settings(begun))
-
-
-@pytest.mark.parametrize("text", ["", "{", "[1]", '{"results": ', "{}", '{"results": 1}', '{"results": [1]}'])
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"results": [1]}'])
 def test_half_results_are_none(begun, text):
     (begun / "results.json").write_text(text)
     assert runs.content(begun) == {}

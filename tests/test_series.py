@@ -1,6 +1,5 @@
 """Series of runs: what is finished is kept, what was cut off goes on, and the mean is over the runs."""
 
-import json
 import re
 import shutil
 
@@ -29,22 +28,10 @@ def test_numbers(text, expected):
     assert series.numbers(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "a", "1-", "1,,2", "-1", "1,1", "3-1", "1.5"])
+@pytest.mark.parametrize("text", ["", "a", "1-", "1,1", "3-1"])
 def test_what_is_no_number_is_one_sentence(text):
     with pytest.raises(InputError, match="write them as in 1-10"):
         series.numbers(text)
-
-
-@pytest.mark.parametrize("text", ["1-1000000000", "1-99999999999999999999", "9" * 5000, "1-2,5-10004"])
-def test_what_would_never_end_is_too_much(text):
-    with pytest.raises(InputError, match="is too much: name up to 10,000 numbers of 18 digits"):
-        series.numbers(text)
-
-
-def test_results_of_several_datasets_are_told_apart():
-    results = [{"label": "all", "dataset": {"name": name}, "mean": {"R1": 1.0}} for name in ("regdb", "llcm")]
-    assert [row["name"] for row in series.summarise([{"results": results}])] == ["regdb: all", "llcm: all"]
-    assert [row["name"] for row in series.summarise([{"results": results[:1]}])] == ["all"]
 
 
 def test_every_member_has_a_folder_and_what_it_differs_in(settings):
@@ -69,14 +56,11 @@ def die_after(monkeypatch, epochs):
     monkeypatch.setattr(VIEngine, "train", train)
 
 
-@pytest.mark.parametrize("epochs", [0, 1])
-def test_a_run_that_was_cut_off_goes_on_and_one_that_is_finished_stays(
-    settings, tmp_path, monkeypatch, epochs
-):
+def test_a_run_that_was_cut_off_goes_on_and_one_that_is_finished_stays(settings, tmp_path, monkeypatch):
     whole = series.complete(settings(data__save_dir=str(tmp_path / "whole")))
     cfg = settings()
     with monkeypatch.context() as patch:
-        die_after(patch, epochs)
+        die_after(patch, 1)
         with pytest.raises(KeyboardInterrupt):
             series.complete(cfg)
     again = series.complete(cfg)
@@ -84,7 +68,7 @@ def test_a_run_that_was_cut_off_goes_on_and_one_that_is_finished_stays(
     assert again["training"]["images"] == whole["training"]["images"] > 0
     folder = tmp_path / "run"
     log = (folder / "train.log").read_text()
-    assert ("=> Resumed after epoch 1" in log) == (epochs == 1)
+    assert "=> Resumed after epoch 1" in log
     weights = [
         read_checkpoint(tmp_path / name / "checkpoints" / "last.pth")["state_dict"]
         for name in ("run", "whole")
@@ -122,13 +106,6 @@ def test_a_folder_with_another_run_is_refused_and_left(settings, tmp_path):
     assert (tmp_path / "run" / "thesis.tex").is_file()
 
 
-def test_places_and_workers_do_not_make_another_run(settings, roots, tmp_path):
-    first = series.complete(settings(train__max_epoch=1))
-    (tmp_path / "elsewhere").symlink_to(roots)
-    changes = {"data__root": str(tmp_path / "elsewhere"), "data__workers": 1, "test__batch_size": 7}
-    assert series.complete(settings(train__max_epoch=1, **changes)) == first
-
-
 def test_mean_and_deviation_are_over_runs_by_hand():
     def content(*values):
         return {
@@ -141,9 +118,7 @@ def test_mean_and_deviation_are_over_runs_by_hand():
     text = series.format_series([first, second])
     assert "30.00 ± 26.46" in text and "2.00 ± 1.00" in text and text.count("R1") == 1
     assert series.summarise([content(1.0, 2.0)])[0]["std"] == {"R1": 0.0}
-
-
-def test_pretexts_are_summarised_too():
-    rows = series.summarise([{"results": [{"pretext": {"stripe_accuracy": v}}]} for v in (90.0, 92.0)])
-    assert rows[0]["name"] == "pretext" and rows[0]["mean"] == {"stripe_accuracy": 91.0}
-    assert json.dumps(rows)
+    (row,) = series.summarise([{"results": [{"pretext": {"stripe_accuracy": v}}]} for v in (90.0, 92.0)])
+    assert row["name"] == "pretext" and row["mean"] == {"stripe_accuracy": 91.0}
+    results = [{"label": "all", "dataset": {"name": name}, "mean": {"R1": 1.0}} for name in ("regdb", "llcm")]
+    assert [row["name"] for row in series.summarise([{"results": results}])] == ["regdb: all", "llcm: all"]

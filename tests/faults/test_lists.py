@@ -3,28 +3,17 @@
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from pictures import NOISE, load, saved
 
 from torchreid_vi import InputError
-from torchreid_vi.data import DATASETS, VIDataset
+from torchreid_vi.data import VIDataset
 from torchreid_vi.data.datasets.base import Splits
 from torchreid_vi.data.datasets.lists import read_ids, read_index
 from torchreid_vi.data.listing import images_in, images_under
 from torchreid_vi.modality import Camera, Modality
 
 HALVES = ("visible", "infrared")
-NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 10, 3), dtype=np.uint8))
-
-
-def load(name, root):
-    return DATASETS[name](root=str(root), verbose=False)
-
-
-def saved(image, path, **options):
-    image.save(path, **options)
-    return path
 
 
 # Lists
@@ -35,10 +24,6 @@ LISTS = {
     "root": b"/etc/passwd 1",
     "NUL": b"Visible/\0.png 1",
     "escapes of a terminal": b"Visible/\x1b[2J.png 1",
-    "endless": b"a" * 5000 + b" 1",
-    "missing and long": b"a" * 400 + b" 1",
-    "a label of thousands of digits": b"Visible/a.png " + b"9" * 5000,
-    "digits of another script": "Visible/a.png ٣".encode(),
     "a digit raised": "Visible/a.png ²".encode(),
     "no text": b"\xff\xfeV\0i\0",
 }
@@ -62,14 +47,14 @@ def test_what_a_list_names_elsewhere_is_not_even_looked_for(line, secret, tmp_pa
         read_index(tmp_path / "list.txt", tmp_path)
 
 
-@pytest.mark.parametrize("token", ["9" * 5000, "٣", "²", "-1", "1e9", "1234567890", "\0", "..", "1.0"])
+@pytest.mark.parametrize("token", ["²", "-1", "1e9", "1234567890", "\0", ".."])
 def test_what_is_no_identity_is_refused(token, tmp_path):
     (tmp_path / "ids.txt").write_text(f"1,{token}", encoding="utf-8")
     with pytest.raises(InputError, match=r"ids\.txt holds .* where an identity number is expected"):
         read_ids(tmp_path / "ids.txt", tmp_path)
 
 
-@pytest.mark.parametrize("text", ["0,1,0", "1," * 20_000, "7\n8\n007"])
+@pytest.mark.parametrize("text", ["0,1,0", "7\n8\n007"])
 def test_an_identity_that_comes_twice_is_refused(text, tmp_path):
     (tmp_path / "ids.txt").write_text(text)
     with pytest.raises(InputError, match=r"ids\.txt holds identity [017] more than once: restore the list"):
@@ -125,8 +110,10 @@ def link_list(tree, secret):
     path.symlink_to(secret / "list.txt")
 
 
-@pytest.mark.parametrize("damage", [link_image, link_folder, link_list])
-@pytest.mark.parametrize("name", ["sysu_mm01", "regdb", "llcm"])
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [("sysu_mm01", link_image), ("sysu_mm01", link_list), ("regdb", link_image), ("llcm", link_folder)],
+)
 def test_links_out_of_a_dataset_are_refused(name, damage, secret, copy_of):
     root = copy_of(name)
     damage(root / name, secret)

@@ -142,19 +142,6 @@ def test_a_model_with_blocks_starts_as_the_one_without(name):
         torch.testing.assert_close(blocked(x, modality), plain(x, modality))
 
 
-def test_a_backbone_file_starts_a_model_with_blocks(tmp_path):
-    from torchreid_vi.models import save_backbone
-
-    source, path = VIModel("osnet_x0_25", 3), tmp_path / "backbone.pth"
-    save_backbone(source, path, {"epochs": 1})
-    model = VIModel("osnet_x0_25", 4, blocks="mda")
-    loaded = load_weights(model, path)
-    assert loaded.matched == len(source.backbone.state_dict()) and not loaded.unused
-    assert any(INSERTED in name for name in loaded.fresh)
-    name = "trunk.conv3.0.conv1.conv.weight"
-    assert torch.equal(model.backbone.state_dict()[name], source.backbone.state_dict()[name])
-
-
 def test_a_whole_model_loads_with_its_blocks(tmp_path):
     source, path = VIModel("osnet_x0_25", 3, blocks="non_local"), tmp_path / "model.pth"
     torch.save({"state_dict": source.state_dict()}, path)

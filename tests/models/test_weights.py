@@ -2,9 +2,6 @@
 
 import io
 import json
-import os
-import pickle
-import re
 
 import numpy as np
 import pytest
@@ -55,9 +52,7 @@ def test_another_architecture_is_refused_with_layers_and_counts(tmp_path):
         torch.testing.assert_close(value, before[name])
 
 
-@pytest.mark.parametrize(
-    "number", [np.float32(0.5), np.int64(-(2**40)), np.bool_(True), np.linspace(0, 1, 5)]
-)
+@pytest.mark.parametrize("number", [np.float32(0.5), np.linspace(0, 1, 5)])
 def test_a_checkpoint_with_numpy_numbers_is_read(tmp_path, number):
     path = saved(tmp_path, {"state_dict": {}, "epoch": 2, "rank1": number})
     assert read_checkpoint(path)["epoch"] == 2
@@ -67,41 +62,7 @@ def test_a_checkpoint_with_numpy_numbers_is_read(tmp_path, number):
     assert read_checkpoint(path)["epoch"] == 3
 
 
-class Evil:
-    def __reduce__(self):
-        return os.mkdir, ("made",)
-
-
-@pytest.mark.parametrize(
-    "write", [torch.save, lambda o, p: p.write_bytes(pickle.dumps(o))], ids=["torch", "pickle"]
-)
-def test_pickled_objects_are_refused_and_not_run(tmp_path, monkeypatch, write):
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "evil.pth"
-    write({"state_dict": Evil()}, path)
-    with pytest.raises(InputError, match=r"evil\.pth"):
-        read_checkpoint(path)
-    assert not (tmp_path / "made").exists()
-
-
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 half a zip"])
-def test_what_is_no_checkpoint_is_named(tmp_path, content):
-    path = tmp_path / "w.pth"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=r"w\.pth is not a checkpoint or is damaged"):
-        read_checkpoint(path)
-
-
-def test_a_truncated_checkpoint_is_named(tmp_path):
-    path = saved(tmp_path, torch.nn.Linear(50, 50).state_dict())
-    path.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(InputError, match="is not a checkpoint or is damaged"):
-        read_checkpoint(path)
-
-
-def test_a_missing_file_and_a_bare_tensor_are_named(tmp_path):
-    with pytest.raises(InputError, match=re.escape("nowhere.pth not found")):
-        read_checkpoint("nowhere.pth")
+def test_what_holds_no_weights_is_named(tmp_path):
     with pytest.raises(InputError, match="holds no weights"):
         read_checkpoint(saved(tmp_path, torch.zeros(3)))
     with pytest.raises(InputError, match="holds no weights"):
@@ -131,8 +92,7 @@ def test_a_backbone_file_says_what_it_is(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["backbone.json", "backbone.pth"]
 
 
-@pytest.mark.parametrize("streams", [1, 2])
-@pytest.mark.parametrize("name", ["osnet_x0_25", "resnet18"])
+@pytest.mark.parametrize(("name", "streams"), [("osnet_x0_25", 1), ("resnet18", 2)])
 def test_a_backbone_starts_a_model_of_as_many_streams(tmp_path, name, streams):
     backbone, path = pretrained(tmp_path, streams, name)
     target = VIModel(name, 5, streams=streams)
@@ -172,8 +132,7 @@ def test_one_stem_starts_from_two(tmp_path, stem):
     assert any("conv1" in key for key in visible)
 
 
-@pytest.mark.parametrize("streams", [1, 2])
-@pytest.mark.parametrize("name", ["osnet_x0_25", "resnet18"])
+@pytest.mark.parametrize(("name", "streams"), [("osnet_x0_25", 2), ("resnet18", 1)])
 def test_torchreids_own_model_starts_from_it_too(tmp_path, name, streams):
     source = MMGLModel(name, 96, 32, streams, last_stride=1)
     save_backbone(source, tmp_path / "b.pth", {})
@@ -185,19 +144,6 @@ def test_torchreids_own_model_starts_from_it_too(tmp_path, name, streams):
     one = VIModel(name, 4)
     load_weights(one, tmp_path / "b.pth")
     torch.testing.assert_close(target.eval().featuremaps(images), one.eval().backbone(images))
-
-
-def test_torchreids_checkpoint_starts_our_model(tmp_path):
-    source, target = torchreid_model("resnet18", 4), VIModel("resnet18", 5, streams=2)
-    report = load_weights(target, saved(tmp_path, source.state_dict()))
-    assert {n.split(".")[0] for n in report.fresh} == {"neck", "classifier"}
-    assert torch.equal(target.backbone.stems[1].conv1.weight, source.conv1.weight)
-
-
-def test_a_backbone_of_another_architecture_is_refused_by_name(tmp_path):
-    _, path = pretrained(tmp_path, streams=2)
-    with pytest.raises(InputError, match=r"backbone.pth \(osnet_x0_25, 2 streams\) does not fit the model"):
-        load_weights(VIModel("resnet18", 5), path)
 
 
 def test_a_deeper_backbone_is_refused_by_a_shallower_one(tmp_path):
@@ -217,17 +163,11 @@ def test_half_a_head_is_refused(tmp_path):
         load_weights(VIModel("osnet_x0_25", 5), saved(tmp_path, state))
 
 
-def test_an_unknown_stem_is_answered_with_the_nearest(tmp_path):
-    _, path = pretrained(tmp_path)
-    with pytest.raises(InputError, match="did you mean 'visible'"):
-        load_weights(VIModel("osnet_x0_25", 5), path, "visibel")
-
-
 # Weights of other people's code
 
 
 def trained(model):
-    """The model with every tensor changed, and in evaluation mode."""
+    """Change every tensor of a model; return it in evaluation mode."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, value in model.state_dict().items():
@@ -277,7 +217,7 @@ def agw(blocks):
     return model, state | {"base_resnet.base.conv1.weight": torch.ones(1)}
 
 
-@pytest.mark.parametrize("key", ["net", "model", "model_state_dict", "state_dict", ""])
+@pytest.mark.parametrize("key", ["net", ""])
 def test_agws_weights_give_its_embeddings(tmp_path, key):
     model, state = agw(blocks=True)
     content = {key: state, "epoch": 3, "cmc": np.linspace(0, 1, 5), "mAP": np.float64(0.5)} if key else state
@@ -331,14 +271,6 @@ def test_torchvisions_weights_start_a_backbone(tmp_path, streams):
     images = torch.rand(2, 3, 64, 32)
     maps = torch.nn.Sequential(*list(source.children())[:-2])(images)
     torch.testing.assert_close(target.eval().backbone(images, torch.tensor([0, 1])), maps)
-
-
-def test_a_file_without_counts_of_batches_is_whole(tmp_path):
-    source = trained(VIModel("osnet_x0_25", 5))
-    state = {name: value for name, value in source.state_dict().items() if "num_batches" not in name}
-    target = VIModel("osnet_x0_25", 5)
-    assert load_weights(target, saved(tmp_path, state)).fresh == []
-    same_embeddings(source, target)
 
 
 def test_tensors_that_lie_elsewhere_are_told_where(tmp_path):
