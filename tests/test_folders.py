@@ -1,13 +1,12 @@
 """Paths that begin with somebody's home."""
 
-import os
 from pathlib import Path
 
 import pytest
 
 from torchreid_vi import FeatureExtractor, InputError, load_config, runs
 from torchreid_vi.data import DATASETS
-from torchreid_vi.folders import expanded, in_text, user_cache
+from torchreid_vi.folders import expanded, user_cache
 from torchreid_vi.models import read_checkpoint
 
 
@@ -33,14 +32,6 @@ def test_that_of_somebody_unknown_is_one_sentence(use):
         InputError, match=r"~no-one/x begins with a home folder that is not known: write the whole path"
     ):
         use("~no-one/x")
-
-
-def test_where_a_name_has_to_be_text_one_that_is_not_is_one_sentence(tmp_path):
-    path = os.fsdecode(os.fsencode(tmp_path) + b"/M\xfcller")
-    with pytest.raises(InputError, match=r"M\\udcfcller is no text in UTF-8: name another"):
-        runs.find(load_config(overrides={"data.save_dir": path}))
-    assert not os.path.exists(path)
-    assert in_text(Path("Müller")) == Path("Müller")
 
 
 def test_without_a_home_the_cache_has_to_be_named(monkeypatch):

@@ -1,8 +1,7 @@
 """Which folder a run gets, and from what it goes on."""
 
 import os
-import subprocess
-import sys
+from multiprocessing import Pipe, get_context
 
 import pytest
 import torch
@@ -75,19 +74,26 @@ def test_an_evaluation_never_goes_on(begun, tmp_path):
 
 def test_a_run_has_its_folder_for_itself(begun, tmp_path, capsys):
     """Held by another process; that one killed, it is free."""
-    held = f"from torchreid_vi.runs import RunFolder; from pathlib import Path; f = RunFolder(Path({str(begun)!r}))"
-    script = f"{held}; assert f.hold(); print('held', flush=True); input()"
-    with subprocess.Popen([sys.executable, "-c", script], stdin=-1, stdout=-1, text=True) as other:
-        assert other.stdout.readline() == "held\n"
-        assert found(settings(begun)) == (tmp_path / "run-2", [])
-        assert "is being written by another process: this run gets another folder" in capsys.readouterr().err
-        for cfg, options in (
-            (settings(begun), {"exactly": True}),
-            (settings("x", model__resume=str(begun / CHECKPOINTS / "last.pth")), {}),
-        ):
-            with pytest.raises(InputError, match="is being written by another process"):
-                runs.find(cfg, **options)
-        other.kill()
+    ours, theirs = Pipe()
+
+    def hold():
+        folder = runs.RunFolder(begun)
+        theirs.send(folder.hold())
+        theirs.recv()
+
+    other = get_context("fork").Process(target=hold)
+    other.start()
+    assert ours.recv()
+    assert found(settings(begun)) == (tmp_path / "run-2", [])
+    assert "is being written by another process: this run gets another folder" in capsys.readouterr().err
+    for cfg, options in (
+        (settings(begun), {"exactly": True}),
+        (settings("x", model__resume=str(begun / CHECKPOINTS / "last.pth")), {}),
+    ):
+        with pytest.raises(InputError, match="is being written by another process"):
+            runs.find(cfg, **options)
+    other.kill()
+    other.join()
     assert found(settings(begun)) == (begun, ["last.pth", "previous.pth"])
     assert found(settings(begun)) == (begun, ["last.pth", "previous.pth"])  # and this one let it go
 

@@ -42,3 +42,12 @@ def test_draws_of_no_image_numbers_are_refused(numbers, tmp_path):
     scipy.io.savemat(tmp_path / "rand_perm_cam.mat", {"rand_perm_cam": draws(np.array(numbers))})
     with pytest.raises(InputError, match=r"rand_perm_cam\.mat is not the official"):
         permutations(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"no matrix", None])
+def test_damaged_draws_are_named(content, tmp_path):
+    path = tmp_path / "rand_perm_cam.mat"
+    scipy.io.savemat(path, {"rand_perm_cam": draws(np.array([[1, 2]]))})
+    path.write_bytes(content or path.read_bytes()[:300])
+    with pytest.raises(InputError, match=r"rand_perm_cam\.mat"):
+        permutations(tmp_path)
