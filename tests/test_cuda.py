@@ -1,9 +1,6 @@
 """Runs on a GPU: every method trains, resumes, and gives the features of the CPU."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -102,16 +99,3 @@ def test_tools_open_a_run_of_the_gpu(run, roots, tmp_path):
     ):
         result = call(*command, cwd=tmp_path)
         assert result.returncode == 0, f"{command[0]}: {result.stderr}"
-
-
-def test_more_processes_than_gpus_are_one_sentence(roots, tmp_path):
-    processes = torch.cuda.device_count() + 1
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
-    command += [ROOT / "tools" / "train.py", "--config-file", ROOT / "configs" / "base_synthetic.yaml"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, "--root", roots], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode and done.stderr.count("error: ") == 1, done.stderr
-    assert f"start torchrun with --nproc-per-node {processes - 1}" in done.stderr
-    assert not list(tmp_path.iterdir())

@@ -332,13 +332,3 @@ def test_a_step_that_is_no_number_is_said_once_with_the_number_of_all_images(roo
     said = re.findall(r"^error: .*", err.replace("\r", "\n"), re.MULTILINE)
     more = SMALL["train.batch_size"] - 2
     assert len(said) == 1 and f"jpg and {more} more images; set train.skip_nonfinite" in said[0]
-
-
-def test_bad_input_is_said_once(roots, tmp_path):
-    process = launch(
-        "--root", tmp_path / "nowhere", "data.sources", "[regdb]", "data.targets", "[regdb]", cwd=tmp_path
-    )
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert len(re.findall(r"^error: .*", err, re.MULTILINE)) == 1
-    assert not list(tmp_path.iterdir())

@@ -14,7 +14,6 @@ from torchreid_vi.data import DATASETS
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import PROTOCOLS, choose, distance_matrix, evaluate, format_table
 from torchreid_vi.evaluation.protocols import excluded, shown_alike, trials
-from torchreid_vi.evaluation.rerank import Reranking
 from torchreid_vi.modality import Modality
 
 
@@ -212,13 +211,3 @@ def test_parts_of_a_trial_show_what_is_not_hidden(family):
         assert shown.sum() == (~expected).sum()
         hidden += int(expected.sum())
     assert (hidden > 0) == (family != "regdb")  # which hides nothing
-
-
-@pytest.mark.parametrize("family", ["sysu_mm01", "regdb", "llcm"])
-def test_queries_stand_in_the_order_of_the_test_set(family):
-    features, test_set = make_test_set(DATASETS[family].cameras, 3)
-    hows = [Reranking("k-reciprocal", 6, 3, 0.3)]
-    found = evaluate(features, test_set, PROTOCOLS[family], {"name": family, "split": 0}, rerankings=hows)
-    assert len(found) == 2 * len(PROTOCOLS[family])
-    for result in found:
-        assert all((np.diff(ranking.query) > 0).all() for ranking in result.rankings)

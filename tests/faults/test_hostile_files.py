@@ -80,17 +80,6 @@ def test_kept_features_that_are_none_are_made_again(change, galleries):
     assert np.load(galleries.store)["features"].shape == (2, 8)
 
 
-def test_kept_features_of_another_length_are_named(galleries):
-    kept = dict(np.load(galleries.store))
-    buffer = io.BytesIO()
-    np.savez(buffer, marks=kept["marks"], features=np.ones((2, 9), np.float32))
-    with pytest.raises(
-        InputError, match=r"\.npz holds features of another length than the model's: remove it"
-    ):
-        galleries.store.write_bytes(buffer.getvalue())
-        galleries.read()
-
-
 # Indexes
 
 

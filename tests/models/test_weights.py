@@ -36,12 +36,6 @@ def test_all_but_the_classifier_loads_across_numbers_of_identities(tmp_path, wra
         torch.testing.assert_close(value, source.backbone.state_dict()[name])
 
 
-def test_data_parallel_names_are_understood(tmp_path):
-    source, target = torchreid_model("resnet18", 5), torchreid_model("resnet18", 5)
-    state = {f"module.{name}": value for name, value in source.state_dict().items()}
-    assert load_weights(target, saved(tmp_path, state)).unused == []
-
-
 def test_another_architecture_is_refused_with_layers_and_counts(tmp_path):
     path = saved(tmp_path, VIModel("resnet18", 5).state_dict())
     target = VIModel("osnet_x0_25", 5)

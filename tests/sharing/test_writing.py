@@ -17,7 +17,7 @@ from sharing_helpers import KINDS
 
 from torchreid_vi import FeatureExtractor, InputError, build, load_config, run
 from torchreid_vi.config.defaults import flat
-from torchreid_vi.models import VIModel, load_weights, read_checkpoint, save_backbone, save_safetensors
+from torchreid_vi.models import VIModel, load_weights, read_checkpoint, save_backbone
 from torchreid_vi.sharing import CARD, MANIFEST, SETTINGS, WEIGHTS, locate, write_package
 
 
@@ -31,16 +31,6 @@ def test_a_package_gives_the_features_of_its_checkpoint_to_the_bit(trained, pack
     state = after.model.state_dict()  # with the classifier, for whoever trains on
     for name, value in before.model.state_dict().items():
         assert torch.equal(state[name], value) and value.dtype == state[name].dtype, name
-
-
-def test_tensors_that_share_memory_or_lie_otherwise_are_written_each_for_itself(tmp_path):
-    whole = torch.arange(24.0).reshape(1, 2, 3, 4)
-    state = {"a": whole[:, :1], "b": whole, "c": whole.contiguous(memory_format=torch.channels_last)}
-    state |= {"d": whole.half().transpose(1, 2), "e": torch.tensor(7), "f": torch.tensor([True])}
-    save_safetensors(state, tmp_path / "w.safetensors", {"epoch": 3})
-    content = read_checkpoint(tmp_path / "w.safetensors")
-    assert content["epoch"] == 3 and content["state_dict"].keys() == state.keys()
-    assert all(torch.equal(content["state_dict"][name], value) for name, value in state.items())
 
 
 # What is written
@@ -233,10 +223,7 @@ def test_what_cannot_be_shared_is_one_sentence_and_nothing_is_written(trained, t
         assert done.returncode == 2
         assert said in error and error.count("\n") == 1
     folder = shutil.copytree(trained(), tmp_path / "run")
-    (folder / "results.json").write_text("{")
-    with pytest.raises(InputError, match="is damaged: run or evaluate it again"):
-        write_package(folder, tmp_path / "out")
-    for content in ('{"epoch": 1}', "[1]"):
+    for content in ("{", '{"epoch": 1}'):
         (folder / "results.json").write_text(content)
         with pytest.raises(InputError, match=r"is of another version|is damaged"):
             write_package(folder, tmp_path / "out")
