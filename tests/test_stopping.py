@@ -59,9 +59,6 @@ def test_a_command_that_does_not_train_ends_at_once(number, status, capfd):
     assert capfd.readouterr().err == "interrupted: it goes on\n"
 
 
-# Processes of a command
-
-
 @pytest.fixture
 def tool(tmp_path, monkeypatch):
     """Make a command line of a script, which gets a folder and its number."""

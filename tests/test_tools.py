@@ -267,9 +267,3 @@ def test_a_full_disk_is_one_sentence_with_a_remedy():
         Path("/dev/full").write_text("much")
     remedy = "free some space and start the same command again"
     assert common.system_said(raised.value) == f"a file: No space left on device; {remedy}"
-
-
-def test_what_the_system_refuses_is_one_sentence(finished, tmp_path):
-    run = finished[0] / "log" / "mcja_synthetic"
-    result = call("report.py", run, "--people", "none", "--out", "/proc/page.html")
-    assert result.returncode == 2 and result.stderr.splitlines()[-1].startswith("error: /proc/page.html: ")

@@ -5,11 +5,10 @@ import warnings
 from pathlib import Path
 
 import pytest
-import torchreid
 from PIL import Image
 from torchvision import transforms as tv
 
-from torchreid_vi.data import DATASETS, VIDataset
+from torchreid_vi.data import DATASETS
 from torchreid_vi.data.datasets import require_split
 from torchreid_vi.errors import InputError
 from torchreid_vi.modality import Modality
@@ -29,9 +28,6 @@ def one_sentence(error):
     text = str(error)
     assert "\n" not in text and "Traceback" not in text and len(text) < 1000
     return text
-
-
-# Items and cameras
 
 
 @pytest.mark.parametrize("name", FOLDERS)
@@ -111,16 +107,6 @@ def test_llcm_modality_comes_from_the_folder_though_camera_numbers_are_shared(ro
         assert int(path.parts[-2]) == item[1]
 
 
-@pytest.mark.parametrize("name", FOLDERS)
-def test_image_numbers_count_from_one_within_an_identity_and_camera(name, roots):
-    dataset = load(name, roots)
-    for items in (dataset.query, dataset.gallery):
-        groups = {}
-        for item, number in zip(items, dataset.image_numbers(items).tolist(), strict=True):
-            groups.setdefault(item[1:3], []).append(number)
-        assert all(sorted(numbers) == [1, 2, 3] for numbers in groups.values())
-
-
 def test_sysu_image_numbers_are_those_of_the_file_names(copy_of):
     root = copy_of("sysu_mm01")
     folder = Path(load("sysu_mm01", root).query[0][0]).parent
@@ -134,13 +120,6 @@ def test_without_a_transform_an_item_has_the_picture(roots):
     assert load("sysu_mm01", roots, transform=tv.ToTensor())[0]["img"].shape == (3, 40, 16)
     picture = load("sysu_mm01", roots)[0]["img"]
     assert isinstance(picture, Image.Image) and picture.mode == "RGB"
-
-
-def test_the_dataset_is_found_from_its_own_folder_too(roots):
-    assert len(load("sysu_mm01", roots / "sysu_mm01").train) == len(load("sysu_mm01", roots).train)
-
-
-# Splits of RegDB, and all images at once
 
 
 def test_split_id_chooses_the_split(roots):
@@ -177,72 +156,6 @@ def test_combineall_trains_on_every_image_with_contiguous_identities(name, roots
         assert owner.setdefault(pid, person) == person
 
 
-# Sums
-
-
-def check_sum(total, parts):
-    """Require every item of the parts once, with its own modality, and nothing shared between them."""
-    assert isinstance(total, VIDataset)
-    modality = {item[0]: total.modality(item) for item in total.train}
-    assert len(modality) == len(total.train) == sum(len(part.train) for part in parts)
-    assert total.num_train_pids == len({item[1] for item in total.train})
-    assert {item[1] for item in total.train} == set(range(sum(part.num_train_pids for part in parts)))
-    assert total.num_datasets == len(parts)
-    used = []
-    for number, part in enumerate(parts):
-        paths = {item[0]: item for item in part.train}
-        mine = [item for item in total.train if item[0] in paths]
-        for item in mine:
-            assert modality[item[0]] is part.modality(paths[item[0]])
-            assert item[3] == number
-        assert len({(item[1], paths[item[0]][1]) for item in mine}) == part.num_train_pids
-        assert len({(item[2], paths[item[0]][2]) for item in mine}) == part.num_train_cams
-        used.append(({item[1] for item in mine}, {item[2] for item in mine}))
-    for column in range(2):
-        assert len(set.union(*(each[column] for each in used))) == sum(len(each[column]) for each in used)
-
-
-def test_a_sum_keeps_subclass_modalities_views_and_distinct_numbers(roots):
-    view = tv.Compose([tv.ToTensor()])
-    first, second = (load(name, roots, k_tfm=2, transform=view) for name in ("llcm", "sysu_mm01"))
-    before = list(first.train), first.num_train_pids, first.cameras
-    total = first + second
-    check_sum(total, [first, second])
-    assert type(total) is type(first) and total.k_tfm == 2 and total.transform is view
-    assert total.data == total.train and len(total[len(total) - 1]["img"]) == 2
-    assert (first.train, first.num_train_pids, first.cameras) == before
-    assert total.query == first.query and total.gallery == first.gallery
-
-
-def test_torchreids_own_data_manager_sums_and_loads_our_datasets(roots):
-    manager = torchreid.data.ImageDataManager(
-        root=str(roots),
-        sources=["llcm", "sysu_mm01"],
-        targets=["sysu_mm01"],
-        height=40,
-        width=16,
-        batch_size_train=12,
-        workers=0,
-        use_gpu=False,
-        k_tfm=2,
-    )
-    parts = [load("llcm", roots), load("sysu_mm01", roots)]
-    check_sum(manager.train_loader.dataset, parts)
-    assert manager.num_train_pids == 16
-    expected = {item[0]: int(part.modality(item)) for part in parts for item in part.train}
-    seen = 0
-    for batch in manager.train_loader:
-        assert batch["modality"].tolist() == [expected[path] for path in batch["impath"]]
-        assert len(batch["img"]) == 2 and batch["img"][0].shape == (12, 3, 40, 16)
-        seen += len(batch["pid"])
-    assert seen == len(expected)
-    query = next(iter(manager.test_loader["sysu_mm01"]["query"]))
-    assert set(query["modality"].tolist()) == {Modality.INFRARED}
-
-
-# Incomplete trees
-
-
 @pytest.mark.parametrize(
     ("name", "named"),
     [
@@ -264,9 +177,6 @@ def test_an_incomplete_real_tree_is_read_with_a_warning_that_names_the_folder(na
     assert any(re.search(named, text) for text in said)
     assert all(str(root / name) in text for text in said)
     assert found.train == complete.train
-
-
-# Bad input
 
 
 #: Trees to damage: the dataset, a file or folder in it, its new content or None for no file, and what is said.
@@ -320,9 +230,6 @@ def test_a_missing_root_and_another_datasets_tree_are_named(name, copy_of):
     assert all(str(root / name) in one_sentence(caught.value) for caught in (missing, mistaken))
 
 
-# The official gallery draws
-
-
 def test_gallery_draws_are_found_in_exp_and_in_the_root_and_none_when_absent(copy_of):
     root = copy_of("sysu_mm01")
     tree = root / "sysu_mm01"
@@ -336,9 +243,6 @@ def test_gallery_draws_are_found_in_exp_and_in_the_root_and_none_when_absent(cop
     assert all((moved[key] == draws[key]).all() for key in draws) and len(moved) == len(draws)
     (tree / "rand_perm_cam.mat").unlink()
     assert dataset.gallery_permutations() is None
-
-
-# Unlabelled images
 
 
 @pytest.fixture

@@ -34,9 +34,6 @@ def read(root, layout, **options):
     return DATASETS[FOLDERS[layout]](root=str(root), verbose=False, **options)
 
 
-# The bytes
-
-
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_same_arguments_give_the_same_bytes(layout, tmp_path):
     trees = [contents(draw_dataset(tmp_path / str(run), layout, **SMALL)) for run in range(2)]
@@ -58,9 +55,6 @@ def test_another_seed_gives_other_people_and_other_splits(layout, tmp_path):
     ]
     assert pictures and all(one[name] != two[name] for name in pictures)
     assert lists and any(one[name] != two[name] for name in lists)
-
-
-# The layouts, read by the real readers
 
 
 @pytest.mark.parametrize(
@@ -101,9 +95,6 @@ def test_infrared_reflectance_is_independent_of_colour():
             assert abs(np.corrcoef(luminance, reflectance)[0, 1]) < 0.15, garment
 
 
-# Mistakes
-
-
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [({"layout": "sysuu"}, "did you mean 'sysu'"), ({"ids": 5}, "at least 6"), ({"size": (4, 40)}, "8 × 8")],
@@ -121,9 +112,6 @@ def test_a_folder_that_exists_is_not_drawn_over(tmp_path):
     with pytest.raises(InputError, match="sysu_mm01 exists already"):
         draw_dataset(tmp_path, **SMALL)
     assert contents(tmp_path) == {"sysu_mm01/mine.txt": b"keep"}
-
-
-# Interruptions
 
 
 def wait_for_pictures(root):
@@ -164,9 +152,6 @@ def test_a_killed_drawing_leaves_no_dataset_and_the_next_one_cleans_up(tmp_path)
         read(tmp_path, "sysu")
     draw_dataset(tmp_path, **SMALL)
     assert leftovers(tmp_path) == ["sysu_mm01"]
-
-
-# The published structure of SYSU-MM01
 
 
 @pytest.fixture(scope="module")

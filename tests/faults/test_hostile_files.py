@@ -80,9 +80,6 @@ def test_kept_features_that_are_none_are_made_again(change, galleries):
     assert np.load(galleries.store)["features"].shape == (2, 8)
 
 
-# Indexes
-
-
 def test_vectors_that_were_changed_do_not_reach_faiss(index, monkeypatch):
     import faiss
 
@@ -119,9 +116,6 @@ def test_an_index_has_nothing_fetched(weights, index, tmp_path, monkeypatch):
     (index / ABOUT).write_text(json.dumps(about))
     done = call("index.py", "search", "--index", index, "--query", tmp_path / "a.jpg", HF_HUB_OFFLINE=1)
     assert done.returncode == 2 and weights in done.stderr and "name them with --weights" in done.stderr
-
-
-# Settings
 
 
 def test_tools_answer_hostile_files_with_a_sentence(index, run, marker, tmp_path):

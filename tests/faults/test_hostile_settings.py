@@ -27,9 +27,6 @@ def test_values_of_the_command_line_may_be_anything(value):
         load_config(options=["train.lr", value])
 
 
-# Packages
-
-
 @pytest.fixture
 def package(tmp_path):
     return targets.Packages(tmp_path / "package").folder

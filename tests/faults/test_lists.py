@@ -16,8 +16,6 @@ from torchreid_vi.modality import Camera, Modality
 HALVES = ("visible", "infrared")
 
 
-# Lists
-
 LISTS = {
     "up": b"../secret/a.png 1",
     "up within": b"Visible/../../secret/a.png 1",
@@ -75,9 +73,6 @@ def test_a_list_that_is_no_file_is_refused(tmp_path):
     for name in ("folder.txt", "loop.txt", "pipe.txt", "missing.txt"):
         with pytest.raises(InputError, match=rf"{name} (is no regular file|cannot be read)"):
             read_ids(tmp_path / name, tmp_path)
-
-
-# Links
 
 
 @pytest.fixture

@@ -150,9 +150,6 @@ def test_every_tool_takes_an_address(site, trained, checkpoint, roots, tmp_path)
     assert len(found) == 4 and found[:2] == found[2:]
 
 
-# The Hub
-
-
 def hub(site, folder, commit, name="someone/weights", revisions=("main",)):
     """Serves a repository as the Hub does, as far as files are asked for."""
     for path in folder.iterdir():

@@ -33,9 +33,6 @@ def test_a_package_gives_the_features_of_its_checkpoint_to_the_bit(trained, pack
         assert torch.equal(state[name], value) and value.dtype == state[name].dtype, name
 
 
-# What is written
-
-
 def test_files_are_for_whom_the_umask_says(trained, tmp_path, mask=0o077):
     before = os.umask(mask)
     try:
