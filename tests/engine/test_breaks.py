@@ -22,6 +22,7 @@ MMGL = {
     "sampler__train_sampler": "ModalityPairSampler",
     "data__validation": 0.2,
     "data__height": 48,
+    "train__batch_size": 8,
     "loss__mmgl__stripes": 3,
 }
 DDAG = {"loss__name": "ddag", "loss__terms": ["identity", "graph_identity"]}

@@ -20,7 +20,7 @@ def test_every_supervised_engine_trains_and_reports_under_the_protocols(make, na
     engine, cfg = make(loss__name=name, train__max_epoch=1, loss__triplet__weight_x=1.0)
     before = weights(engine)
     run(engine, cfg)
-    assert [result.name for result in engine.results] == ["all/1-shot/official", "indoor/1-shot/official"]
+    assert [result.name for result in engine.results] == ["visible-to-infrared", "infrared-to-visible"]
     assert any(not torch.equal(value, before[key]) for key, value in weights(engine).items())
     assert (tmp_path / "run" / "checkpoints" / "last.pth").is_file()
 

@@ -11,7 +11,7 @@ from torchreid_vi.data.images import read_image
 def test_flip_averages_the_normalised_features_of_an_image_and_its_mirror_image(make):
     engine, _ = make(test__flip=True)
     engine.set_model_mode("eval")
-    loader = engine.test_loader["vi_synthetic"]["query"]
+    loader = engine.test_loader["regdb"]["query"]
     features, test_set = engine.evaluator.features([loader])
     batch = next(iter(loader))
     with torch.no_grad():
@@ -23,7 +23,7 @@ def test_flip_averages_the_normalised_features_of_an_image_and_its_mirror_image(
 
 
 def test_reranking_reports_beside_every_protocol_with_the_features_of_each_channel(make):
-    engine, cfg = make(test__rerank=True, test__mser=True)
+    engine, cfg = make(data__sources=["vi_synthetic"], test__rerank=True, test__mser=True)
     run(engine, cfg, test_only=True)
     said = [(result.name, result.settings["reranking"].split(" (")[0]) for result in engine.results]
     assert said == [
