@@ -42,6 +42,12 @@ def pytest_configure(config):
 
 
 @pytest.fixture(autouse=True)
+def keeps_the_log(caplog):
+    """Tests read in ``caplog`` what the package logs."""
+    caplog.set_level("INFO", "torchreid_vi")
+
+
+@pytest.fixture(autouse=True)
 def ends_its_processes():
     """The death of one that a test leaves behind would be raised in another test."""
     yield

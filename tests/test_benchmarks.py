@@ -12,7 +12,7 @@ import torch
 from command_lines import call
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-COSTS, THROUGHPUT = BENCHMARKS / "costs.py", BENCHMARKS / "throughput.py"
+THROUGHPUT = BENCHMARKS / "throughput.py"
 
 
 def test_throughput_has_every_row_with_its_goal(tmp_path):
@@ -48,25 +48,23 @@ def test_throughput_has_every_row_with_its_goal(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("command", "asked", "said"),
+    ("asked", "said"),
     [
-        (COSTS, ["processes", "--batch-size", "1"], "--batch-size is 1: it must be a multiple of 8"),
-        (COSTS, ["startup", "--out", "."], ". is a folder: name a file in it"),
-        (THROUGHPUT, ["--out", "."], ". is a folder: name a file in it"),
-        (THROUGHPUT, ["--steps", "0"], "--steps is 0: it must be at least 1"),
+        (["--out", "."], ". is a folder: name a file in it"),
+        (["--steps", "0"], "--steps is 0: it must be at least 1"),
     ],
 )
-def test_a_benchmark_that_cannot_be_is_refused_before_it(tmp_path, command, asked, said):
-    result = call(command, *asked, cwd=tmp_path)
+def test_a_benchmark_that_cannot_be_is_refused_before_it(tmp_path, asked, said):
+    result = call(THROUGHPUT, *asked, cwd=tmp_path)
     assert result.returncode == 2 and said in result.stderr.splitlines()[-1] and not result.stdout
 
 
-def test_costs_are_measured_and_kept(tmp_path):
-    result = call(COSTS, "identities", "--quick", "--out", "costs.json", cwd=tmp_path)
+def test_a_large_gallery_is_measured_beside_its_product(tmp_path):
+    result = call(BENCHMARKS / "evaluation.py", "--sizes", "20x2000", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    (part, rows), *others = json.loads((tmp_path / "costs.json").read_text())["parts"].items()
-    assert part == "identities" and not others
-    assert all(row["value"] > 0 and row["name"] in result.stdout for row in rows)
+    names = ("20 × 2,000 × 2,048 ", "20 × 2,000, to its product", "20 × 2,000, peak memory")
+    for name, line in zip(names, result.stdout.splitlines()[1:], strict=True):
+        assert line.startswith(name) and float(line[len(name) :].split()[0]) > 0
 
 
 def test_the_check_of_a_gpu_says_that_there_is_none(tmp_path):

@@ -52,5 +52,6 @@ def test_a_wheel_has_the_configs_and_the_templates(tmp_path):
     assert done.returncode == 0, done.stderr
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert {f"torchreid_vi/configs/{path.name}" for path in (ROOT / "configs").glob("*.yaml")} <= set(names)
+    configs = {path.relative_to(ROOT) for path in (ROOT / "configs").rglob("*.yaml")}
+    assert {f"torchreid_vi/{path.as_posix()}" for path in configs} <= set(names)
     assert any(name.startswith("torchreid_vi/report/") and not name.endswith(".py") for name in names)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from torchreid_vi import LOSSES, InputError, build, load_config
+from torchreid_vi import LOSSES, InputError, build, config, load_config
 from torchreid_vi.config import defaults, read_config
 from torchreid_vi.data.augmentation import Augmentation
 from torchreid_vi.data.changes import Settings
@@ -20,10 +20,23 @@ CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
 def test_every_key_is_commented_once():
     source = Path(defaults.__file__).read_text()
-    lines = [line for line in source.splitlines() if re.match(r"    cfg\.\S+ = (?!CN)", line)]
-    keys = [line.split(" = ")[0].strip() for line in lines]
-    assert len(keys) == len(set(keys)) > 60
-    assert [line for line in lines if "  # " not in line] == []
+    commented = re.findall(r'^    "([a-z0-9_.]+)": .*  # \S', source, re.MULTILINE)
+    assert sorted(commented) == sorted(defaults.SETTINGS)
+
+
+def test_settings_are_told_apart_by_what_they_affect():
+    cfg = load_config()
+    training, metrics = config.resumable(cfg), config.comparable(cfg)
+    assert {"train.lr", "loss.cmr.epsilon", "data.split_id"} <= training.keys() < metrics.keys()
+    assert config.evaluation(cfg).keys() >= {"data.targets", "test.flip", "rerank.k1", "mser.weight"}
+    others = {"model.pretrained", "model.load_weights", "model.load_stem", "data.on_bad_image"}
+    others |= {"train.max_epoch", "train.skip_nonfinite"}
+    assert metrics.keys() == training.keys() | config.evaluation(cfg).keys() | others
+    places = {"imports", "model.resume", "data.root", "data.workers", "data.cache", "data.save_dir"}
+    places |= {"data.thermal_found", "train.print_freq", "train.start_epoch", "test.batch_size"}
+    assert config.keys() - metrics.keys() == places
+    cosine = load_config(options=["train.lr_scheduler", "cosine"])
+    assert config.resumable(cosine).keys() - training.keys() == {"train.max_epoch"}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
@@ -93,7 +106,7 @@ def learning_rates():
 
 
 def test_the_table_of_learning_rates_has_every_published_recipe():
-    methods = ("base", "agw", "caj", "ddag", "mcja", "mcja_journal")
+    methods = ("base", "agw", "caj", "ddag", "deen", "mcja", "mcja_journal")
     assert {row[0] for row in learning_rates()} == {f"{m}_{d}" for m in methods for d in DATASETS}
 
 
@@ -128,15 +141,34 @@ def test_a_file_changes_the_settings_of_its_base(tmp_path):
     assert (cfg.train.lr, cfg.train.max_epoch, cfg.data.sources) == (5e-4, 4, ["llcm"])
 
 
+def test_of_several_bases_the_later_wins_and_the_file_over_all(tmp_path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "root.yaml").write_text("train: {lr: 1e-4, gamma: 0.5}\n")
+    (tmp_path / "deep" / "a.yaml").write_text("_BASE_: root.yaml\ntrain: {max_epoch: 3, warmup: 1}\n")
+    (tmp_path / "b.yaml").write_text("_BASE_: deep/root.yaml\ntrain: {lr: 5e-4, max_epoch: 4, seed: 2}\n")
+    (tmp_path / "c.yaml").write_text("_BASE_: [deep/a.yaml, b.yaml]\ntrain: {seed: 3}\n")
+    train = load_config(str(tmp_path / "c.yaml")).train
+    assert (train.lr, train.gamma, train.max_epoch, train.warmup, train.seed) == (5e-4, 0.5, 4, 1, 3)
+
+
+def test_a_part_of_a_config_is_no_config():
+    with pytest.raises(InputError, match="unknown config 'mcja': did you mean 'mcja_"):
+        load_config("mcja")
+
+
 @pytest.mark.parametrize(
     ("base", "said"),
     [
+        ("[other.yaml, c.yaml]", "is its own _BASE_"),
+        ("[other.yaml, gone.yaml]", r"gone.yaml cannot be read .* _BASE_ of"),
+        ("[other.yaml, 3]", "is no name of a file"),
         ("../{0}/c.yaml", "is its own _BASE_"),
         ("c.yaml", "is its own _BASE_"),
         ("gone.yaml", r"gone.yaml cannot be read .* _BASE_ of"),
     ],
 )
 def test_a_base_that_cannot_be_read_is_named(tmp_path, base, said):
+    (tmp_path / "other.yaml").write_text("train: {lr: 1e-4}\n")
     (tmp_path / "c.yaml").write_text(f"_BASE_: {base.format(tmp_path.name)}\n")
     with pytest.raises(InputError, match=said):
         load_config(str(tmp_path / "c.yaml"))

@@ -1,7 +1,8 @@
-"""The one look of all tools: what goes where, in quiet mode, on a terminal, in colours, and into a run's log."""
+"""What commands show: what goes where, in quiet mode, on a terminal, in colours, and into a run's log."""
 
 import contextlib
 import fcntl
+import logging
 import os
 import pty
 import re
@@ -15,6 +16,8 @@ from command_lines import call
 
 from torchreid_vi import cli, console
 
+log = logging.getLogger("torchreid_vi.some.module")
+
 
 def on_a_terminal(monkeypatch):
     """What a terminal of 80 columns shows of a loop with notes, and of an error."""
@@ -24,14 +27,15 @@ def on_a_terminal(monkeypatch):
     with streams[0] as out, streams[1] as error, monkeypatch.context() as patched:
         patched.setattr(sys, "stdout", out)
         patched.setattr(sys, "stderr", error)
-        for _ in console.progress(range(3), "looking", "img"):
-            time.sleep(0.15)
-            console.say("a note")
-        with console.logged():
-            for number in console.progress(range(3), "training", "batch"):
+        with console.attached():
+            for _ in console.progress(range(3), "looking", "img"):
                 time.sleep(0.15)
-                print("epoch", number)
-                console.result(f"result {number}")
+                log.info("a note")
+            with console.logged():
+                for number in console.progress(range(3), "training", "batch"):
+                    time.sleep(0.15)
+                    print("epoch", number)
+                    console.RESULTS.info(f"result {number}")
         console.complain("a sentence")
     parts = []
     with contextlib.suppress(OSError):  # how it ends when nobody writes any more
@@ -41,31 +45,47 @@ def on_a_terminal(monkeypatch):
     return b"".join(parts).decode()
 
 
+def test_a_library_call_shows_nothing(capsys):
+    log.warning("a note")
+    console.RESULTS.info("a result")
+    assert list(console.progress(range(3), "looking")) == [0, 1, 2]
+    assert capsys.readouterr() == ("", "")
+
+
 def test_results_go_to_one_stream_and_the_rest_to_the_other(capsys):
-    console.say("a note")
-    console.result("a result")
-    console.complain("a sentence")
-    assert capsys.readouterr() == ("a result\n", "=> a note\nerror: a sentence\n")
+    with console.attached():
+        log.info("a note")
+        console.RESULTS.info("a result")
+        console.complain("a sentence")
+    log.info("later")
+    assert capsys.readouterr() == ("a result\n", "a note\nerror: a sentence\n")
 
 
 def test_quiet_leaves_results_and_errors(capsys):
-    with console.quiet():
-        console.say("a note")
-        assert list(console.progress(range(3), "looking")) == [0, 1, 2]
-        console.result("a result")
-        with console.quiet(False):  # it stays quiet
-            console.say("a note")
+    with console.attached(quiet=True):
+        log.info("a note")
+        assert list(console.progress(range(3), "looking", shown=True)) == [0, 1, 2]
+        console.RESULTS.info("a result")
         console.complain("a sentence")
-    console.say("later")
-    assert capsys.readouterr() == ("a result\n", "error: a sentence\n=> later\n")
+    assert capsys.readouterr() == ("a result\n", "error: a sentence\n")
+
+
+def test_muted_leaves_nothing(capsys):
+    with console.attached():
+        with console.muted():
+            log.info("a note")
+            console.RESULTS.info("a result")
+        log.info("later")
+    assert capsys.readouterr() == ("", "later\n")
 
 
 def test_progress_is_plain_lines_where_there_is_no_terminal(capsys, monkeypatch):
     monkeypatch.setattr(console, "_INTERVAL", 1e-9)
-    with console.progress(what="looking", unit="img", total=2) as bar:
+    with console.progress(what="looking", unit="img", total=2, shown=True) as bar:
         bar.update()
         bar.update()
-    assert list(console.progress(range(2), "inside", leave=False)) == [0, 1]
+    with console.attached():
+        assert list(console.progress(range(2), "inside", leave=False)) == [0, 1]
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("looking: 1 of 2 img, 00:00 gone") and lines[0].endswith(" left")
     assert any(line.startswith("looking: 2 of 2 img") for line in lines)
@@ -74,20 +94,26 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(capsys, monkeypatch)
 
 
 def test_what_is_soon_over_shows_no_lines_of_progress(capsys):
-    list(console.progress(range(1000), "looking"))
+    with console.attached():
+        list(console.progress(range(1000), "looking"))
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("quiet", [True, False])
 def test_a_log_keeps_everything_in_order_and_standard_output_has_results_alone(tmp_path, capsys, quiet):
-    with console.quiet(quiet), console.logged() as log:
-        console.say("a note")
-        log.to(tmp_path / "run.log")
-        print("what torchreid prints")
-        console.result("a result")
-        print("more", end="")
-    assert (tmp_path / "run.log").read_text() == "=> a note\nwhat torchreid prints\na result\nmore"
-    assert capsys.readouterr() == ("a result\n", "" if quiet else "=> a note\nwhat torchreid prints\nmore")
+    with console.attached(quiet), console.logged() as file:
+        log.info("a note")
+        file.to(tmp_path / "run.log")
+        print("what torchreid\nprints")
+        console.RESULTS.info("a result\nof two lines")
+        with console.muted():
+            log.info("more")
+    text = (tmp_path / "run.log").read_text()
+    time_of = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d "
+    expected = ["a note", "what torchreid", "prints", "a result\nof two lines", "more"]
+    assert re.fullmatch("".join(f"{time_of}{line}\n" for line in expected), text)
+    notes = "" if quiet else "a note\nwhat torchreid\nprints\n"
+    assert capsys.readouterr() == ("a result\nof two lines\n", notes)
     print("later")
     assert capsys.readouterr().out == "later\n"
 
@@ -98,7 +124,7 @@ def test_a_terminal_shows_a_bar_with_the_time_left_and_notes_beside_it(monkeypat
     assert "\x1b[32m" in text and "\x1b[1;31merror:\x1b[0m a sentence" in text  # a green bar, a red word
     assert "looking" in text and "3/3" in text and "<00:0" in text
     lines = [line.rsplit("\r", 1)[-1] for line in text.replace("\r\n", "\n").split("\n")]
-    assert lines.count("=> a note") == 3
+    assert lines.count("a note") == 3
     assert {f"{word} {number}" for word in ("epoch", "result") for number in range(3)} < {*lines}
 
 
@@ -117,9 +143,9 @@ def test_every_command_can_be_quiet_and_says_what_it_is_called(name, capsys):
 
 
 def test_what_is_no_text_is_escaped_in_a_log(tmp_path):
-    with console.quiet(True), console.logged() as file:
+    with console.logged() as file:
         file.to(tmp_path / "train.log")
-        console.say("M\udcfcller")
+        log.info("M\udcfcller")
     assert "M\\udcfcller" in (tmp_path / "train.log").read_text(encoding="utf-8")
 
 

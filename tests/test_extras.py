@@ -23,7 +23,6 @@ NEEDS = {
     "search.py --weights hf://a/b --query gone.jpg --gallery gone": "huggingface_hub share",
     "index.py build --weights gone.pth --gallery gone --out out": "faiss search",
     "index.py search --index gone --query gone.jpg": "faiss search",
-    "../benchmarks/costs.py all": "faiss search",
     "train.py --root data model.load_weights hf://a/b data.save_dir out": "huggingface_hub share",
 }
 

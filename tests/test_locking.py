@@ -8,7 +8,7 @@ from multiprocessing import Pipe, get_context
 import pytest
 from filelock import Timeout
 
-from torchreid_vi import console, locking, runs
+from torchreid_vi import locking, runs
 from torchreid_vi.data.cache import open_cache
 from torchreid_vi.data.images import Decoder
 from torchreid_vi.locking import locked
@@ -25,9 +25,6 @@ def without_locks(monkeypatch, request):
 
     monkeypatch.setattr(fcntl, "flock", flock)
     monkeypatch.setattr(locking, "_told", False)
-    said = []
-    monkeypatch.setattr(console, "say", said.append)
-    return said
 
 
 def test_a_lock_is_waited_for_and_let_go(tmp_path):
@@ -50,11 +47,11 @@ def test_a_lock_is_waited_for_and_let_go(tmp_path):
 
 
 @pytest.mark.parametrize("without_locks", WITHOUT, indirect=True)
-def test_without_locks_all_goes_on_and_it_is_said_once(without_locks, tmp_path, roots):
+def test_without_locks_all_goes_on_and_it_is_said_once(without_locks, tmp_path, roots, caplog):
     folder = runs.RunFolder(tmp_path / "run")
     assert folder.hold() and folder.hold()
     folder.release()
     paths = list(map(str, (roots / "vi_synthetic" / "cam1").rglob("*.jpg")))
     assert open_cache(tmp_path / "cache", "some", paths, Decoder(8, 4)) is not None
-    (note,) = [note for note in without_locks if "without locks" in note]
+    (note,) = [note for note in caplog.messages if "without locks" in note]
     assert note.startswith(f"{tmp_path / 'run'} is on a disk without locks (")

@@ -31,13 +31,13 @@ def found(cfg, **options):
         return folder.path, [path.name for path in folder.checkpoints]
 
 
-def test_a_run_that_was_cut_off_goes_on_and_any_other_gets_a_folder_of_its_own(begun, tmp_path, capsys):
+def test_a_run_that_was_cut_off_goes_on_and_any_other_gets_a_folder_of_its_own(begun, tmp_path, caplog):
     (begun / CHECKPOINTS / ".7@there.partial.last.pth").write_text("half")
     assert found(settings(begun)) == (begun, ["last.pth", "previous.pth"])
     assert sorted(path.name for path in (begun / CHECKPOINTS).iterdir()) == ["last.pth", "previous.pth"]
     assert found(settings(begun, data__workers=0)) == (begun, ["last.pth", "previous.pth"])
     assert found(settings(begun, train__lr=0.1)) == (tmp_path / "run-2", [])
-    assert "holds a run with train.lr 0.0003, not 0.1: this run gets another" in capsys.readouterr().err
+    assert "holds a run with train.lr 0.0003, not 0.1: this run gets another" in caplog.text
     (tmp_path / "run-2").mkdir()
     for name in (".lock", ".7@here.partial.config.yaml"):  # of a run that was killed as it began
         (tmp_path / "run-2" / name).touch()
@@ -50,7 +50,7 @@ def test_a_run_that_was_cut_off_goes_on_and_any_other_gets_a_folder_of_its_own(b
     assert found(settings(begun)) == (begun, ["last.pth", "previous.pth"])
     (begun / "results.json").write_text('{"results": []}')
     assert found(settings(begun))[0] == tmp_path / "run-3"
-    assert "holds this run, finished" in capsys.readouterr().err
+    assert "holds this run, finished" in caplog.text
 
 
 def test_what_is_no_runs_checkpoint_is_not_answered_with_the_removal_of_a_run(begun, tmp_path):
@@ -72,7 +72,7 @@ def test_an_evaluation_never_goes_on(begun, tmp_path):
     assert found(cfg) == (tmp_path / "run-test-2", [])
 
 
-def test_a_run_has_its_folder_for_itself(begun, tmp_path, capsys):
+def test_a_run_has_its_folder_for_itself(begun, tmp_path, caplog):
     """Held by another process; that one killed, it is free."""
     ours, theirs = Pipe()
 
@@ -85,7 +85,7 @@ def test_a_run_has_its_folder_for_itself(begun, tmp_path, capsys):
     other.start()
     assert ours.recv()
     assert found(settings(begun)) == (tmp_path / "run-2", [])
-    assert "is being written by another process: this run gets another folder" in capsys.readouterr().err
+    assert "is being written by another process: this run gets another folder" in caplog.text
     for cfg, options in (
         (settings(begun), {"exactly": True}),
         (settings("x", model__resume=str(begun / CHECKPOINTS / "last.pth")), {}),
@@ -98,13 +98,13 @@ def test_a_run_has_its_folder_for_itself(begun, tmp_path, capsys):
     assert found(settings(begun)) == (begun, ["last.pth", "previous.pth"])  # and this one let it go
 
 
-def test_a_checkpoint_that_is_cut_short_is_not_taken_and_the_one_before_it_is(begun, capsys):
+def test_a_checkpoint_that_is_cut_short_is_not_taken_and_the_one_before_it_is(begun, caplog):
     last, previous = (begun / CHECKPOINTS / name for name in ("last.pth", "previous.pth"))
     os.truncate(last, 100)
     with runs.find(settings(begun)) as folder:
         path, state = folder.read()
     assert path == previous and state["epoch"] == 2
-    assert "last.pth is not a checkpoint or is damaged" in capsys.readouterr().err
+    assert "last.pth is not a checkpoint or is damaged" in caplog.text
     assert not last.exists() and last.with_name("damaged.pth").stat().st_size == 100  # never to replace it
     last.write_bytes(b"damaged again")
     with (
@@ -121,7 +121,7 @@ def test_a_checkpoint_that_is_cut_short_is_not_taken_and_the_one_before_it_is(be
         assert folder.path == begun and not folder.checkpoints
 
 
-def test_a_checkpoint_with_a_flipped_byte_is_not_taken_and_the_one_before_it_is(begun, capsys):
+def test_a_checkpoint_with_a_flipped_byte_is_not_taken_and_the_one_before_it_is(begun, caplog):
     last = begun / CHECKPOINTS / "last.pth"
     torch.save({"epoch": 3, "state_dict": {"weight": torch.full((999,), 7, dtype=torch.uint8)}}, last)
     content = bytearray(last.read_bytes())
@@ -130,7 +130,7 @@ def test_a_checkpoint_with_a_flipped_byte_is_not_taken_and_the_one_before_it_is(
     with runs.find(settings(begun)) as folder:
         path, state = folder.read()
     assert path.name == "previous.pth" and state["epoch"] == 2
-    assert "last.pth is not a checkpoint or is damaged" in capsys.readouterr().err
+    assert "last.pth is not a checkpoint or is damaged" in caplog.text
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"results": [1]}'])

@@ -80,7 +80,7 @@ def test_one_that_fails_is_said_and_the_others_finish(tool, capsys):
         jobs.run_all({0: "a", 1: "b", 2: "c", 5: "d"}, 1, done.append)
     assert done == [2, 5]
     said = capsys.readouterr().err.splitlines()
-    assert said[0] == "=> Failed, a: too large" and "b: its process ended with SIGKILL" in said[1]
+    assert said[0] == "Failed, a: too large" and "b: its process ended with SIGKILL" in said[1]
 
 
 def test_so_many_run_at_a_time_and_share_the_processors(tool, monkeypatch):

@@ -42,8 +42,8 @@ def test_a_run_leaves_one_folder_that_one_process_evaluates_alike_and_continues(
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert [path.name for path in (tmp_path / "log").iterdir()] == ["mcja_synthetic"]
-    assert err.count("=> Run folder") == err.count("=> Final test") == 1
-    assert "CPU in 2 processes" in err and out.startswith("vi_synthetic (") and "=> " not in out
+    assert err.count("Run folder") == err.count("=> Final test") == 1
+    assert "CPU in 2 processes" in err and out.startswith("vi_synthetic (") and "Run folder" not in out
     folder = tmp_path / "log" / "mcja_synthetic"
     assert len(list(folder.glob("events.out.tfevents.*"))) == 1
     results = json.loads((folder / "results.json").read_text())

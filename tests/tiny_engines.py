@@ -5,7 +5,7 @@ from pathlib import Path
 from torchreid_vi import build, load_config
 from torchreid_vi.seeds import seed_everything
 
-METHODS = ("base", "agw", "caj", "ddag", "mcja", "mcja_journal", "mmgl")
+METHODS = ("base", "agw", "caj", "ddag", "deen", "mcja", "mcja_journal", "mmgl")
 CONFIGS = Path(__file__).parents[1] / "configs"
 TINY = {
     "model.name": "resnet18",

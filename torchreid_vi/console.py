@@ -1,13 +1,14 @@
-"""Output of all tools: results, notes, errors, progress, and the log of a run.
+"""What commands show of the package's log, and progress.
 
-Results alone go to standard output, so that they can be piped. Notes (``=> …``), progress and errors go to
-standard error. Within :func:`logged`, so does what torchreid and others print, and a file gets results, notes and
-prints in order. Quiet mode shows results and errors alone; the file still gets everything.
+The package logs to Python's loggers under ``torchreid_vi`` and prints nothing. A command attaches a handler, which
+prints results, those of the logger ``torchreid_vi.results``, to standard output, so that they can be piped, and
+everything else to standard error. A run also keeps the log in its folder.
 """
 
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -17,40 +18,120 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+LOG = logging.getLogger("torchreid_vi")
+LOG.addHandler(logging.NullHandler())  # else Python prints warnings where nobody has set up logging
+RESULTS = logging.getLogger("torchreid_vi.results")
+
 _INTERVAL = 30  # seconds between lines of progress where there is no terminal
-_quiet = False
-_log: Log | None = None
+
+
+class Console(logging.Handler):
+    """Show records as they are, past the bars: results on standard output, others on standard error.
+
+    Args:
+        quiet: Show results alone.
+    """
+
+    def __init__(self, quiet: bool) -> None:
+        super().__init__()
+        self.quiet, self.stdout = quiet, sys.stdout
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name == RESULTS.name:
+            with tqdm.external_write_mode(file=sys.stderr):  # where the bars are
+                print(self.format(record), file=self.stdout, flush=True)
+        elif not self.quiet:
+            tqdm.write(self.format(record), file=sys.stderr)
 
 
 @contextmanager
-def quiet(on: bool = True) -> Iterator[None]:
-    """Within it there are no notes and no progress, if it is on."""
-    global _quiet
-    before, _quiet = _quiet, _quiet or on
+def attached(quiet: bool = False) -> Iterator[None]:
+    """Show the package's log and progress until the block exits.
+
+    Args:
+        quiet: Show results alone.
+    """
+    with _handled(Console(quiet)):
+        yield
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """Show nothing until the block exits; the log of a run is kept all the same."""
+    shown = _consoles()
+    for handler in shown:
+        LOG.removeHandler(handler)
     try:
         yield
     finally:
-        _quiet = before
+        for handler in shown:
+            LOG.addHandler(handler)
 
 
-def say(note: str) -> None:
-    """Show a note on what is done, or where something was written."""
-    if _log is not None:
-        _log.write(f"=> {note}\n")
-    elif not _quiet:
-        tqdm.write(f"=> {note}", file=sys.stderr)
+def _consoles() -> list[Console]:
+    return [handler for handler in LOG.handlers if isinstance(handler, Console)]
 
 
-def result(text: str) -> None:
-    """Print what was asked for, in quiet mode too."""
-    with tqdm.external_write_mode(file=sys.stderr):  # where the bars are
-        print(text, file=_log and _log.stdout, flush=True)
-    if _log is not None:
-        _log.keep(f"{text}\n")
+@contextmanager
+def _handled(handler: logging.Handler) -> Iterator[None]:
+    before = LOG.level
+    LOG.setLevel(logging.INFO)
+    LOG.addHandler(handler)
+    try:
+        yield
+    finally:
+        LOG.removeHandler(handler)
+        LOG.setLevel(before)
+        handler.close()
+
+
+@contextmanager
+def logged() -> Iterator[LogFile]:
+    """Log what torchreid prints, and keep all records for the file of a run until the block exits."""
+    file = LogFile()
+    with _handled(file), redirect_stdout(_Prints()):  # type: ignore[type-var]
+        yield file
+
+
+class LogFile(logging.Handler):
+    """Keep records with their time, at first in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        self.file: TextIO = io.StringIO()
+
+    def to(self, path: Path) -> None:
+        """Append to a file from now on, first what was kept before."""
+        before, self.file = self.file, path.open("a", encoding="utf-8", errors="backslashreplace")
+        self._write(before.getvalue())  # type: ignore[attr-defined]
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._write(f"{self.format(record)}\n")
+
+    def _write(self, text: str) -> None:
+        self.file.write(text)
+        self.file.flush()
+
+    def close(self) -> None:
+        self.file.close()
+        super().close()
+
+
+class _Prints(io.TextIOBase):
+    """Standard output whose lines are logged."""
+
+    line = ""
+
+    def write(self, text: str) -> int:
+        *lines, self.line = (self.line + text).split("\n")
+        for line in filter(str.strip, lines):
+            LOG.info(line)
+        return len(text)
 
 
 def complain(sentence: str) -> None:
-    """Says what is wrong, and the remedy."""
+    """Say what is wrong, and the remedy."""
     word = "\x1b[1;31merror:\x1b[0m" if _colours() else "error:"
     tqdm.write(f"{word} {sentence}", file=sys.stderr)
 
@@ -61,20 +142,22 @@ def progress(
     unit: str = "img",
     total: int | None = None,
     leave: bool = True,
-    shown: bool = True,
+    shown: bool | None = None,
 ) -> tqdm[Any]:
-    """A bar with the time that is left; where standard error is no terminal, a line every half a minute of it.
+    """Return a bar with the time left; where standard error is no terminal, a line every half a minute of it.
 
     Args:
-        iterable: moves the bar as it is used; ``update`` does when left out.
-        what: is done.
-        unit: what is counted.
-        total: number of them, if ``iterable`` has no length.
-        leave: whether it stays when it is full.
-        shown: whether it is there at all.
+        iterable: Moves the bar as it is used; ``update`` does when left out.
+        what: What is done.
+        unit: What is counted.
+        total: Number of them, if ``iterable`` has no length.
+        leave: Whether the bar stays when it is full.
+        shown: Whether there is a bar; within a command when left out. A quiet one has none.
     """
+    if shown is None:
+        shown = bool(_consoles())
     options: dict[str, Any] = {"desc": what, "total": total, "unit": unit, "leave": leave}
-    if _quiet or not shown:
+    if not shown or any(each.quiet for each in _consoles()):
         options |= {"disable": True}
     elif sys.stderr.isatty():
         options |= {"colour": "green" if _colours() else None, "dynamic_ncols": True}
@@ -86,7 +169,7 @@ def progress(
 
 
 def _colours() -> bool:
-    """Whether standard error takes colours; https://no-color.org says how they are declined."""
+    """Return whether standard error takes colours; https://no-color.org says how they are declined."""
     return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
 
 
@@ -102,57 +185,3 @@ class _Lines:
 
     def flush(self) -> None:
         self.stream.flush()
-
-
-class Log:
-    """A stream to standard error, past the bars, and to a file.
-
-    Attributes:
-        stdout: the standard output that it stands in for.
-    """
-
-    def __init__(self) -> None:
-        self.stdout = sys.stdout
-        self.file: TextIO = io.StringIO()
-        self.line = ""  # incomplete: a bar would be drawn over it
-
-    def write(self, text: str) -> int:
-        lines, end, self.line = (self.line + text).rpartition("\n")
-        if end and not _quiet:
-            tqdm.write(lines, file=sys.stderr)
-        self.keep(text)
-        return len(text)
-
-    def keep(self, text: str) -> None:
-        """Write to the file alone."""
-        self.file.write(text)
-        self.file.flush()
-
-    def flush(self) -> None:
-        if not _quiet:
-            sys.stderr.write(self.line)
-        self.line = ""
-
-    def isatty(self) -> bool:
-        return sys.stderr.isatty()
-
-    def to(self, path: Path) -> None:
-        """Append to a file from now on, first what was written before."""
-        before, self.file = self.file, path.open("a", encoding="utf-8", errors="backslashreplace")
-        before.seek(0)
-        self.keep(before.read())
-
-
-@contextmanager
-def logged() -> Iterator[Log]:
-    """Keep results, notes and prints for the log's file until the block exits."""
-    global _log
-    log = Log()
-    before, _log = _log, log
-    try:
-        with redirect_stdout(log):  # type: ignore[type-var]
-            yield log
-    finally:
-        _log = before
-        log.flush()
-        log.file.close()

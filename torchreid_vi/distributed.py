@@ -83,7 +83,7 @@ def connected() -> Iterator[None]:
         if rank():
             nowhere = stack.enter_context(open(os.devnull, "w"))
             stack.enter_context(contextlib.redirect_stdout(nowhere))
-            stack.enter_context(console.quiet())
+            stack.enter_context(console.muted())
         try:
             yield
         except InputError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -10,7 +11,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from torchreid_vi import console
+log = logging.getLogger(__name__)
+
 
 try:
     import fcntl
@@ -37,7 +39,7 @@ def locked(path: str | Path, timeout: float = -1) -> Iterator[None]:
     missing = _missing(path)
     if missing and not _told:
         _told = True
-        console.say(
+        log.info(
             f"{Path(path).parent} is on a disk without locks ({missing}): run one process at a time in this folder"
         )
     with nullcontext() if missing else FileLock(path, timeout=timeout):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import sys
@@ -26,6 +27,8 @@ from torchreid_vi.models.layouts import grouped
 from torchreid_vi.runs import RESULTS, SETTINGS, RunFolder, find
 from torchreid_vi.seeds import seed_everything
 from torchreid_vi.sharing import locate
+
+log = logging.getLogger(__name__)
 
 _PACKAGES = ("torchreid_vi", "torch", "torchvision", "torchreid", "numpy", "pillow", "scipy")
 
@@ -57,14 +60,14 @@ def run(cfg: CfgNode, exactly: bool = False) -> list[Result] | list[PretextResul
 def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
     settings, cfg = cfg.clone(), cfg.clone()
     use_gpu = torch.cuda.is_available()
-    with console.logged() as log, ExitStack() as held:
+    with console.logged() as file, ExitStack() as held:
         folder = distributed.from_first(lambda: held.enter_context(find(cfg, exactly)))
         if folder.checkpoints:
             cfg.model.resume, cfg.model.load_weights = str(folder.checkpoints[0]), ""
-            if (file := folder.path / SETTINGS).is_file():
-                cfg.data.thermal_found = config.read_config(str(file)).data.thermal_found
+            if (before := folder.path / SETTINGS).is_file():
+                cfg.data.thermal_found = config.read_config(str(before)).data.thermal_found
         start = locate(cfg.model.load_weights) if cfg.model.load_weights else None
-        console.say(_plan(cfg, folder))
+        log.info(_plan(cfg, folder))
         seed_everything(cfg.train.seed)
         with distributed.first_here_first():  # caches and weights are made once
             datamanager = build.build_datamanager(cfg, use_gpu)
@@ -75,14 +78,14 @@ def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
         if start:
             loaded = load_weights(method.network, start.weights, cfg.model.load_stem)
             source |= {"weights": cfg.model.load_weights, "weights_epoch": loaded.epoch}
-            console.say(
+            log.info(
                 f"Loaded {loaded.matched} of the model's {loaded.total} tensors from "
                 f"{cfg.model.load_weights}"
                 + ("" if loaded.epoch is None else f", saved after epoch {loaded.epoch}")
             )
             for what, names in (("Not in the file", loaded.fresh), ("Not for this model", loaded.unused)):
                 if names:
-                    console.say(f"{what}: {grouped(names)}")
+                    log.info(f"{what}: {grouped(names)}")
         if use_gpu:
             method.cuda()
         engine = build.build_engine(cfg, datamanager, method, use_gpu)
@@ -98,19 +101,19 @@ def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
             checkpoint, state = folder.read()
             cfg.train.start_epoch = engine.resume(state)
             steps = f" and {engine.progress.step} steps" if engine.progress.step else ""
-            console.say(f"Resumed after epoch {cfg.train.start_epoch}{steps} from {checkpoint}")
+            log.info(f"Resumed after epoch {cfg.train.start_epoch}{steps} from {checkpoint}")
         distributed.from_first(lambda: _open(folder, settings))
         private = TemporaryDirectory() if distributed.rank() else nullcontext(folder.path)
         with private as own, distributed.continues_from(folder.path / CHECKPOINTS / LAST):
-            log.to(Path(own) / ("test.log" if cfg.test.evaluate else "train.log"))
-            console.say(f"Run folder: {folder.path}")
-            console.say(_describe(cfg, method, engine.use_gpu))
+            file.to(Path(own) / ("test.log" if cfg.test.evaluate else "train.log"))
+            log.info(f"Run folder: {folder.path}")
+            for line in _describe(cfg, method, engine.use_gpu):
+                log.info(line)
             engine.run(**(config.run_kwargs(cfg) | {"save_dir": str(own)}))
         if distributed.rank():
             return []
         _write_results(folder.path, engine, source)
-        names = sorted(path.name for path in folder.path.iterdir() if not path.name.startswith("."))
-        console.say(f"Written to {folder.path}: {', '.join(names)}")
+        log.info(f"Written: {folder.path}")
     return engine.results
 
 
@@ -201,11 +204,12 @@ def _write_results(folder: Path, engine: VIEngine, source: dict[str, Any]) -> No
     files.write_text(folder / RESULTS, json.dumps(content, indent=1) + "\n")
 
 
-def _describe(cfg: CfgNode, method: Method, use_gpu: bool) -> str:
+def _describe(cfg: CfgNode, method: Method, use_gpu: bool) -> list[str]:
     parameters = sum(p.numel() for p in method.network.parameters()) / 1e6
     terms = ", ".join(f"{weight:g} × {name}" for name, (_, weight) in method.losses.items())
-    return (
-        f"{cfg.model.name}, {parameters:.2f} M parameters, {cfg.loss.name}, losses {terms}, "
-        f"seed {cfg.train.seed}, {'GPU' if use_gpu else 'CPU'}"
-        + (f" in {distributed.size()} processes" if distributed.size() > 1 else "")
-    )
+    processes = f" in {distributed.size()} processes" if distributed.size() > 1 else ""
+    return [
+        f"{cfg.model.name}, {parameters:.2f} M parameters, seed {cfg.train.seed}, "
+        f"{'GPU' if use_gpu else 'CPU'}{processes}",
+        f"Method {cfg.loss.name}" + (f": {terms}" if terms else ""),
+    ]

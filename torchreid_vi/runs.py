@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -13,12 +14,14 @@ from typing import Any
 from filelock import Timeout
 from yacs.config import CfgNode
 
-from torchreid_vi import config, console, files
+from torchreid_vi import config, files
 from torchreid_vi.engine import CHECKPOINTS, LAST, PREVIOUS
 from torchreid_vi.errors import InputError
 from torchreid_vi.folders import expanded, in_text
 from torchreid_vi.locking import locked
 from torchreid_vi.models import read_checkpoint
+
+log = logging.getLogger(__name__)
 
 SETTINGS, RESULTS = "config.yaml", "results.json"
 DAMAGED = "damaged.pth"  # what a checkpoint is called then
@@ -79,7 +82,7 @@ class RunFolder:
             try:
                 return path, read_checkpoint(path)
             except InputError as error:
-                console.say(f"{error}; going on from the one before it")
+                log.info(f"{error}; going on from the one before it")
                 with suppress(OSError):  # another process of this run may have done so
                     path.replace(path.with_name(DAMAGED))  # and not, when it is replaced, over the sound one
         path = self.checkpoints[-1]
@@ -166,7 +169,7 @@ def find(cfg: CfgNode, exactly: bool = False) -> RunFolder:
                 folder.release()
         if exactly:
             raise InputError(f"{taken}: choose another data.save_dir")
-        console.say(f"{taken}: this run gets another folder")
+        log.info(f"{taken}: this run gets another folder")
     raise AssertionError
 
 

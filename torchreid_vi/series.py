@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from itertools import product
+from itertools import groupby, product
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from torchreid_vi import distributed, runs
 from torchreid_vi.config.defaults import flat
 from torchreid_vi.data.datasets import require_split
 from torchreid_vi.errors import InputError
+from torchreid_vi.evaluation.table import Row, spread
 from torchreid_vi.folders import expanded
 from torchreid_vi.runner import run
 
@@ -144,13 +145,11 @@ def _deviation(values: Sequence[float]) -> float:
 
 
 def format_series(rows: Sequence[dict[str, Any]]) -> str:
-    """A table of what :func:`summarise` returns: mean ± deviation over the runs."""
-    width = max(len(row["name"]) for row in rows)
-    lines = []
-    for i, row in enumerate(rows):
-        if not i or row["mean"].keys() != rows[i - 1]["mean"].keys():
-            lines.append(" " * width + "".join(f"{figure:>17}" for figure in row["mean"]) + "  runs")
-        cells = [f"{mean:.2f} ± {row['std'][figure]:.2f}" for figure, mean in row["mean"].items()]
-        number = len(next(iter(row["each"].values())))
-        lines.append(f"{row['name']:<{width}}" + "".join(f"{cell:>17}" for cell in cells) + f"  {number:>4}")
+    """Return a table of what :func:`summarise` returns: mean and deviation over the runs."""
+    lines: list[str] = []
+    for _, alike in groupby(rows, key=lambda row: list(row["mean"])):
+        shown = [
+            Row(row["name"], row["mean"], row["std"], len(next(iter(row["each"].values())))) for row in alike
+        ]
+        lines += spread(shown, "runs")
     return "\n".join(lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import platform
 import statistics
@@ -67,12 +66,6 @@ def peak_mib() -> float:
         next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         / 1024
     )
-
-
-def in_a_process_of_its_own(action: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what an action returns in a new process, whose peak memory is the action's."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(action, arguments)
 
 
 def check_output(path: Path | None) -> None:

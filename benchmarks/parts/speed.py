@@ -24,7 +24,7 @@ from torch.utils.data import Sampler
 from yacs.config import CfgNode
 
 from parts.measurement import peak_mib
-from torchreid_vi import build, config, console
+from torchreid_vi import build, config
 from torchreid_vi.data.loader import TestLoader
 from torchreid_vi.engine.precision import dtype_of, memory_format_of
 from torchreid_vi.models import Backbone
@@ -110,8 +110,8 @@ def number_of_steps(block: int) -> int:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Hide notes, progress and what torchreid prints until the block exits."""
-    with redirect_stdout(io.StringIO()), console.quiet():
+    """Hide what torchreid prints until the block exits."""
+    with redirect_stdout(io.StringIO()):
         yield
 
 

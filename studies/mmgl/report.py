@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import statistics
 from collections.abc import Callable
@@ -42,6 +43,7 @@ READINGS = {
 }
 BACKBONES = {"resnet18": "ResNet-18", "osnet_x0_25": "OSNet ×0.25"}
 METHODS = {"base": "Base", "mcja": "MCJA"}
+log = logging.getLogger("torchreid_vi")
 _AGAIN = "remove that run's folder, and start the study again"
 Figures = Callable[[str], list[float]]  # of every seed that ran, for a run's name with * as its seed
 
@@ -161,7 +163,8 @@ def draw(out: Path, path: Path) -> None:
     curves, bars, shares, ablation = axes.flat
     for colour, name in zip(("tab:blue", "tab:cyan", "tab:orange"), PRETEXTS, strict=False):
         for i, log in enumerate(sorted(out.glob(f"{PRETEXTS[name]}/run/train.log"))):
-            values = [float(v) for v in re.findall(r"Epoch \d+: stripe_accuracy ([\d.]+)", log.read_text())]
+            found = re.findall(r"Epoch \d+ of [^:]*:[^:]*stripe_accuracy\s+([\d.]+)", log.read_text())
+            values = [float(value) for value in found]
             curves.plot(range(1, len(values) + 1), values, color=colour, label=None if i else name)
     curves.axhline(100 / 6, color="grey", linestyle=":", label="chance")
     curves.set(title="Stripes put back, held-out images", xlabel="epoch", ylabel="%", ylim=(0, 100))
@@ -195,8 +198,7 @@ def _bars(axis: Any, places: list[float], values: list[list[float]], label: str 
 
 def write(out: Path) -> None:
     """Write ``report.md`` and ``figure.png`` into the study's folder."""
-    from torchreid_vi import console
 
     (out / "report.md").write_text(report(out))
     draw(out, out / "figure.png")
-    console.say(f"Written: {out / 'report.md'}, {out / 'figure.png'}")
+    log.info(f"Written: {out / 'report.md'}, {out / 'figure.png'}")

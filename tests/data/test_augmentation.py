@@ -190,3 +190,14 @@ def test_a_users_transform_of_normalised_tensors_is_called_with_each(monkeypatch
     added = (result - plain).flatten(1)
     assert (added.amax(1) - added.amin(1)).max() < 1e-5 and len(added[:, 0].unique()) == 6
     assert torch.equal(result, changed(["add"], picture(), 6))
+
+
+def test_it_says_what_becomes_of_each_modality():
+    augment = Augmentation(["random_erase", "maa"], SETTINGS, ["random_flip"])
+    assert augment.described() == [
+        "Augmentation, visible: maa, random_erase",
+        "Augmentation, infrared: random_erase",
+        "Augmentation, second view of visible: random_flip",
+    ]
+    none = ["Augmentation, visible: none", "Augmentation, infrared: none"]
+    assert Augmentation([], SETTINGS).described() == none

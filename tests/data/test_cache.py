@@ -1,5 +1,6 @@
 """The image cache: what it holds, when it is built again, and what happens when it cannot be."""
 
+import logging
 import os
 import time
 from multiprocessing import get_context
@@ -58,12 +59,13 @@ def test_training_and_test_images_are_resized_as_told(cache, roots, tmp_path):
             torch.testing.assert_close(image, expected, atol=1e-5, rtol=0)
 
 
-def test_it_is_built_once_and_again_when_a_file_or_the_list_changes(paths, tmp_path, capsys):
+def test_it_is_built_once_and_again_when_a_file_or_the_list_changes(paths, tmp_path, caplog):
     folder = tmp_path / "cache"
 
     def build(paths, height=24, interpolation="bilinear"):
+        caplog.clear()
         open_cache(folder, "some", paths, Decoder(height, 12, interpolation))
-        return "Cached" in capsys.readouterr().err
+        return "Cached" in caplog.text
 
     assert build(paths) and not build(paths) and not build(paths[::-1])
     assert len(files(folder)) == 1
@@ -87,19 +89,20 @@ def test_a_bad_image_is_named_and_leaves_nothing(paths, tmp_path):
         Path(paths[3]).unlink(missing_ok=True)
 
 
-def test_without_a_folder_training_goes_on_without_it(paths, tmp_path, capsys):
+def test_without_a_folder_training_goes_on_without_it(paths, tmp_path, caplog):
     (tmp_path / "file").touch()
     assert open_cache(tmp_path / "file", "some", paths, DECODER) is None
-    assert "No image cache" in capsys.readouterr().err
+    assert "No image cache" in caplog.text
 
 
-def test_without_room_training_goes_on_without_it(paths, tmp_path, little_room, capsys):
+def test_without_room_training_goes_on_without_it(paths, tmp_path, little_room, caplog):
     assert open_cache(tmp_path / "cache", "some", paths, DECODER) is None
-    assert "File too large" in capsys.readouterr().err and files(tmp_path / "cache") == []
+    assert "File too large" in caplog.text and files(tmp_path / "cache") == []
 
 
 def test_builders_beside_each_other_build_one_and_a_killed_one_leaves_none(paths, tmp_path, capfd):
     def build(sums):
+        logging.basicConfig(level="INFO", force=True)
         cache = open_cache(folder, "some", paths, Decoder(1200, 600))
         sums.put(int(cache.pixels.astype("u8").sum()))
 

@@ -143,7 +143,7 @@ def test_the_tool_tells_by_its_status(copy_of, tmp_path):
     sheet = tmp_path / "people.png"
     good = check("regdb", "--root", root, "--split", 2, "--sheet", sheet)
     assert good.returncode == 0, good.stderr
-    assert good.stderr == f"=> Written: {sheet}\n" and Image.open(sheet).width > 100
+    assert good.stderr == f"Written: {sheet}\n" and Image.open(sheet).width > 100
     place, *table, verdict = good.stdout.splitlines()
     assert (place, verdict) == (str(root / "regdb"), "=> Nothing is wrong")
     assert [line.split()[0] for line in table] == ["part", "train", "query", "gallery"]

@@ -14,7 +14,7 @@ from torchreid_vi.data import DATASETS
 from torchreid_vi.data.synthetic import LAYOUTS, draw_dataset, published_sysu_layout, writer
 from torchreid_vi.data.synthetic.person import random_person
 from torchreid_vi.errors import InputError
-from torchreid_vi.evaluation.protocols import PROTOCOLS, TestSet, trials
+from torchreid_vi.evaluation import PROTOCOLS, TestSet, trials
 from torchreid_vi.modality import Modality
 
 FOLDERS = {"sysu": "sysu_mm01", "regdb": "regdb", "llcm": "llcm"}

@@ -36,7 +36,7 @@ def regdb(copy_of):
     return root
 
 
-def test_the_range_is_that_of_the_infrared_images(regdb, capsys):
+def test_the_range_is_that_of_the_infrared_images(regdb, caplog):
     dataset = DATASETS["regdb"](root=str(regdb), verbose=False)
     found = thermal_range(dataset)
     counts = []
@@ -44,8 +44,9 @@ def test_the_range_is_that_of_the_infrared_images(regdb, capsys):
         if camid == 1:
             counts.append(np.asarray(Image.open(path), np.float64).ravel())
     np.testing.assert_allclose(found, np.percentile(np.concatenate(counts), (1, 99)), rtol=0.01)
-    assert "is black and" in capsys.readouterr().err
-    assert thermal_range(dataset, [1.0, 2.0]) == Range(1, 2) and not capsys.readouterr().err
+    assert "is black and" in caplog.text
+    caplog.clear()
+    assert thermal_range(dataset, [1.0, 2.0]) == Range(1, 2) and not caplog.text
     dataset.scale_by(found)
     grey = np.asarray(dataset.image(dataset.train[-1][0]))
     assert len(np.unique(grey)) > 30 and grey.min() == 0 and grey.max() > 200
@@ -82,10 +83,10 @@ def test_a_cache_is_of_one_range(tmp_path):
     assert np.array_equal(caches[0].pixels[0], planes(dataset_image(path, Range(COLD, HOT))))
 
 
-def test_who_uses_the_weights_scales_as_the_training_did(regdb, tmp_path, capsys):
+def test_who_uses_the_weights_scales_as_the_training_did(regdb, tmp_path, caplog):
     settings = TINY | {"data.root": str(regdb), "data.save_dir": str(tmp_path / "run"), "data.cache": "kept"}
     run(load_config(overrides=settings))
-    said = capsys.readouterr().err
+    said = caplog.text
     assert said.count("Infrared images of more than 8 bits") == 1
     weights = tmp_path / "run" / "checkpoints" / "last.pth"
     saved = load_config(str(tmp_path / "run" / "config.yaml")).data.thermal_found
@@ -111,16 +112,16 @@ def test_who_uses_the_weights_scales_as_the_training_did(regdb, tmp_path, capsys
     assert json.loads(found.stdout)[0]["query"] == path
 
 
-def test_a_run_goes_on_with_the_range_that_it_began_with(regdb, tmp_path, capsys):
+def test_a_run_goes_on_with_the_range_that_it_began_with(regdb, tmp_path, caplog):
     settings = TINY | {"data.root": str(regdb), "data.save_dir": str(tmp_path / "run"), "data.cache": ""}
     run(load_config(overrides=settings))
     first = load_config(str(tmp_path / "run" / "config.yaml")).data.thermal_found
     (tmp_path / "run" / "results.json").unlink()
     for path in Path(regdb / "regdb" / "Thermal").rglob("*.bmp"):
         Image.fromarray(np.full((40, 16), 9999, np.uint16)).save(path, "PNG")
-    capsys.readouterr()
+    caplog.clear()
     run(load_config(overrides=settings), exactly=True)
-    assert "Resumed after epoch" in capsys.readouterr().err
+    assert "Resumed after epoch" in caplog.text
     assert load_config(str(tmp_path / "run" / "config.yaml")).data.thermal_found == first
 
 

@@ -12,7 +12,7 @@ from engine_helpers import assert_identical, diverge_at, run, weights
 
 from torchreid_vi import InputError, stopping
 from torchreid_vi import run as run_config
-from torchreid_vi.data.loader import Source
+from torchreid_vi.data.source import Source
 from torchreid_vi.engine import VIEngine
 from torchreid_vi.models import read_checkpoint
 
@@ -40,9 +40,11 @@ def signalled_at(engine, step):
     engine.forward_backward = forward_backward
 
 
-def epochs(capsys):
+def epochs(caplog):
     """Return the lines that were logged for epochs, without their speed."""
-    return re.findall(r"=> (Epoch \d of \d: .*; lr .*;) \d+ images/s", capsys.readouterr().err)
+    found = [re.sub(r"\S+ images/s", "", m) for m in caplog.messages if m.startswith("Epoch")]
+    caplog.clear()
+    return found
 
 
 def stop(engine, cfg, folder, **changes):
@@ -55,12 +57,12 @@ def stop(engine, cfg, folder, **changes):
     "changes", [{}, {"loss__name": "softmax"}, DDAG, MMGL], ids=["supervised", "softmax", "ddag", "mmgl"]
 )
 def test_a_signal_lets_the_step_finish_and_the_run_goes_on_from_there_bit_for_bit(
-    make, tmp_path, capsys, changes
+    make, tmp_path, caplog, changes
 ):
     changes = changes | {"train__max_epoch": 2}
     unbroken, cfg = make(**changes)
     run(unbroken, cfg)
-    logged = epochs(capsys)
+    logged = epochs(caplog)
     resumed, cfg = make(**changes)
     start = done = 0
     for step in (1, 4):  # over all epochs
@@ -78,7 +80,7 @@ def test_a_signal_lets_the_step_finish_and_the_run_goes_on_from_there_bit_for_bi
         result.as_dict() for result in unbroken.results
     ]
     assert resumed.progress.images == unbroken.progress.images
-    assert epochs(capsys) == logged and len(logged) == 2
+    assert epochs(caplog) == logged and len(logged) == 2
 
 
 def test_a_signal_in_the_last_step_of_an_epoch_leaves_none_of_it_to_do(make, tmp_path):
@@ -176,7 +178,7 @@ def test_what_is_no_number_is_named_a_step_later_and_has_moved_no_weight(make, o
 
 
 @pytest.mark.parametrize(("what", "optim"), [("loss", "adam"), ("gradient", "sgd")])
-def test_a_step_that_is_left_out_leaves_no_trace(make, tmp_path, capsys, what, optim):
+def test_a_step_that_is_left_out_leaves_no_trace(make, tmp_path, caplog, what, optim):
     settings = {"train__skip_nonfinite": 1, "train__lr_scheduler": "single_step", "train__optim": optim}
     engine, cfg = make(train__max_epoch=1, **settings)
     diverge_at(engine, 2, what)
@@ -184,7 +186,7 @@ def test_a_step_that_is_left_out_leaves_no_trace(make, tmp_path, capsys, what, o
     run(engine, cfg)
     assert_identical(seen[2], seen[3])
     assert any(not torch.equal(seen[1][name], seen[2][name]) for name in seen[1])
-    assert "Left out epoch 1, step 3: " in capsys.readouterr().err
+    assert "Left out epoch 1, step 3: " in caplog.text
     assert engine.results
     engine, cfg = make(**settings)
     diverge_at(engine, 1)

@@ -168,7 +168,7 @@ def test_best_is_the_epoch_of_the_highest_validation_map(make, tmp_path):
     assert names == ["best.pth", "last.pth", "previous.pth"]
 
 
-def test_an_epoch_is_one_line_and_one_value_of_each_curve(make, tmp_path, capsys):
+def test_an_epoch_is_one_line_and_one_value_of_each_curve(make, tmp_path, caplog):
     engine, cfg = make(train__max_epoch=2)
     seen = []
     original = engine.forward_backward
@@ -189,8 +189,8 @@ def test_an_epoch_is_one_line_and_one_value_of_each_curve(make, tmp_path, capsys
     assert {name for name in logged if name.startswith("Train/")} == {
         f"Train/{name}" for name in ("loss", "identity", "cmr", "acc", "lr", "images_per_second")
     }
-    said = re.findall(r"=> Epoch (.*)", capsys.readouterr().err)
-    line = r"1 of 2: loss \S+, identity \S+, cmr \S+, acc \S+; lr 0\.0003; \d+ images/s"
+    said = [message for message in caplog.messages if message.startswith("Epoch")]
+    line = r"Epoch 1 of 2: loss \S+, identity \S+, cmr \S+, acc \S+; lr 0\.0003; \d+\s+images/s"
     assert len(said) == 2 and re.fullmatch(line, said[0])
     assert engine.bar.n == engine.bar.total == 2 * steps
 

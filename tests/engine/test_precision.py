@@ -55,11 +55,11 @@ def test_a_wrong_layer_is_named(kind):
     assert found.startswith("trunk.layer3.0.conv2 (relative error")
 
 
-def test_a_run_on_such_a_processor_computes_in_fp32_and_says_so(make, capsys):
+def test_a_run_on_such_a_processor_computes_in_fp32_and_says_so(make, caplog):
     engine, cfg = make(model__name="resnet18", train__precision="bf16", data__height=64, data__width=48)
     replaced(engine.model.backbone, WrongInHalf)
     engine.run(save_dir=cfg.data.save_dir, max_epoch=0)  # bf16 takes a minute where it is emulated
-    said = capsys.readouterr().err
+    said = caplog.text
     assert "computes trunk.layer3.0.conv2 (relative error" in said
     assert "for images of 64 × 48: training in fp32" in said
     assert engine.step.dtype is torch.float32

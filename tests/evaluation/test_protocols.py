@@ -13,7 +13,7 @@ from random_test_set import make_test_set
 from torchreid_vi.data import DATASETS
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import PROTOCOLS, choose, distance_matrix, evaluate, format_table
-from torchreid_vi.evaluation.protocols import excluded, shown_alike, trials
+from torchreid_vi.evaluation.draws import excluded, split_by_location, trials
 from torchreid_vi.modality import Modality
 
 
@@ -201,7 +201,7 @@ def test_parts_of_a_trial_show_what_is_not_hidden(family):
     for protocol in PROTOCOLS[family].values():
         trial = next(iter(trials(protocol, test_set)))
         shown = np.zeros((len(test_set.pids),) * 2, bool)
-        for part in shown_alike(protocol, test_set, trial):
+        for part in split_by_location(protocol, test_set, trial):
             left = excluded(protocol, test_set, *part)
             assert protocol.exclude != "location" or not left.any()
             shown[np.ix_(*part)] = True if left is None else ~left

@@ -8,7 +8,7 @@ import torchreid
 
 from torchreid_vi.data import DATASETS
 from torchreid_vi.evaluation import PROTOCOLS, Reranking, TestSet, evaluate, format_table, rank, trials
-from torchreid_vi.evaluation.protocols import excluded
+from torchreid_vi.evaluation.draws import excluded
 
 
 def people(queries=14, gallery=18, ids=5, width=6, seed=0):

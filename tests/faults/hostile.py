@@ -43,7 +43,8 @@ CONFIGS = CALLS | {
     "no time": "train: {lr: !!timestamp x}",
     "a large picture": "data: {height: 1000000000}",
     "a base with NUL": '_BASE_: "a\\0"',
-    "a base that is none": "_BASE_: [a, b]",
+    "a base that is none": "_BASE_: [{a: b}]",
+    "bases that are none": "_BASE_: [a, b]",
     "a base in a circle of links": "_BASE_: loop.yaml",
     "a number as a name": "1: {2: 3}",
 }

@@ -206,7 +206,7 @@ def test_the_tool_writes_where_it_is_told_and_says_what_is_wrong(finished, roots
     page = tmp_path / "pages" / "page.html"
     done = report(folder, "--out", page, "--root", roots, "--people", "none")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "" and done.stderr.splitlines()[-1] == f"=> Written: {page}"
+    assert done.stdout == "" and done.stderr.splitlines()[-1] == f"Written: {page}"
     assert "<img" not in page.read_text()
     assert report(folder, "-q", "--out", page).stdout == ""
     with pytest.raises(InputError, match="unknown way to show people 'blured': did you mean 'blurred'"):

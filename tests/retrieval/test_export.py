@@ -117,7 +117,7 @@ def test_the_tool_says_what_it_wrote_and_what_is_wrong(trained, tmp_path):
 
     done = written("--out", "out", "--format", "torch")
     assert done.returncode == 0, done.stderr
-    assert "=> Written: out/model.pt2" in done.stderr and (tmp_path / "out" / "model.pt2").is_file()
+    assert "Written: out/model.pt2" in done.stderr and (tmp_path / "out" / "model.pt2").is_file()
     again = written("--out", "out", "--format", "torch")
     assert again.returncode == 2 and again.stderr.startswith("error: out/model.pt2 is there")
     assert "did you mean 'onnx'" in written("--out", "out", "--format", "onxx").stderr

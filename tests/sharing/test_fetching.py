@@ -61,7 +61,7 @@ def checkpoint(trained):
 
 
 @pytest.mark.parametrize("name", ["last.pth", "weights.safetensors?download=true", "weights"])
-def test_a_file_is_fetched_once(site, packaged, checkpoint, cache, capsys, name):
+def test_a_file_is_fetched_once(site, packaged, checkpoint, cache, caplog, name):
     body = (packaged() / WEIGHTS if "safetensors" in name else checkpoint).read_bytes()
     url = site.put(f"/{name}", body)
     for named in (url, url, f"{url}#sha256={hashlib.sha256(body).hexdigest().upper()}"):
@@ -69,7 +69,7 @@ def test_a_file_is_fetched_once(site, packaged, checkpoint, cache, capsys, name)
         assert weights.read_bytes() == body and settings is None
         assert "state_dict" in read_checkpoint(weights)
     assert site.asked == [f"GET /{name}"]
-    assert capsys.readouterr().err.count(f"=> Fetching {url}") == 1
+    assert caplog.text.count(f"Fetching {url}") == 1
     assert {path.suffix for path in cache.iterdir()} == {weights.suffix, ".lock"}
 
 

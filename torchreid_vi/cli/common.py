@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import errno
 import io
+import logging
 import os
 import signal
 import sys
@@ -15,6 +16,8 @@ from types import FrameType
 from typing import Any
 
 from torchreid_vi.cli import jobs
+
+log = logging.getLogger(__name__)
 
 program: str | None = None  # what the command line is called in its help
 _LARGEST_JPEG = 65_500  # pixels along a side that Pillow's encoder takes
@@ -83,7 +86,6 @@ def save(picture: Any, path: Path, **options: Any) -> None:
     Raises:
         InputError: when it is too large for a JPEG.
     """
-    from torchreid_vi import console
     from torchreid_vi.errors import InputError
 
     if path.suffix.lower() != ".png" and max(picture.size) > _LARGEST_JPEG:
@@ -91,7 +93,7 @@ def save(picture: Any, path: Path, **options: Any) -> None:
         raise InputError(f"{path} of {width} × {height} pixels is too large for a JPEG: let it end in .png")
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path, **options)
-    console.say(f"Written: {path}")
+    log.info(f"Written: {path}")
 
 
 def status(work: Callable[[], int | None], args: Any, interrupted: str = "") -> int:
@@ -122,7 +124,7 @@ def status(work: Callable[[], int | None], args: Any, interrupted: str = "") -> 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
-        with console.quiet(args.quiet):
+        with console.attached(args.quiet):
             config.import_named(args.imports)
             return work() or 0
     except InputError as error:

@@ -12,14 +12,15 @@ interrupted ones go on, so the same command continues whatever stopped.
 from __future__ import annotations
 
 import argparse
-import os
+import logging
 import sys
-from contextlib import redirect_stderr, redirect_stdout
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from torchreid_vi.cli import common, jobs
+
+log = logging.getLogger(__name__)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -61,14 +62,14 @@ def main(arguments: list[str] | None = None) -> int:
             if args.one is not None:
                 series.complete(runs[args.one])
                 return
-            console.say(f"{len(runs)} runs, of which finished ones are not run again; all goes to {args.out}")
+            log.info(f"{len(runs)} runs, of which finished ones are not run again; all goes to {args.out}")
             complete_all(runs, args.jobs)
             folders = [Path(cfg.data.save_dir) for cfg in runs]
         methods = collect(folders)
         paths = write_comparison(methods, args.out)
-        console.result(plain_table(methods))
+        console.RESULTS.info(plain_table(methods))
         for path in paths:
-            console.say(f"Written: {path}")
+            log.info(f"Written: {path}")
 
     return common.status(work, args, interrupted="the same command goes on from here")
 
@@ -131,14 +132,14 @@ def complete_all(runs: list[Any], at_a_time: int) -> None:
             bar.update()
             first = series.finished(runs[number])["results"][0]
             metrics = ", ".join(f"{name} {first['mean'][name]:.2f}" for name in ("R1", "mAP"))
-            console.say(f"Run {bar.n} of {bar.total}: {names[number]}, {first['label']}: {metrics}")
+            log.info(f"Run {bar.n} of {bar.total}: {names[number]}, {first['label']}: {metrics}")
 
         if at_a_time > 1:
             jobs.run_all(names, at_a_time, done)
             return
         for number, name in names.items():
             bar.set_postfix_str(name, refresh=sys.stderr.isatty())
-            with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+            with console.muted():
                 series.complete(runs[number])
             done(number)
 

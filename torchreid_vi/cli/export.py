@@ -8,7 +8,11 @@ What is written is run on batches of several sizes and compared with PyTorch bef
 
 from __future__ import annotations
 
+import logging
+
 from torchreid_vi.cli import common
+
+log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,7 +25,6 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
 
     def work() -> None:
-        from torchreid_vi import console
         from torchreid_vi.retrieval import FeatureExtractor
         from torchreid_vi.retrieval.export import check, export
 
@@ -29,6 +32,6 @@ def main(arguments: list[str] | None = None) -> int:
         extractor = FeatureExtractor(args.weights, args.settings, device="cpu")
         for path, difference in export(extractor, args.out, args.format, args.opset):
             size = path.stat().st_size / 2**20
-            console.say(f"Written: {path}, {size:.1f} MiB, within {difference:.1g} of PyTorch's features")
+            log.info(f"Written: {path}, {size:.1f} MiB, within {difference:.1g} of PyTorch's features")
 
     return common.status(work, args)

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 from torchreid_vi.cli import common
+
+log = logging.getLogger(__name__)
 
 _OTHER_WEIGHTS = "those of the index, if they moved or are remote"
 
@@ -52,7 +55,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def build(args: argparse.Namespace) -> None:
     """Embeds a gallery and writes its index."""
-    from torchreid_vi import console
     from torchreid_vi.data.listing import images_under
     from torchreid_vi.extras import require
     from torchreid_vi.retrieval import FeatureExtractor
@@ -82,12 +84,11 @@ def build(args: argparse.Namespace) -> None:
         f"{len(items)} images of {features.shape[1]} dimensions, {args.kind}, {size:.1f} MiB, recall@10 "
         f"{100 * index.about['recall_at_10']:.1f}% of exact search for some of its own"
     )
-    console.say(f"Written: {args.out}")
+    log.info(f"Written: {args.out}")
 
 
 def add(args: argparse.Namespace) -> None:
     """Writes an index with the images of another one and those of a folder that it lacks."""
-    from torchreid_vi import console
     from torchreid_vi.data.listing import images_under
     from torchreid_vi.extras import require
     from torchreid_vi.retrieval.index import EmbeddingIndex, check
@@ -102,7 +103,7 @@ def add(args: argparse.Namespace) -> None:
     index.add(features, [{"path": str(paths[number].absolute())} for number in readable])
     index.save(args.out)
     print(f"Added {len(readable)} images; the index now has {len(index.items)}")
-    console.say(f"Written: {args.out}")
+    log.info(f"Written: {args.out}")
 
 
 def search(args: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import re
 import signal
@@ -14,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 
 def add_jobs(made: argparse.ArgumentParser, default: int) -> None:
@@ -37,7 +40,7 @@ def run_all(names: dict[int, str], jobs: int, done: Callable[[int], Any]) -> Non
         InputError: When parts failed, once all others are done.
         Stopped: After a signal.
     """
-    from torchreid_vi import console, stopping
+    from torchreid_vi import stopping
     from torchreid_vi.errors import InputError
 
     waiting, failed = list(names), []
@@ -61,7 +64,7 @@ def run_all(names: dict[int, str], jobs: int, done: Callable[[int], Any]) -> Non
                 elif not stopping.requested():
                     reason = _reason(process.returncode, Path(folder, str(number)))
                     failed.append(f"{names[number]}: {reason}")
-                    console.say(f"Failed, {failed[-1]}")
+                    log.info(f"Failed, {failed[-1]}")
             time.sleep(0.1)
     if failed:
         more = f" ({len(failed)} runs failed, see above)" if len(failed) > 1 else ""

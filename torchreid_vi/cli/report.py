@@ -10,7 +10,11 @@ hides the top of every crop, where the head is, and --people none leaves the pic
 
 from __future__ import annotations
 
+import logging
+
 from torchreid_vi.cli import common
+
+log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,9 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
 
     def work() -> None:
-        from torchreid_vi import console
         from torchreid_vi.report import write_report
 
-        console.say(f"Written: {write_report(args.run, args.out, args.root, args.people)}")
+        log.info(f"Written: {write_report(args.run, args.out, args.root, args.people)}")
 
     return common.status(work, args)

@@ -6,7 +6,11 @@ torchreid-vi synthesize --shape published --root reid-data
 
 from __future__ import annotations
 
+import logging
+
 from torchreid_vi.cli import common
+
+log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,7 +29,6 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
 
     def work() -> None:
-        from torchreid_vi import console
         from torchreid_vi.data.synthetic import draw_dataset
 
         path = draw_dataset(
@@ -38,6 +41,6 @@ def main(arguments: list[str] | None = None) -> int:
             args.folder,
             args.shape == "published",
         )
-        console.say(f"Written: {path}")
+        log.info(f"Written: {path}")
 
     return common.status(work, args, interrupted="nothing was kept")

@@ -14,9 +14,12 @@ epoch.
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any, NamedTuple
 
 from torchreid_vi.cli import common
+
+log = logging.getLogger(__name__)
 
 
 class Command(NamedTuple):
@@ -67,7 +70,7 @@ def _split(values: list[str]) -> tuple[list[str], list[str]]:
 
 def run_series(cfg: Any, trials: str, seeds: str) -> None:
     """Completes every run of a series and prints and saves the mean over them."""
-    from torchreid_vi import console, distributed, files, series
+    from torchreid_vi import distributed, files, series
     from torchreid_vi.folders import expanded
 
     runs = series.members(
@@ -75,12 +78,10 @@ def run_series(cfg: Any, trials: str, seeds: str) -> None:
         series.numbers(trials) if trials else (),
         series.numbers(seeds) if seeds else (),
     )
-    console.say(
-        f"{len(runs)} runs, of which finished ones are not run again; all goes to {cfg.data.save_dir}"
-    )
+    log.info(f"{len(runs)} runs, of which finished ones are not run again; all goes to {cfg.data.save_dir}")
     contents = []
     for number, (name, one) in enumerate(runs.items(), 1):
-        console.say(f"{name}, run {number} of {len(runs)}")
+        log.info(f"{name}, run {number} of {len(runs)}")
         contents.append(series.complete(one))
     rows = series.summarise(contents)
     if distributed.rank():
@@ -88,7 +89,7 @@ def run_series(cfg: Any, trials: str, seeds: str) -> None:
     summary = expanded(cfg.data.save_dir) / "summary.json"
     files.write_text(summary, json.dumps({"runs": list(runs), "results": rows}, indent=1) + "\n")
     print(f"{cfg.data.save_dir}: mean ± sample deviation over {len(runs)} runs\n{series.format_series(rows)}")
-    console.say(f"Written: {summary}")
+    log.info(f"Written: {summary}")
 
 
 def main(arguments: list[str] | None = None, evaluate: bool = False) -> int:

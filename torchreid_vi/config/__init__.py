@@ -1,7 +1,7 @@
 """Settings: defaults, how they are changed, what they name, and the arguments made of them."""
 
 from torchreid_vi.config.defaults import default_config
-from torchreid_vi.config.identity import comparable, fingerprint, keys, resumable, short
+from torchreid_vi.config.fingerprint import comparable, evaluation, fingerprint, keys, resumable, short
 from torchreid_vi.config.importing import import_named
 from torchreid_vi.config.kwargs import (
     data_kwargs,
@@ -18,6 +18,7 @@ __all__ = [
     "data_kwargs",
     "default_config",
     "engine_kwargs",
+    "evaluation",
     "fingerprint",
     "import_named",
     "keys",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
-from torchreid_vi import console
 from torchreid_vi.errors import InputError
 from torchreid_vi.folders import expanded
+
+log = logging.getLogger(__name__)
 
 #: The file beside settings that came with weights. Such settings import nothing.
 MANIFEST = "package.json"
@@ -66,4 +68,4 @@ def _import(name: str, file: Path | None) -> None:
         raise InputError(f"{shown} cannot be imported ({reason}): correct it") from error
     if file and not _is_of(module, file):
         raise InputError(f"{file} has the name of another module, {name}: rename the file")
-    console.say(f"Imported {shown}")
+    log.info(f"Imported {shown}")

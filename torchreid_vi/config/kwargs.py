@@ -6,7 +6,7 @@ from typing import Any
 
 from yacs.config import CfgNode as CN
 
-from torchreid_vi.config.identity import resumable
+from torchreid_vi.config.fingerprint import resumable
 from torchreid_vi.methods import NetworkSettings
 
 

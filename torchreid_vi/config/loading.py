@@ -1,10 +1,11 @@
-"""How a file and the command line change the settings, and which values are refused."""
+"""How a file and the command line change the settings."""
 
 from __future__ import annotations
 
+import logging
 import os
 import reprlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,16 +14,15 @@ from typing import Any
 import yaml
 from yacs.config import CfgNode as CN
 
-from torchreid_vi import console
-from torchreid_vi.config.defaults import default_config, flat
+from torchreid_vi.config.checking import check
+from torchreid_vi.config.defaults import SETTINGS, default_config, flat, put
 from torchreid_vi.config.importing import MANIFEST, import_named
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.folders import expanded
 from torchreid_vi.losses import LOSSES
 from torchreid_vi.methods import METHODS
 
-#: What a list that is empty by default holds, where it is no text.
-_ELEMENTS = {"data.thermal_range": 0.0, "data.thermal_found": 0.0}
+log = logging.getLogger(__name__)
 
 
 def load_config(
@@ -33,8 +33,9 @@ def load_config(
 ) -> CN:
     """The defaults, changed by a YAML file, then by ``overrides``, then by KEY VALUE pairs.
 
-    A file that names another one as ``_BASE_`` changes that one's settings. What the setting ``imports`` names is
-    imported, unless the file came with weights, as a package's ``config.yaml`` does.
+    A file changes the settings of the files that it names as ``_BASE_``, one or a list, of which later ones win.
+    What the setting ``imports`` names is imported, unless the file came with weights, as a package's
+    ``config.yaml`` does.
 
     Args:
         file: YAML file of settings, or the name of one of ours, such as ``mcja_sysu``.
@@ -105,8 +106,7 @@ def _with_defaults(file: str, of_file: dict[str, Any], changes: dict[str, Any], 
     cfg = default_config()
     for key, value in of_file.items():
         if not known and _is_of_an_import(key, value):
-            section, argument = key.split(".")[1:]
-            cfg.loss.setdefault(section, CN())[argument] = value
+            put(cfg, key, value)
             continue
         try:
             _set(cfg, key, value)
@@ -114,12 +114,12 @@ def _with_defaults(file: str, of_file: dict[str, Any], changes: dict[str, Any], 
             raise InputError(f"{file}: {error}") from error
     for key, value in changes.items():
         _set(cfg, key, value)
-    _check(cfg)
+    check(cfg)
     return cfg
 
 
 def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The settings of a file, by their whole keys, on top of those of its base."""
+    """Return the settings of a file, by their whole keys, on top of those of its bases."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -129,22 +129,23 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise InputError(f"config file {path} is not YAML: {' '.join(str(error).split())[:160]}") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise InputError(f"config file {path} holds no settings: write sections and keys as in configs/")
-    base = content.pop("_BASE_", None)
-    if base is None:
-        return _own(path, _by_key(content))
-    if not isinstance(base, str) or "\0" in base:
-        raise InputError(f"_BASE_ of config file {path} is no name of a file: name the file that it changes")
-    under = Path(os.path.realpath(path.parent / base))
-    if under in (*above, path.resolve()):
-        raise InputError(f"config file {path} is its own _BASE_: name the file that it changes")
-    return _own(path, _read(under, (*above, path.resolve())) | _by_key(content))
+    bases = content.pop("_BASE_", [])
+    settings: dict[str, Any] = {}
+    for base in bases if isinstance(bases, list) else [bases]:
+        if not isinstance(base, str) or "\0" in base:
+            raise InputError(f"_BASE_ of config file {path} is no name of a file: name what it changes")
+        under = Path(os.path.realpath(path.parent / base))
+        if under in (*above, path.resolve()):
+            raise InputError(f"config file {path} is its own _BASE_: name what it changes")
+        settings |= _read(under, (*above, path.resolve()))
+    return _own(path, settings | _by_key(content))
 
 
 def _own(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """Settings without ``imports`` where they came with weights: those may be anybody's."""
     if settings.get("imports") and _came_with_weights(path):
         names = settings.pop("imports")
-        console.say(
+        log.info(
             f"{path} came with weights and imports nothing: where {_shown(names)} is needed and you trust it, "
             "name it with --imports"
         )
@@ -207,13 +208,9 @@ def _set(cfg: CN, key: str, value: Any) -> None:
     if isinstance(value, tuple):
         value = list(value)
     if isinstance(default, list) and isinstance(value, list):
-        value = [_typed(key, element, default[0] if default else _ELEMENTS.get(key, "")) for element in value]
-    value = _typed(key, value, default)
-    section, _, name = key.rpartition(".")
-    node = cfg
-    for part in section.split(".") if section else ():
-        node = node[part]
-    node[name] = value
+        example = default[0] if default else SETTINGS[key].of if key in SETTINGS else ""
+        value = [_typed(key, element, example) for element in value]
+    put(cfg, key, _typed(key, value, default))
 
 
 def _typed(key: str, value: Any, default: Any) -> Any:
@@ -228,67 +225,3 @@ def _typed(key: str, value: Any, default: Any) -> Any:
             f"setting '{key}' is {_shown(value)}: expected {type(default).__name__}{most}, such as {default!r}"
         )
     return value
-
-
-def _check(cfg: CN) -> None:
-    """What depends on more than one setting, or on a range."""
-    if cfg.data.type != "image":
-        raise InputError(f"data.type is {cfg.data.type}: only image is supported")
-    if cfg.data.load_train_targets:
-        raise InputError(
-            "data.load_train_targets is True: domain adaptation is not supported, leave it False"
-        )
-    if len(cfg.loss.terms) != len(cfg.loss.weights):
-        raise InputError(
-            f"loss.terms has {len(cfg.loss.terms)} names and loss.weights {len(cfg.loss.weights)} numbers: "
-            "give each term one weight"
-        )
-    for name in cfg.loss.terms:
-        if cfg.loss.terms.count(name) > 1:
-            raise InputError(
-                f"loss.terms names {name} more than once: name it once, with the sum of its weights"
-            )
-    values = flat(cfg)
-    for key, (known, valid) in _RANGES.items():
-        if not valid(values[key]):
-            raise InputError(f"{key} is {values[key]}: it must be {known}")
-    if cfg.test.evaluate and (cfg.model.resume or not cfg.model.load_weights):
-        raise InputError(
-            "to evaluate only, name the weights in model.load_weights, and leave model.resume empty"
-        )
-    if cfg.model.resume and cfg.model.load_weights:
-        raise InputError("model.resume and model.load_weights are both set: leave one of them empty")
-
-
-def _at_least(least: int, *keys: str) -> dict[str, tuple[str, Callable[[Any], bool]]]:
-    return {key: (f"at least {least}", lambda value: value >= least) for key in keys}
-
-
-_RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    **_at_least(1, "test.batch_size", "sampler.num_instances", "data.k_tfm"),
-    **_at_least(2, "train.batch_size"),  # for batch normalisation
-    **{
-        key: (
-            "from 1 to 8192",
-            lambda value: 1 <= value <= 8192,
-        )  # pixels, which a model's memory has to hold
-        for key in ("data.height", "data.width")
-    },
-    **_at_least(1, "model.non_local.width", "model.mda.contexts"),
-    **_at_least(0, "data.workers", "train.max_epoch", "train.warmup", "train.seed"),
-    **_at_least(0, "train.clip_grad", "train.skip_nonfinite", "train.base_lr_mult"),
-    **_at_least(0, "model.classifier_std", "model.neck_std"),
-    **{key: ("above 0", lambda value: value > 0) for key in ("train.lr", "train.gamma")},
-    "rmsprop.alpha": ("from 0 to 1", lambda value: 0 <= value <= 1),
-    "loss.weights": ("numbers of at least 0", lambda value: min(value, default=0) >= 0),
-    "data.validation": ("at least 0 and below 1", lambda value: 0 <= value < 1),
-    "data.thermal_range": (
-        "empty, or two numbers, of which the second is larger",
-        lambda value: not value or (len(value) == 2 and value[0] < value[1]),
-    ),
-    "data.norm_mean": ("three numbers", lambda value: len(value) == 3),
-    "data.norm_std": ("three numbers above 1e-6", lambda value: len(value) == 3 and min(value) > 1e-6),
-    "test.dist_metric": ("euclidean or cosine", lambda value: value in ("euclidean", "cosine")),
-    "train.start_epoch": ("0, model.resume sets it", lambda value: value == 0),
-    "train.stepsize": ("a list of epochs, from 1", lambda value: min(value, default=0) >= 1),
-}

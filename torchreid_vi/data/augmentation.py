@@ -70,17 +70,16 @@ class Augmentation:
                     self._steps[transform.on_tensor].append(_Step(sample, transform.modalities, view))
                     self.on_cpu |= not (transform.batched or transform.on_tensor)
 
-    def __str__(self) -> str:
-        first, second = (
-            {
-                side: ", ".join(n for n, t in TRANSFORMS.items() if n in chosen and side in t.modalities)
-                for side in Modality
-            }
-            for chosen in self.names
-        )
+    def described(self) -> list[str]:
+        """Return lines that name the transforms of each modality, in the order in which they are used."""
+        shown = [(side.name.lower(), side, self.names[0]) for side in Modality]
         if self.names[1]:
-            first[Modality.VISIBLE] += f"; second view {second[Modality.VISIBLE]}"
-        return " | ".join(f"{side.name.lower()}: {names or 'none'}" for side, names in first.items())
+            shown.append(("second view of visible", Modality.VISIBLE, self.names[1]))
+        return [
+            f"Augmentation, {what}: "
+            + (", ".join(n for n, t in TRANSFORMS.items() if n in names and side in t.modalities) or "none")
+            for what, side, names in shown
+        ]
 
     def views(self, modality: Tensor) -> tuple[Tensor, Tensor]:
         """Return which image each view of a batch shows (V,) and whether it is that image's second view (V,).

@@ -7,6 +7,7 @@ file in memory as far as there is room, once for all processes.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,8 @@ import PIL
 from torchreid_vi import console, files
 from torchreid_vi.data.images import Decoder, Range, dataset_image
 from torchreid_vi.locking import locked
+
+log = logging.getLogger(__name__)
 
 
 class ImageCache:
@@ -80,7 +83,7 @@ def open_cache(folder: Path, name: str, paths: Iterable[str], decoder: Decoder) 
                     stale.unlink()
         return ImageCache(file, paths, height, width)
     except OSError as error:
-        console.say(f"No image cache in {folder} ({error.strerror}): images are decoded in every epoch")
+        log.info(f"No image cache in {folder} ({error.strerror}): images are decoded in every epoch")
         return None
 
 
@@ -112,6 +115,6 @@ def _build(file: Path, paths: Sequence[str], decoder: Decoder) -> None:
             for image in images:
                 out.write(image.result().tobytes())
         height, width = decoder.size
-        console.say(f"Cached {len(paths):,} images of {height} × {width} pixels: {file}")
+        log.info(f"Cached {len(paths):,} images of {height} × {width} pixels: {file}")
     finally:
         pool.shutdown(cancel_futures=True)

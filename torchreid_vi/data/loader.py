@@ -1,141 +1,19 @@
-"""Loads batches ahead of the step: threads read the images, and a stream of its own copies them to a GPU.
-
-There are no loading processes. Pillow decodes and NumPy copies outside Python's lock, and images are changed in
-whole batches on the device that trains.
-"""
+"""Loaders of training and test batches, which are changed as a whole on the device that trains."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
-from functools import cache
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Generator, Tensor
 from torch.utils.data import Sampler
 
 from torchreid_vi.data.augmentation import Augmentation, Normalise, Plan
 from torchreid_vi.data.changes import Change
-from torchreid_vi.modality import Modality, moved
+from torchreid_vi.data.source import Source
+from torchreid_vi.modality import moved
 from torchreid_vi.seeds import seed_of, seeded
-
-T = TypeVar("T")
-
-_AHEAD = 2  # batches that wait for the step
-
-
-class Source:
-    """Reads the images of a dataset for batches on a device.
-
-    Args:
-        dataset: Of torchreid's kind; its items are ``dataset.data``.
-        read: Returns the image (3, H, W) of a path, uint8.
-        size: Height and width of the images, in pixels.
-        device: Where batches go.
-        threads: Number of threads that read images; with 0 they are read when a batch is asked for.
-    """
-
-    def __init__(
-        self,
-        dataset: Any,
-        read: Callable[[str], np.ndarray],
-        size: tuple[int, int],
-        device: torch.device,
-        threads: int,
-    ) -> None:
-        self.dataset, self.read, self.size = dataset, read, size
-        self.device, self.threads = device, threads
-
-    def of(self, dataset: Any) -> Source:
-        """Return the source of other images of the same kind, such as a part of the dataset."""
-        return Source(dataset, self.read, self.size, self.device, self.threads)
-
-    def labels(self, indices: Sequence[int]) -> dict[str, Any]:
-        """Return a batch without its images: ``pid``, ``camid``, ``dsetid``, ``modality`` (B,) and ``impath``."""
-        paths, pids, camids, dsetids = zip(*(self.dataset.data[i] for i in indices), strict=True)
-        numbers = {"pid": pids, "camid": camids, "dsetid": dsetids}
-        tensors = {key: torch.tensor(values) for key, values in numbers.items()}
-        return tensors | {"modality": self.modality(indices), "impath": list(paths)}
-
-    def modality(self, indices: Sequence[int]) -> Tensor:
-        """Return the modality of some images (B,); torchreid's own datasets are visible."""
-        of = getattr(self.dataset, "modality", lambda item: Modality.VISIBLE)
-        return torch.tensor([int(of(self.dataset.data[i])) for i in indices])
-
-    def images(self, paths: Sequence[str], each: Callable[..., Iterable[Any]]) -> Tensor:
-        """Return images (B, 3, H, W), uint8, on the CPU; in pinned memory if they go to a GPU.
-
-        Args:
-            paths: Of the images.
-            each: ``map``, or that of some threads.
-        """
-        pinned = self.device.type == "cuda"
-        images = torch.empty(len(paths), 3, *self.size, dtype=torch.uint8, pin_memory=pinned)
-        array, parts = images.numpy(), max(1, self.threads)
-
-        def fill(first: int) -> None:
-            for i in range(first, len(paths), parts):
-                array[i] = self.read(paths[i])
-
-        list(each(fill, range(parts)))
-        return images
-
-    def ahead(
-        self,
-        load: Callable[[int, Callable[..., Iterable[Any]]], tuple[T, Sequence[Tensor]]],
-        what: Iterable[int],
-    ) -> Iterator[T]:
-        """Give what ``load`` returns for each number, in order; a thread loads a little ahead.
-
-        Args:
-            load: Called with a number and what :meth:`images` takes as ``each``. Returns a batch, and its tensors
-                of which it has begun a copy to the device.
-            what: Numbers.
-        """
-        stream = _copying(self.device) if self.device.type == "cuda" else None
-
-        def begin(number: int, each: Callable[..., Iterable[Any]]) -> tuple[T, Sequence[Tensor], Any]:
-            with torch.cuda.stream(stream) if stream else nullcontext():
-                return *load(number, each), stream and stream.record_event()
-
-        def arrived(batch: T, tensors: Sequence[Tensor], event: Any) -> T:
-            if event:
-                current = torch.cuda.current_stream(self.device)
-                current.wait_event(event)
-                for tensor in tensors:
-                    tensor.record_stream(current)
-            return batch
-
-        def use() -> None:
-            if stream:  # a new thread is on the first GPU
-                torch.cuda.set_device(self.device)
-
-        if not self.threads:
-            yield from (arrived(*begin(number, map)) for number in what)
-            return
-        readers = ThreadPoolExecutor(self.threads)
-        thread = ThreadPoolExecutor(1, initializer=use)
-        coming: deque[Future[Any]] = deque()
-        try:
-            for number in what:
-                coming.append(thread.submit(begin, number, readers.map))
-                if len(coming) > _AHEAD:
-                    yield arrived(*coming.popleft().result())
-            while coming:
-                yield arrived(*coming.popleft().result())
-        finally:
-            thread.shutdown(cancel_futures=True)
-            readers.shutdown()
-
-
-@cache
-def _copying(device: torch.device) -> torch.cuda.Stream:
-    """Return the stream on which batches are copied to a GPU; memory that another frees is not for it."""
-    return torch.cuda.Stream(device)
 
 
 class TestLoader:

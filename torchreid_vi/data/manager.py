@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import Any
 
 import torch
 from torchvision import transforms as tv
 
-from torchreid_vi import console, distributed, host
+from torchreid_vi import distributed, host
 from torchreid_vi.data.augmentation import Augmentation
-from torchreid_vi.data.cache import open_cache
 from torchreid_vi.data.changes import Settings
 from torchreid_vi.data.datasets import require_split
 from torchreid_vi.data.datasets.base import VIDataset
 from torchreid_vi.data.datasets.vi_labelled import split_by
-from torchreid_vi.data.images import Decoder, Range, dataset_image, resizer
-from torchreid_vi.data.loader import Source, TestLoader, TrainLoader
+from torchreid_vi.data.images import resizer
+from torchreid_vi.data.loader import TestLoader, TrainLoader
 from torchreid_vi.data.maa import MAA
 from torchreid_vi.data.samplers import BALANCED, READ_IDENTITIES, build_sampler, shares
+from torchreid_vi.data.source import Reading, Source
 from torchreid_vi.data.thermal import thermal_range as find_thermal_range
 from torchreid_vi.data.validation import hold_out, renumbered
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.folders import expanded
 from torchreid_vi.modality import Modality
+
+log = logging.getLogger(__name__)
 
 
 class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
@@ -106,7 +109,6 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         )
         settings = Settings(height, width, norm_mean, norm_std, maa, interpolation)
         augmentation = Augmentation(transforms, settings, second_view)
-        keep = _chosen_modalities(modalities)
         _check(sources, targets, on_bad_image, kwargs.get("split_id", 0))
         if second_view and k_tfm > 1:
             raise InputError(
@@ -115,12 +117,13 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         norm = {"norm_mean": list(norm_mean), "norm_std": list(norm_std)}
         self._read_datasets(sources, targets, vi_labelled or {}, height=height, width=width, **norm, **kwargs)
         dataset = self._training_set(identities, train_sampler)
-        self.normalise = augmentation.normalise
+        self._log(dataset, identities, augmentation)
+        self.normalise, self._batch_size_test = augmentation.normalise, batch_size_test
         self.transform_te = tv.Compose(
             [resizer(height, width, interpolation), tv.ToTensor(), tv.Normalize(norm_mean, norm_std)]
         )
         self.thermal_range = find_thermal_range(dataset, thermal_range)
-        reading = _Reading(
+        reading = Reading(
             (height, width),
             interpolation,
             self.thermal_range,
@@ -130,16 +133,8 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
             on_bad_image == "skip",
         )
         train = reading.source(dataset, [*sources[1:], *["all"] * bool(kwargs.get("combineall"))])
-        for name, both in self.test_loader.items():
-            for split, loader in both.items():
-                both[split] = TestLoader(reading.source(loader.dataset), batch_size_test, self.normalise)
-                self.test_dataset[name][split] = both[split].dataset.data
-        dataset.set_train(renumbered([item for item in dataset.train if dataset.modality(item) in keep]))
-        held = hold_out(dataset, validation, identities) if validation else {}
-        self.val_loader = {
-            name: TestLoader(train.of(part), batch_size_test, self.normalise) for name, part in held.items()
-        } or None
-        self._num_train_pids, self._num_train_cams = dataset.num_train_pids, dataset.num_train_cams
+        self._test_loaders(reading)
+        self._hold_out(train, _chosen_modalities(modalities), validation, identities)
         options = {"num_cams": num_cams, "num_datasets": num_datasets, "replacement": replacement}
         options |= {"batch_size": batch_size_train, "num_instances": num_instances}
         sampler = build_sampler(train_sampler, dataset, **options)
@@ -149,14 +144,13 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
             raise InputError(
                 f"{len(dataset)} training images fill no batch of {batch_size_train}: lower train.batch_size"
             )
-        console.say(f"Training transforms: {augmentation}")
 
     def _read_datasets(
         self, sources: list[str], targets: list[str], vi_labelled: dict[str, Any], **options: Any
     ) -> None:
         """Read all datasets, as torchreid's manager does; the loaders that it makes of them are replaced."""
         try:
-            with split_by(vi_labelled):
+            with split_by(vi_labelled), redirect_stdout(StringIO()):  # of what is not used
                 super().__init__(
                     sources=sources,
                     targets=targets or None,
@@ -188,6 +182,41 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         dataset.set_train([(path, 0, camid, dsetid) for path, _, camid, dsetid in dataset.train])
         return dataset
 
+    def _log(self, dataset: VIDataset, identities: bool, augmentation: Augmentation) -> None:
+        people = f"{dataset.num_train_pids:,} identities, " if identities else ""
+        log.info(
+            f"Training set, {', '.join(self.sources)}: {people}{len(dataset.train):,} images, "
+            f"{dataset.num_train_cams} cameras"
+        )
+        for name, parts in self.test_dataset.items() if identities else ():
+            query, gallery = parts["query"], parts["gallery"]
+            log.info(
+                f"Test set, {name}: {len({item[1] for item in query}):,} identities, {len(query):,} queries, "
+                f"{len(gallery):,} gallery images"
+            )
+        for line in augmentation.described():
+            log.info(line)
+
+    def _test_loaders(self, reading: Reading) -> None:
+        """Replace torchreid's test loaders."""
+        for name, both in self.test_loader.items():
+            for split, loader in both.items():
+                both[split] = TestLoader(
+                    reading.source(loader.dataset), self._batch_size_test, self.normalise
+                )
+                self.test_dataset[name][split] = both[split].dataset.data
+
+    def _hold_out(self, train: Source, keep: set[Modality], share: float, identities: bool) -> None:
+        """Keep some modalities of the training set, and hold out a share of it."""
+        dataset = train.dataset
+        dataset.set_train(renumbered([item for item in dataset.train if dataset.modality(item) in keep]))
+        held = hold_out(dataset, share, identities) if share else {}
+        self.val_loader = {
+            name: TestLoader(train.of(part), self._batch_size_test, self.normalise)
+            for name, part in held.items()
+        } or None
+        self._num_train_pids, self._num_train_cams = dataset.num_train_pids, dataset.num_train_cams
+
     def _require_identities(self) -> None:
         for name in (*self.sources, *self.targets):
             if not getattr(host.IMAGE_DATASETS[name], "labelled", True):
@@ -195,36 +224,6 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
                     f"dataset {name} has no identities to train or test on: pre-train on it with "
                     "loss.name mmgl, or name another one in data.sources and data.targets"
                 )
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """How images are read, alike for every dataset of a run."""
-
-    size: tuple[int, int]
-    interpolation: str
-    thermal: Range | None
-    cache: Path | None
-    device: torch.device
-    threads: int
-    skip: bool  # images that cannot be read
-
-    def source(self, dataset: Any, also: Sequence[str] = ()) -> Source:
-        """Return the source of a dataset's images, cached if it is one of ours.
-
-        Args:
-            dataset: Of torchreid's kind.
-            also: What else its images are of, for the name of the cache.
-        """
-        if ours := isinstance(dataset, VIDataset):
-            dataset.scale_by(self.thermal)
-        if self.skip:
-            _drop_unreadable(dataset)
-        read: Any = Decoder(*self.size, self.interpolation, self.thermal if ours else None)
-        if self.cache and ours and dataset.data:
-            name = "-".join([dataset.root.name, *also, dataset.mode, str(dataset.split_id)])
-            read = open_cache(self.cache, name, (item[0] for item in dataset.data), read) or read
-        return Source(dataset, read, self.size, self.device, self.threads)
 
 
 def _check(sources: Sequence[str], targets: Sequence[str], on_bad_image: str, split: int) -> None:
@@ -246,24 +245,6 @@ def _chosen_modalities(names: Sequence[str]) -> set[Modality]:
         if name not in known:
             raise unknown_name("modality in data.modalities", name, known)
     return {known[name] for name in names}
-
-
-def _drop_unreadable(dataset: Any) -> None:
-    """Leaves out of a dataset the images that do not decode, and says which."""
-    bad = set()
-    for item in console.progress(dataset.data, f"checking {dataset.mode} images"):
-        try:
-            dataset_image(item[0], getattr(dataset, "thermal", None))
-        except InputError:
-            bad.add(item[0])
-    if not bad:
-        return
-    names = ", ".join(sorted(bad)[:3]) + (", …" if len(bad) > 3 else "")
-    console.say(f"Left out {len(bad)} unreadable {dataset.mode} images: {names}")
-    dataset.data = [item for item in dataset.data if item[0] not in bad]
-    setattr(dataset, dataset.mode, dataset.data)
-    if not dataset.data:
-        raise InputError(f"no {dataset.mode} image is readable: unpack the dataset again")
 
 
 def _own_places(sampler: str, batch_size: int, num_instances: int, second_view: bool) -> list[int]:

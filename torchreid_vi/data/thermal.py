@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 
 import numpy as np
 
-from torchreid_vi import console
 from torchreid_vi.data.datasets.base import VIDataset
 from torchreid_vi.data.images import Range, deep_pixels
 from torchreid_vi.modality import Modality
+
+log = logging.getLogger(__name__)
 
 _SAMPLE = 200  # images
 _PERCENTILES = (1, 99)
@@ -42,7 +44,7 @@ def thermal_range(dataset: VIDataset, asked: Sequence[float] = ()) -> Range | No
         return None
     black, white = np.percentile(np.concatenate(values), _PERCENTILES).tolist()
     white = max(white, black + 1e-3 * max(1.0, abs(black)))  # of images of one number
-    console.say(
+    log.info(
         f"Infrared images of more than 8 bits: {black:g} is black and {white:g} is white, the 1st and the 99th "
         f"percentile of {len(values)} images; data.thermal_range sets other numbers"
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import random
 
-from torchreid_vi import console
 from torchreid_vi.data.datasets.base import Item, VIDataset
 from torchreid_vi.errors import InputError
 from torchreid_vi.modality import Modality
+
+log = logging.getLogger(__name__)
 
 
 def hold_out(dataset: VIDataset, share: float, identities: bool) -> dict[str, VIDataset]:
@@ -32,7 +34,7 @@ def hold_out(dataset: VIDataset, share: float, identities: bool) -> dict[str, VI
             raise InputError("data.validation needs both modalities: what is held out lacks one")
         parts[name] = dataset.with_items(part)
     number = f"{len({item[1] for item in items})} training identities, " if identities else ""
-    console.say(f"Holding out {number}{len(items)} images for validation")
+    log.info(f"Holding out {number}{len(items)} images for validation")
     return parts
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import torch
@@ -29,6 +32,9 @@ from torchreid_vi.modality import moved
 from torchreid_vi.models import save_backbone
 from torchreid_vi.seeds import seed_everything
 
+log = logging.getLogger(__name__)
+
+_COLUMNS = 80  # of a line of the log, whose file also has the time
 _NAMED = 2  # images of a batch that is not finite
 _TOO_SMALL = ("Output size is too small", "can't be greater than actual input size")  # PyTorch's words
 
@@ -150,15 +156,18 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
             progress.seconds += seconds
             if stopping.requested():
                 self.checkpoints.save(self.save_dir, LAST, progress)
-                console.say(f"Saved after {progress.step} steps of epoch {self.epoch + 1}")
+                log.info(f"Saved after {progress.step} steps of epoch {self.epoch + 1}")
                 return
-            self._log(images / seconds if images else math.nan)
             # Some samplers promise more batches than they draw.
             self.bar.total = self.bar.n + (self.max_epoch - self.epoch - 1) * progress.step
+            means = {name: value / progress.counted for name, value in progress.sums.items()}
+            speed = {
+                "lr": self.get_current_lr(),
+                "images_per_second": images / seconds if images else math.nan,
+            }
             progress.epoch, progress.step, progress.sums, progress.counted = self.epoch + 1, 0, {}, 0
             self.update_lr()
-            if self.datamanager.val_loader:
-                self._validate()
+            self._log(means, speed, self._validate() if self.datamanager.val_loader else "")
             if self.writer is not None:
                 self.writer.flush()
             self.save_model(self.epoch, None, self.save_dir)
@@ -215,51 +224,51 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
         )
         progress.skipped += 1
         if progress.skipped <= self.skip_nonfinite:
-            console.say(f"Left out {said}")
+            log.info(f"Left out {said}")
             return
         last = self.save_dir / CHECKPOINTS / LAST
         onward = f" and continue with model.resume {last}" if last.is_file() else ""
         raise InputError(f"{said}; set train.skip_nonfinite{onward}, or start again with a lower train.lr")
 
-    def _log(self, images_per_second: float) -> None:
-        """Log the means of the epoch's values."""
-        progress, lr = self.progress, self.get_current_lr()
-        means = {name: value / progress.counted for name, value in progress.sums.items()}
-        said = ", ".join(f"{name} {value:.4g}" for name, value in means.items()) or "no step counts"
-        console.say(
-            f"Epoch {self.epoch + 1} of {self.max_epoch}: {said}; lr {lr:.4g}; {images_per_second:.0f} images/s"
-        )
-        self._plot("Train", means | {"lr": lr, "images_per_second": images_per_second})
+    def _log(self, means: dict[str, float], speed: dict[str, float], held_out: str) -> None:
+        """Log an epoch: the means of its values, its learning rate and speed, and how held-out images fare."""
+        values = ", ".join(f"{name} {value:.4g}" for name, value in means.items()) or "no step counts"
+        parts = [values, f"lr {speed['lr']:.4g}", f"{speed['images_per_second']:.0f} images/s"]
+        parts += [held_out] * bool(held_out)
+        said = f"Epoch {self.epoch + 1} of {self.max_epoch}: {'; '.join(parts)}"
+        said = re.sub(r"(?<![,;:]) ", "\xa0", said)  # where no line ends
+        log.info(fill(said, _COLUMNS, subsequent_indent="  ").replace("\xa0", " "))
+        self._plot("Train", means | speed)
 
     def _plot(self, what: str, values: dict[str, float]) -> None:
         for name, value in values.items():
             if self.writer is not None and math.isfinite(value):
                 self.writer.add_scalar(f"{what}/{name}", value, self.epoch)
 
-    def _validate(self) -> None:
+    def _validate(self) -> str:
+        """Evaluate what is held out, keep the best epoch, and return what to log of it."""
         self.set_model_mode("eval")
         if self.method.self_supervised:
-            self._measure_pretext()
-            return
+            return self._measure_pretext()
         result = self.evaluator.validate(*self.datamanager.val_loader.values())
         if result is None:
-            return
+            return ""
         score, best = result.mean("mAP"), max(self.progress.best, result.mean("mAP"))
-        console.say(f"Validation: R1 {result.mean('R1'):.2f}, mAP {score:.2f} (best {best:.2f})")
         self._plot("Validation", {"mAP": score})
         if score > self.progress.best:
             self.progress.best = score
             self.checkpoints.save(self.save_dir, BEST, self.progress)
+        return f"validation R1 {result.mean('R1'):.2f}, mAP {score:.2f} (best {best:.2f})"
 
-    def _measure_pretext(self) -> None:
-        """Evaluate the pretext on what is held out, in the first process."""
+    def _measure_pretext(self) -> str:
+        """Evaluate the pretext on what is held out, in the first process; return what to log of it."""
         if distributed.rank():
-            return
+            return ""
         loaders = list(self.datamanager.val_loader.values())
         result = measure_pretext(self.method, loaders, self.device)
         self.results = [result]
-        console.say(f"Epoch {self.epoch + 1}: {result}")
         self._plot("Pretext", result.scores)
+        return str(result)
 
     # Evaluation
 
@@ -273,13 +282,13 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
         if not self.method.self_supervised:
             rank1 = super().test(*args, **kwargs)
             if self.results:
-                console.result(format_table(self.results))
+                console.RESULTS.info(format_table(self.results))
             return float(rank1)
         if distributed.rank():
             return 0.0
         self.set_model_mode("eval")
         self.results = [measure_pretext(self.method, list(self.datamanager.val_loader.values()), self.device)]
-        console.result(f"Pretext: {self.results[0]}")
+        console.RESULTS.info(f"Pretext: {self.results[0]}")
         return next(iter(self.results[0].scores.values())) / 100
 
     def _evaluate(
@@ -304,7 +313,7 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
         rank1, mean_ap = super()._evaluate(
             dataset_name, query_loader, gallery_loader, dist_metric, normalize_feature, **kwargs
         )
-        console.result(f"{dataset_name}, by torchreid's protocol: R1 {rank1:.1%}, mAP {mean_ap:.1%}")
+        console.RESULTS.info(f"{dataset_name}, by torchreid's protocol: R1 {rank1:.1%}, mAP {mean_ap:.1%}")
         return rank1, mean_ap
 
     def extract_features(self, input: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 
@@ -26,6 +27,8 @@ from torchreid_vi.evaluation import (
 )
 from torchreid_vi.methods.embedder import Embedder
 from torchreid_vi.modality import Modality
+
+log = logging.getLogger(__name__)
 
 
 class Evaluator:
@@ -63,11 +66,11 @@ class Evaluator:
                 test_set = describe(datasets)
                 official = any(p.draw == "official" for p in PROTOCOLS[datasets[0].protocols].values())
                 if official and test_set.permutations is None:
-                    console.say("rand_perm_cam.mat is not there: only seeded galleries can be drawn")
+                    log.info("rand_perm_cam.mat is not there: only seeded galleries can be drawn")
                 for name, protocol in self._choose(datasets[0], test_set).items():
                     drawn = list(trials(protocol, test_set))
                     require_matches(name, protocol, test_set, drawn)
-                    console.say(f"Evaluation: {name}, {len(drawn)} trials")
+                    log.info(f"Evaluation: {name}, {len(drawn)} trials")
         known = {name for family in families for name in PROTOCOLS[family]}
         for name in self.protocols:
             if name not in known:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from torchreid_vi import console, distributed
+from torchreid_vi import distributed
 from torchreid_vi.engine.loop import NONFINITE
 from torchreid_vi.engine.precision import dtype_of, memory_format_of, wrong_layer
 from torchreid_vi.errors import InputError
 from torchreid_vi.methods import Batch, Method
 from torchreid_vi.models import Backbone
+
+log = logging.getLogger(__name__)
 
 
 class OptimisationStep:
@@ -76,7 +80,7 @@ class OptimisationStep:
         images = torch.randn(number, 3, height, width, generator=generator)
         images = images.contiguous(memory_format=self.memory_format)
         if layer := wrong_layer(backbone, images, torch.arange(len(images)) % 2, self.dtype):
-            console.say(
+            log.info(
                 f"This processor computes {layer} wrongly in {str(self.dtype).removeprefix('torch.')}, for images "
                 f"of {height} × {width}: training in fp32"
             )

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from torchreid_vi.errors import unknown_name
-from torchreid_vi.evaluation.protocols import Protocol, TestSet, Trial, excluded, shown_alike, trials
+from torchreid_vi.evaluation.draws import Trial, excluded, split_by_location, trials
+from torchreid_vi.evaluation.protocols import Protocol, TestSet
 from torchreid_vi.evaluation.ranking import GalleryIds, Ranking, rank
 from torchreid_vi.evaluation.rerank import Reranking
 from torchreid_vi.evaluation.result import Result
@@ -95,7 +96,7 @@ def _rank_all(
                 for name, protocol in protocols.items()
                 if (protocol.query, protocol.gallery) == sides
                 for trial, parts in zip(drawn[name], found[name], strict=True)
-                for part in shown_alike(protocol, test_set, trial)
+                for part in split_by_location(protocol, test_set, trial)
             ]
             for block in _chunks(queries, _ENTRIES // max(len(gallery), features.shape[1])):
                 matrix = _distances(features, block, gallery, metric, normalise)

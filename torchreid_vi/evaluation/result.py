@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from torchreid_vi.errors import InputError
-from torchreid_vi.evaluation.protocols import Protocol, Trial
+from torchreid_vi.evaluation.draws import Trial
+from torchreid_vi.evaluation.protocols import Protocol
 from torchreid_vi.evaluation.ranking import Ranking, cmc
 
 RANKS = (1, 5, 10, 20)

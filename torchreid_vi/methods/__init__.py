@@ -1,6 +1,7 @@
 """Training methods, one file or folder each, under the names that ``loss.name`` uses."""
 
 from torchreid_vi.methods.ddag import DDAG, DDAGModel
+from torchreid_vi.methods.deen import DEEN, DEENModel
 from torchreid_vi.methods.method import (
     METHODS,
     Batch,
@@ -16,10 +17,12 @@ from torchreid_vi.methods.torchreid import TorchreidSoftmax, TorchreidTriplet
 
 __all__ = [
     "DDAG",
+    "DEEN",
     "METHODS",
     "MMGL",
     "Batch",
     "DDAGModel",
+    "DEENModel",
     "MMGLModel",
     "Method",
     "NetworkSettings",

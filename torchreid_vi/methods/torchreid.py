@@ -6,12 +6,13 @@ the same, torchreid's gradient of their distance is rounding noise, and ours is 
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from torchreid_vi import console, distributed
+from torchreid_vi import distributed
 from torchreid_vi.errors import InputError
 from torchreid_vi.losses import HardTripletLoss, IdentityLoss
 from torchreid_vi.methods.method import (
@@ -24,6 +25,8 @@ from torchreid_vi.methods.method import (
 )
 from torchreid_vi.methods.supervised import accuracy
 from torchreid_vi.models import torchreid_model
+
+log = logging.getLogger(__name__)
 
 _SMOOTHING = 0.1  # torchreid's
 
@@ -52,7 +55,7 @@ class TorchreidSoftmax(Method):
         changed = [f"model.{name}" for name, value in usual.items() if found.get(name, value) != value]
         changed += ["loss.terms"] * bool(set(losses_of_terms) - {"identity"})
         if changed:
-            console.say(f"torchreid's {self.kind} training has no use for {', '.join(changed)}")
+            log.info(f"torchreid's {self.kind} training has no use for {', '.join(changed)}")
 
     def training_step(self, batch: Batch) -> tuple[Values, Values]:
         logits, features = self._outputs(batch.images)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, cast
@@ -11,10 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from torchreid_vi import console, host
+from torchreid_vi import host
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.modality import Modality, Rows, rows_of
 from torchreid_vi.models.blocks import BLOCKS
+
+log = logging.getLogger(__name__)
 
 HEADS = ("classifier", "fc")  # what torchreid's models call what follows their feature maps
 INSERTED = "_inserted"  # how the names of blocks between layers end
@@ -193,7 +196,7 @@ def _is_stage(trunk: nn.Module, name: str) -> bool:
 def _keep_resolution(trunk: nn.Module, name: str) -> None:
     stage = getattr(trunk, "layer4", None)
     if not isinstance(stage, nn.Sequential):
-        console.say(f"{name} has no last stride to change: model.last_stride is left as it is")
+        log.info(f"{name} has no last stride to change: model.last_stride is left as it is")
         return
     for module in stage[0].modules():
         if isinstance(module, nn.Conv2d) and module.stride == (2, 2):

@@ -21,8 +21,8 @@ from torchreid_vi.data.images import dataset_image
 from torchreid_vi.engine import CHECKPOINTS
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import PROTOCOLS, Protocol, Ranking, TestSet, rank, trials
+from torchreid_vi.evaluation.draws import Trial, excluded
 from torchreid_vi.evaluation.evaluate import distance_matrix
-from torchreid_vi.evaluation.protocols import Trial, excluded
 from torchreid_vi.files import read_json
 from torchreid_vi.folders import expanded
 from torchreid_vi.models import read_checkpoint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
@@ -25,6 +26,8 @@ from torchreid_vi.modality import Modality
 from torchreid_vi.models import identities, load_weights, read_checkpoint
 from torchreid_vi.retrieval.images import ImageLike, each_image, one_image
 from torchreid_vi.sharing import locate
+
+log = logging.getLogger(__name__)
 
 
 class FeatureExtractor:
@@ -160,7 +163,7 @@ class FeatureExtractor:
         features = self._all(opened(), len(paths), _modality(modality), progress)
         if left := sorted(set(range(len(paths))) - set(readable)):
             names = ", ".join(str(paths[number]) for number in left[:3]) + (", …" if len(left) > 3 else "")
-            console.say(f"Left out {len(left)} that cannot be read: {names}")
+            log.info(f"Left out {len(left)} that cannot be read: {names}")
         return features, readable
 
     def _all(

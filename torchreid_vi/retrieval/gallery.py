@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from torchreid_vi import console
 from torchreid_vi.data.listing import images_under
 from torchreid_vi.errors import InputError
 from torchreid_vi.files import whole
@@ -18,6 +18,8 @@ from torchreid_vi.folders import expanded, user_cache
 from torchreid_vi.modality import Modality
 from torchreid_vi.retrieval.extractor import FeatureExtractor
 from torchreid_vi.retrieval.images import ImageLike
+
+log = logging.getLogger(__name__)
 
 
 class Found(NamedTuple):
@@ -130,6 +132,6 @@ def _write(store: Path, marks: list[str], features: np.ndarray) -> None:
         with whole(store) as file:
             np.savez(file, marks=np.array(marks), features=features)
     except OSError as error:
-        console.say(
+        log.info(
             f"Features cannot be kept in {store.parent} ({error.strerror}): they are extracted every time"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import shutil
 from pathlib import Path
@@ -12,13 +13,14 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import gdown
 
-from torchreid_vi import console
 from torchreid_vi.errors import InputError
 from torchreid_vi.extras import require
 from torchreid_vi.files import making, sha256_of
 from torchreid_vi.folders import user_cache
 from torchreid_vi.locking import locked
 from torchreid_vi.sharing.package import MANIFEST, SETTINGS, WEIGHTS
+
+log = logging.getLogger(__name__)
 
 HUB = "hf://"
 _DRIVE = ("drive.google.com", "docs.google.com", "drive.usercontent.google.com")
@@ -46,7 +48,7 @@ def fetch(url: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(f"{path}.lock"), making(path) as partial:
             if not path.is_file() or (expected and sha256_of(path) != expected):
-                console.say(f"Fetching {address}")
+                log.info(f"Fetching {address}")
                 _download(address, partial)
                 if expected and (found := sha256_of(partial)) != expected:
                     raise InputError(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from torchreid_vi import console, host
+from torchreid_vi import host
 from torchreid_vi.data.datasets.lists import require_inside
 from torchreid_vi.data.images import Range, dataset_image
 from torchreid_vi.errors import InputError
@@ -74,8 +74,6 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
             super().__init__(splits.train, some, some, **kwargs | {"verbose": False, "combineall": False})
             self.query, self.gallery = [], []
             self.data = self.train if self.mode == "train" else []
-            if self.mode == "train":
-                console.say(f"{len(self.train)} training images without identities in {self.root}")
 
     def scale_by(self, thermal: Range | None) -> None:
         """Read images of more than 8 bits with this range from now on."""

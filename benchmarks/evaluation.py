@@ -1,23 +1,59 @@
-"""Evaluation: all of SYSU-MM01 beside the product of features that it needs, and growing galleries."""
+"""Measure what evaluation costs: all of SYSU-MM01 beside the product that it needs, and growing galleries.
+
+python benchmarks/evaluation.py
+python benchmarks/evaluation.py --sizes 2000x100000 20000x1000000
+
+Ratios are medians over rounds that take turns. Leave the machine alone.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
 import random
+import sys
 import tempfile
 import time
-from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
+from parts.measurement import Measurement, in_turns, machine, peak_mib, ratio
 
-from parts.measurement import Measurement, in_a_process_of_its_own, in_turns, peak_mib, ratio
+from torchreid_vi.cli import common
 
 
-def run(args: Namespace) -> list[Measurement]:
+def main() -> int:
+    """Run the command line; return the exit status."""
+    parser = common.parser(__doc__)
+    parser.add_argument("--rounds", type=int, default=9, help="rounds of SYSU-MM01's evaluations")
+    parser.add_argument(
+        "--sizes",
+        type=size,
+        nargs="+",
+        default=[],
+        metavar="QxG",
+        help="measure Q queries × G images instead",
+    )
+    args = parser.parse_args()
+
+    def work() -> None:
+        print(", ".join(f"{name} {value}" for name, value in machine().items()))
+        for row in large_galleries(args.sizes) if args.sizes else sysu_mm01(args.rounds):
+            print(f"{row.name:55} {row.value:12.3f} {row.unit:5} {row.goal}")
+
+    return common.status(work, args)
+
+
+def size(text: str) -> tuple[int, int]:
+    """Read ``QxG``."""
+    queries, gallery = text.split("x")
+    return int(queries), int(gallery)
+
+
+def sysu_mm01(rounds: int) -> list[Measurement]:
     """Measure forty evaluations of 2,048 dimensions: all and indoor search, 1 and 10 shots, ten gallery draws."""
     from torchreid_vi.data import DATASETS
-    from torchreid_vi.evaluation import PROTOCOLS, TestSet, evaluate
-    from torchreid_vi.evaluation.protocols import TRIALS, trials
+    from torchreid_vi.evaluation import PROTOCOLS, TestSet, evaluate, trials
+    from torchreid_vi.evaluation.protocols import TRIALS
 
     rng = np.random.default_rng(0)
     cameras = DATASETS["sysu_mm01"].cameras
@@ -39,7 +75,7 @@ def run(args: Namespace) -> list[Measurement]:
     def everything() -> list:
         return evaluate(features, test_set, protocols, {"name": "sysu_mm01", "split": 0})
 
-    rounds, some = (3, 20) if args.quick else (9, 80)
+    some = 40  # queries of the plain loops
     drawn = [next(iter(trials(protocol, test_set))) for protocol in protocols.values()]
     product, ours, plain = in_turns(
         rounds,
@@ -82,15 +118,13 @@ def _plainly(features: np.ndarray, test_set, trial, some: int) -> None:
             sum((k + 1) / rank for k, rank in enumerate(ranks)) / len(ranks)
 
 
-def scale(args: Namespace) -> list[Measurement]:
-    """Measure galleries of 10,000 images and more, with features in a half-precision file."""
-    sizes = [(500, 10_000), (500, 50_000)]
-    if not args.quick:
-        sizes = [(2_000, 10_000), (2_000, 100_000), (2_000, 1_000_000), (20_000, 1_000_000)]
+def large_galleries(sizes: list[tuple[int, int]]) -> list[Measurement]:
+    """Measure galleries whose features lie in a half-precision file, each in a process of its own."""
     rows = []
-    for queries, size in sizes:
-        seconds, product, peak = in_a_process_of_its_own(_evaluate_large, queries, size)
-        of = f"{queries:,} × {size:,}"
+    for queries, gallery in sizes:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            seconds, product, peak = pool.apply(_evaluate_large, (queries, gallery))
+        of = f"{queries:,} × {gallery:,}"
         rows += [
             Measurement(f"{of} × 2,048", seconds, "s"),
             Measurement(f"{of}, to its product", seconds / product, "×"),
@@ -131,3 +165,7 @@ def _evaluate_large(queries: int, gallery: int) -> tuple[float, float, float]:
         del features  # some systems remove no file that is mapped
     product = taken * queries * gallery / (len(query) * len(some))
     return seconds, product, peak_mib()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
