@@ -48,26 +48,6 @@ def test_one_that_waited_for_what_failed_is_not_raised_later():
         pass
 
 
-def test_one_that_is_ignored_stays_so_and_other_threads_change_nothing(monkeypatch):
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with stopping.handled():
-            send(signal.SIGINT)
-            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-    def elsewhere():
-        with stopping.handled():
-            seen.append(signal.getsignal(signal.SIGINT))
-
-    seen = []
-    thread = threading.Thread(target=elsewhere)
-    thread.start()
-    thread.join()
-    assert seen == [before]
-
-
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_command_that_does_not_train_ends_at_once(number, status, capfd):
     child = os.fork()
@@ -77,9 +57,6 @@ def test_a_command_that_does_not_train_ends_at_once(number, status, capfd):
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == status
     assert capfd.readouterr().err == "interrupted: it goes on\n"
-
-
-# Processes of a command
 
 
 @pytest.fixture

@@ -143,19 +143,6 @@ def test_a_broken_run_ends_by_the_same_command_as_the_unbroken(finished, roots, 
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-def test_a_resumed_run_stays_in_its_own_folder(finished, roots):
-    cwd = finished[0]
-    first = cwd / "log" / "mcja_synthetic"
-    before = {path: path.read_bytes() for path in (first / "config.yaml", first / "results.json")}
-    assert train(roots, cwd, "train.seed", "5", "data.save_dir", "log/other").returncode == 0
-    last = Path("log") / "other" / "checkpoints" / "last.pth"
-    result = train(roots, cwd, "train.seed", "5", "model.resume", last)
-    assert result.returncode == 0, result.stderr
-    assert f"Run folder: {cwd / 'log' / 'other'}" in result.stderr
-    assert {path: path.read_bytes() for path in before} == before
-    assert yaml.safe_load((cwd / "log" / "other" / "config.yaml").read_text())["model"]["resume"] == ""
-
-
 def test_several_sources_and_targets_and_transforms_with_settings_behind_them(roots, tmp_path):
     asked = "-s vi_synthetic regdb -t regdb llcm --transforms maa random_flip".split()  # noqa: SIM905
     options = ["--config-file", CONFIG, "--root", roots, *asked, *TINY, "train.max_epoch", "1"]
@@ -283,9 +270,3 @@ def test_a_full_disk_is_one_sentence_with_a_remedy():
         Path("/dev/full").write_text("much")
     remedy = "free some space and start the same command again"
     assert common.system_said(raised.value) == f"a file: No space left on device; {remedy}"
-
-
-def test_what_the_system_refuses_is_one_sentence(finished, tmp_path):
-    run = finished[0] / "log" / "mcja_synthetic"
-    result = call("report.py", run, "--people", "none", "--out", "/proc/page.html")
-    assert result.returncode == 2 and result.stderr.splitlines()[-1].startswith("error: /proc/page.html: ")

@@ -80,23 +80,6 @@ def test_it_is_built_once_and_again_when_a_file_or_the_list_changes(paths, tmp_p
     assert build(paths[1:]) and whole.stat().st_size == 11 * 24 * 12 * 3
 
 
-def test_it_stays_with_who_opened_it_when_another_run_removes_it(paths, tmp_path):
-    cache = open_cache(tmp_path / "cache", "some", paths, DECODER)
-    open_cache(tmp_path / "cache", "some", paths[1:], DECODER)
-    assert not cache.file.exists()
-    np.testing.assert_array_equal(cache(paths[0]), planes(read_image(paths[0]).resize((12, 24), 2)))
-
-
-def test_one_that_is_there_needs_no_writing(paths, tmp_path):
-    folder = tmp_path / "cache"
-    open_cache(folder, "some", paths, DECODER)
-    (lock,) = folder.glob("*lock")
-    lock.unlink()
-    lock.mkdir()  # where nothing can be written
-    assert open_cache(folder, "some", paths, DECODER) is not None
-    assert open_cache(folder, "some", paths[1:], DECODER) is None
-
-
 def test_a_bad_image_is_named_and_leaves_nothing(paths, tmp_path):
     Path(paths[3]).write_bytes(b"no image")
     for said in ("is corrupt or truncated", "is missing"):

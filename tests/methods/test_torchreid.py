@@ -82,11 +82,6 @@ def test_without_any_loss_it_is_refused():
         TorchreidTriplet(SETTINGS, {}, True, weight_t=0.0)
 
 
-def test_a_weight_below_zero_is_refused():
-    with pytest.raises(ValueError, match="must be at least 0"):
-        TorchreidTriplet(SETTINGS, {}, True, weight_x=-1.0)
-
-
 def test_a_setting_that_has_no_effect_is_said(caplog):
     TorchreidSoftmax(NetworkSettings("osnet_x0_25", 4, streams=2), {})
     assert "softmax training has no use for model.streams" in caplog.text

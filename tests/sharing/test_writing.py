@@ -18,7 +18,7 @@ from sharing_helpers import KINDS
 from torchreid_vi import FeatureExtractor, InputError, build, load_config
 from torchreid_vi.config.defaults import flat
 from torchreid_vi.evaluation import explain, explain_settings
-from torchreid_vi.models import VIModel, load_weights, read_checkpoint, save_backbone, save_safetensors
+from torchreid_vi.models import VIModel, load_weights, read_checkpoint, save_backbone
 from torchreid_vi.sharing import CARD, MANIFEST, SETTINGS, WEIGHTS, locate, write_package
 
 
@@ -32,19 +32,6 @@ def test_a_package_gives_the_features_of_its_checkpoint_to_the_bit(trained, pack
     state = after.model.state_dict()  # with the classifier, for whoever trains on
     for name, value in before.model.state_dict().items():
         assert torch.equal(state[name], value) and value.dtype == state[name].dtype, name
-
-
-def test_tensors_that_share_memory_or_lie_otherwise_are_written_each_for_itself(tmp_path):
-    whole = torch.arange(24.0).reshape(1, 2, 3, 4)
-    state = {"a": whole[:, :1], "b": whole, "c": whole.contiguous(memory_format=torch.channels_last)}
-    state |= {"d": whole.half().transpose(1, 2), "e": torch.tensor(7), "f": torch.tensor([True])}
-    save_safetensors(state, tmp_path / "w.safetensors", {"epoch": 3})
-    content = read_checkpoint(tmp_path / "w.safetensors")
-    assert content["epoch"] == 3 and content["state_dict"].keys() == state.keys()
-    assert all(torch.equal(content["state_dict"][name], value) for name, value in state.items())
-
-
-# What is written
 
 
 def test_files_are_for_whom_the_umask_says(trained, tmp_path, mask=0o077):
