@@ -19,12 +19,11 @@ from torchreid_vi.engine.checkpoint import BEST, CHECKPOINTS, LAST, Checkpoints,
 from torchreid_vi.engine.evaluator import Evaluator
 from torchreid_vi.engine.logs import TrainingLog
 from torchreid_vi.engine.loop import Readback, Step, small_images_refused
-from torchreid_vi.engine.pretext import BACKBONE, measure_pretext
+from torchreid_vi.engine.pretext import BACKBONE, measure_pretext, save_pretrained
 from torchreid_vi.engine.step import OptimisationStep
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import RANKS, format_table
 from torchreid_vi.methods import Batch
-from torchreid_vi.models import save_backbone
 from torchreid_vi.seeds import seed_everything
 
 log = logging.getLogger(__name__)
@@ -172,7 +171,11 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
         """Evaluate what is held out, keep the best epoch, and return what to log of it."""
         self.set_model_mode("eval")
         if self.method.self_supervised:
-            return self._measure_pretext()
+            if distributed.rank():
+                return ""
+            self._measure_pretext()
+            self.log.plot("Pretext", self.results[0].scores, self.epoch)
+            return str(self.results[0])
         result = self.evaluator.validate(*self.datamanager.val_loader.values())
         if result is None:
             return ""
@@ -183,22 +186,14 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
             self.checkpoints.save(self.save_dir, BEST, self.progress)
         return f"validation R1 {result.mean('R1'):.2f}, mAP {score:.2f} (best {best:.2f})"
 
-    def _measure_pretext(self) -> str:
-        """Evaluate the pretext on what is held out, in the first process; return what to log of it."""
-        if distributed.rank():
-            return ""
-        self._solve_pretext()
-        self.log.plot("Pretext", self.results[0].scores, self.epoch)
-        return str(self.results[0])
-
-    def _solve_pretext(self) -> None:
+    def _measure_pretext(self) -> None:
         loaders = list(self.datamanager.val_loader.values())
         self.results = [measure_pretext(self.method, loaders, self.step.device)]
 
     # Evaluation
 
     def check_targets(self) -> set[str]:
-        """Make sure, before training, that every target can be evaluated after it; see :class:`Evaluator`."""
+        """Check, before training, that every target can be evaluated after it; see :class:`Evaluator`."""
         return set() if self.method.self_supervised else self.evaluator.check(self.test_loader)
 
     def test(self, *args: Any, **kwargs: Any) -> float:
@@ -212,7 +207,7 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
         if distributed.rank():
             return 0.0
         self.set_model_mode("eval")
-        self._solve_pretext()
+        self._measure_pretext()
         console.RESULTS.info(f"Pretext: {self.results[0]}")
         return next(iter(self.results[0].scores.values())) / 100
 
@@ -252,17 +247,13 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
     ) -> None:
         """Write ``checkpoints/last.pth`` and, of a self-supervised method, ``backbone.pth``."""
         self.checkpoints.save(self.save_dir, LAST, self.progress, rank1)
-        if not self.method.self_supervised or distributed.rank():
-            return
-        about = {
-            "method": type(self.method).__name__,
-            "sources": list(self.datamanager.sources),
-            "training_images": len(self.train_loader.dataset),
-            "epochs": epoch + 1,
-            "seed": self.seed,
-            "losses": {name: weight for name, (_, weight) in self.method.losses.items()},
-        }
-        save_backbone(self.model, self.save_dir / BACKBONE, about | self.results[-1].as_dict())
+        if self.method.self_supervised and not distributed.rank():
+            about = {
+                "sources": list(self.datamanager.sources),
+                "training_images": len(self.train_loader.dataset),
+            }
+            about |= {"epochs": epoch + 1, "seed": self.seed} | self.results[-1].as_dict()
+            save_pretrained(self.method, self.save_dir / BACKBONE, about)
 
     def resume(self, state: dict[str, Any]) -> int:
         """Continue from a checkpoint's content; return the number of whole epochs it has behind it.
