@@ -277,7 +277,7 @@ def cycle() -> None:
     svg.box(228, 180, 190, 64, INFRARED, ["the six stripes of the", "pair's infrared image"])
     svg.box(494, 28, 90, 56, VISIBLE, ["q̂ own"], 15)
     svg.box(494, 184, 90, 56, INFRARED, ["q̂ other"], 15)
-    svg.box(632, 96, 112, 76, ACCENT, ["InfoNCE", "tell its own q̂", "from the other five"], 15)
+    svg.box(622, 96, 132, 76, ACCENT, ["InfoNCE", "tell its own q̂", "from the other five"], 15)
     svg.line([(148, 124), (180, 124), (180, 56), (226, 56)])
     svg.line([(148, 144), (180, 144), (180, 212), (226, 212)])
     svg.line([(418, 56), (492, 56)])

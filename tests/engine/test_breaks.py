@@ -42,7 +42,7 @@ def signalled_at(engine, step):
 
 def epochs(caplog):
     """Return the lines that were logged for epochs, without their speed."""
-    found = [re.sub(r"\S+ images/s", "", m) for m in caplog.messages if m.startswith("Epoch")]
+    found = [re.sub(r"\S+\s+images/s", "", m) for m in caplog.messages if m.startswith("Epoch")]
     caplog.clear()
     return found
 

@@ -3,7 +3,8 @@
 torchreid-vi check-data sysu_mm01 --root /data
 torchreid-vi check-data vi_folder --root footage --sheet people.jpg
 
-The status is 0 when nothing is wrong, 1 when something is, and 2 when the dataset cannot be read at all.
+The status is 0 when nothing is wrong, 1 when something is, and 2 when the dataset cannot be read at
+all.
 """
 
 from __future__ import annotations

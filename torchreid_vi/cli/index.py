@@ -1,6 +1,6 @@
 """Builds an index of a gallery's features, adds to it, and searches it.
 
-torchreid-vi index build --weights log/mcja_synthetic/checkpoints/last.pth --gallery photos/ --out photos.index
+torchreid-vi index build --weights log/mcja_synthetic --gallery photos/ --out photos.index
 torchreid-vi index add --index photos.index --gallery more/ --out both.index
 torchreid-vi index search --index photos.index --modality infrared --query seen_at_night.jpg
 """
@@ -24,27 +24,33 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = common.parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    build = commands.add_parser("build", help="embed a folder of images and index them")
+    build = commands.add_parser(
+        "build", help="embed a folder of images and index them", formatter_class=common.Help
+    )
     common.add_weights(build)
     build.add_argument(
         "--gallery", required=True, type=Path, help="folder of images, searched with its folders"
     )
     build.add_argument("--out", required=True, type=Path, help="folder of the index")
     build.add_argument("--kind", default="flat", help="flat (exact), hnsw (fast) or ivf-pq (small)")
-    build.add_argument("--modality", default="visible", help="of the gallery: visible or infrared")
-    add = commands.add_parser("add", help="write an index with the images of one more folder")
+    common.add_modality(build, "the gallery", "visible")
+    add = commands.add_parser(
+        "add", help="write an index with the images of one more folder", formatter_class=common.Help
+    )
     add.add_argument("--index", required=True, type=Path, help="folder that build wrote")
     add.add_argument(
         "--gallery", required=True, type=Path, help="folder of images; those it has are left out"
     )
     add.add_argument("--out", required=True, type=Path, help="folder of the new index")
     common.add_weights(add, required=False, what=_OTHER_WEIGHTS)
-    search = commands.add_parser("search", help="find the images most like some others")
+    search = commands.add_parser(
+        "search", help="find the images most like some others", formatter_class=common.Help
+    )
     search.add_argument("--index", required=True, type=Path, help="folder that build wrote")
     search.add_argument(
         "--query", required=True, nargs="+", type=Path, help="images of people, or folders of them"
     )
-    search.add_argument("--modality", default="infrared", help="of the queries: visible or infrared")
+    common.add_modality(search, "the queries", "infrared")
     common.add_weights(search, required=False, what=_OTHER_WEIGHTS)
     search.add_argument("--top", type=int, default=10, help="how many images to show")
     search.add_argument("--json", action="store_true", help="print JSON")
@@ -76,7 +82,7 @@ def build(args: argparse.Namespace) -> None:
         weights=args.weights if is_remote(args.weights) else str(Path(args.weights).absolute()),
         settings=str(Path(args.settings).absolute()) if args.settings else "",
         weights_sha256=extractor.weights_sha256,
-        extractor=extractor.identity,
+        extractor=extractor.fingerprint,
     )
     index.save(args.out)
     size = sum(file.stat().st_size for file in args.out.iterdir()) / 2**20
@@ -153,7 +159,7 @@ def _extractor(args: argparse.Namespace, index: Any) -> Any:
     extractor = FeatureExtractor(weights, args.settings or about["settings"], imports=trusted)
     if about["weights_sha256"] and extractor.weights_sha256 != about["weights_sha256"]:
         raise InputError(f"{weights} are not the weights that {args.index} was built with: build it again")
-    if about["extractor"] and extractor.identity != about["extractor"]:
+    if about["extractor"] and extractor.fingerprint != about["extractor"]:
         raise InputError(
             f"{args.index} was built with other settings of the model or its images: build it again"
         )

@@ -149,16 +149,10 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         self, sources: list[str], targets: list[str], vi_labelled: dict[str, Any], **options: Any
     ) -> None:
         """Read all datasets, as torchreid's manager does; the loaders that it makes of them are replaced."""
+        options |= {"sources": sources, "targets": targets or None, "transforms": []}
         try:
             with split_by(vi_labelled), redirect_stdout(StringIO()):  # of what is not used
-                super().__init__(
-                    sources=sources,
-                    targets=targets or None,
-                    transforms=[],
-                    batch_size_train=1,
-                    workers=0,
-                    **options,
-                )
+                super().__init__(batch_size_train=1, workers=0, **options)
         except (RuntimeError, OSError) as error:  # from one of torchreid's own datasets
             raise InputError(
                 f"a dataset cannot be loaded ({error}): check --root, or prepare it by hand"
@@ -184,10 +178,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
 
     def _log(self, dataset: VIDataset, identities: bool, augmentation: Augmentation) -> None:
         people = f"{dataset.num_train_pids:,} identities, " if identities else ""
-        log.info(
-            f"Training set, {', '.join(self.sources)}: {people}{len(dataset.train):,} images, "
-            f"{dataset.num_train_cams} cameras"
-        )
+        log.info(f"Training set, {', '.join(self.sources)}: {people}{len(dataset.train):,} images")
         for name, parts in self.test_dataset.items() if identities else ():
             query, gallery = parts["query"], parts["gallery"]
             log.info(
@@ -201,9 +192,8 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         """Replace torchreid's test loaders."""
         for name, both in self.test_loader.items():
             for split, loader in both.items():
-                both[split] = TestLoader(
-                    reading.source(loader.dataset), self._batch_size_test, self.normalise
-                )
+                source = reading.source(loader.dataset)
+                both[split] = TestLoader(source, self._batch_size_test, self.normalise)
                 self.test_dataset[name][split] = both[split].dataset.data
 
     def _hold_out(self, train: Source, keep: set[Modality], share: float, identities: bool) -> None:

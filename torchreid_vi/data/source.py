@@ -28,6 +28,7 @@ from torchreid_vi.modality import Modality
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 _AHEAD = 2  # batches that wait for the step
 

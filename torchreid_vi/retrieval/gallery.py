@@ -69,7 +69,7 @@ class Gallery:
         self.folder = expanded(folder)
         paths = images_under(folder)
         root = os.path.abspath(self.folder)
-        about = f"{root}\0{extractor.identity}\0{modality}".encode(errors="surrogateescape")
+        about = f"{root}\0{extractor.fingerprint}\0{modality}".encode(errors="surrogateescape")
         name = hashlib.sha256(about).hexdigest()[:24]
         store = (user_cache() if cache is None else expanded(cache)) / f"{name}.npz"
         kept = _read(store) if cache != "" else {}
