@@ -203,7 +203,7 @@ def plan(parts: list[str], seeds: int) -> list[list[Run]]:
 def draw(root: Path) -> None:
     """Render the study's datasets: the people, shares of them, others, and RegDB's layout."""
     from torchreid_vi.data.synthetic import draw_dataset
-    from torchreid_vi.files import making
+    from torchreid_vi.files import atomic_path
 
     full = root / "full" / "vi_synthetic"
     if not full.exists():
@@ -216,7 +216,7 @@ def draw(root: Path) -> None:
         part = root / f"share{share}" / "vi_synthetic"
         if part.exists():
             continue
-        with making(part) as partial:
+        with atomic_path(part) as partial:
             shutil.copytree(full / "exp", partial / "exp")
             shutil.copy(full / "synthetic.json", partial)
             for camera in full.glob("cam*"):

@@ -20,7 +20,7 @@ from torchreid_vi.data.datasets.vi_labelled import split_by
 from torchreid_vi.data.images import resizer
 from torchreid_vi.data.loader import TestLoader, TrainLoader
 from torchreid_vi.data.maa import MAA
-from torchreid_vi.data.samplers import BALANCED, READ_IDENTITIES, build_sampler, shares
+from torchreid_vi.data.samplers import BALANCED, READ_IDENTITIES, build_sampler, shard_batch
 from torchreid_vi.data.source import Reading, Source
 from torchreid_vi.data.thermal import thermal_range as find_thermal_range
 from torchreid_vi.data.validation import hold_out, renumbered
@@ -245,4 +245,4 @@ def _own_places(sampler: str, batch_size: int, num_instances: int, second_view: 
             f"data.second_view makes the shares of {processes} processes uneven with {sampler}: set "
             f"sampler.train_sampler to {' or '.join(BALANCED)}"
         )
-    return shares(sampler, batch_size, num_instances, processes)[distributed.rank()]
+    return shard_batch(sampler, batch_size, num_instances, processes)[distributed.rank()]

@@ -110,7 +110,7 @@ class Checkpoints:
         }
         folder = folder / CHECKPOINTS
         folder.mkdir(parents=True, exist_ok=True)
-        with files.whole(folder / name, folder / PREVIOUS if name == LAST else None) as file:
+        with files.atomic_write(folder / name, folder / PREVIOUS if name == LAST else None) as file:
             torch.save(state | ({} if rank1 is None else {"rank1": float(rank1)}), file)
 
     def restore(self, state: dict[str, Any], steps: int) -> Progress:

@@ -14,7 +14,7 @@ import numpy as np
 
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.extras import require
-from torchreid_vi.files import making, read_json, sha256_of
+from torchreid_vi.files import atomic_path, read_json, sha256_of
 from torchreid_vi.folders import expanded, in_text
 
 VECTORS, ITEMS, ABOUT = "vectors.faiss", "items.jsonl", "about.json"
@@ -168,7 +168,7 @@ class EmbeddingIndex:
             raise InputError(f"{folder} is there: name another folder for the index, or remove it")
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with making(folder) as partial:
+            with atomic_path(folder) as partial:
                 partial.mkdir()
                 _faiss().write_index(self.vectors, str(partial / VECTORS))
                 about = self.about | {_DIGEST: sha256_of(partial / VECTORS)}
