@@ -13,7 +13,7 @@ def data_kwargs(cfg: CN, use_gpu: bool) -> dict[str, Any]:
     """Arguments of :class:`~torchreid_vi.data.VIDataManager`."""
     names = (
         "root sources targets height width interpolation transforms second_view k_tfm norm_mean norm_std "
-        "split_id combineall load_train_targets workers cache maa modalities validation on_bad_image"
+        "split_id combineall load_train_targets workers cache maa modalities validation"
     )
     return (
         {name: cfg.data[name] for name in names.split()}
