@@ -15,7 +15,7 @@ from torchreid_vi import distributed, host
 from torchreid_vi.data.augmentation import Augmentation
 from torchreid_vi.data.changes import Settings
 from torchreid_vi.data.datasets import require_split
-from torchreid_vi.data.datasets.base import VIDataset
+from torchreid_vi.data.datasets.base import VIDataset, relabelled
 from torchreid_vi.data.datasets.vi_labelled import split_by
 from torchreid_vi.data.images import resizer
 from torchreid_vi.data.loader import TestLoader, TrainLoader
@@ -23,7 +23,7 @@ from torchreid_vi.data.maa import MAA
 from torchreid_vi.data.samplers import BALANCED, READ_IDENTITIES, build_sampler, shard_batch
 from torchreid_vi.data.source import Reading, Source
 from torchreid_vi.data.thermal import thermal_range as find_thermal_range
-from torchreid_vi.data.validation import hold_out, renumbered
+from torchreid_vi.data.validation import hold_out
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.folders import expanded
 from torchreid_vi.modality import Modality
@@ -195,7 +195,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
     def _hold_out(self, train: Source, keep: set[Modality], share: float, identities: bool) -> None:
         """Keep some modalities of the training set, and hold out a share of it."""
         dataset = train.dataset
-        dataset.set_train(renumbered([item for item in dataset.train if dataset.modality(item) in keep]))
+        dataset.set_train(relabelled([item for item in dataset.train if dataset.modality(item) in keep]))
         held = hold_out(dataset, share, identities) if share else {}
         self.val_loader = {
             name: TestLoader(train.of(part), self._batch_size_test, self.normalise)
