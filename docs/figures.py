@@ -294,7 +294,7 @@ Row = Sequence[Image.Image]
 
 
 def augmentation(dataset: VISynthetic) -> None:
-    """MAA's branches on drawn people, several draws of each; the same people in infrared at the end."""
+    """MAA's branches on synthetic people, several draws of each; the same people in infrared at the end."""
     people = sorted({item[1] for item in dataset.train})[1:4]
     branches = {
         "hue": "hue jitter",

@@ -5,9 +5,9 @@ python studies/mmgl/study.py --out reports/mmgl --only accuracy transfer
 
 Runs that are finished are kept, interrupted ones are continued. Every part compares, at equal fine-tuning:
   accuracy   permutation accuracy with one and with two streams
-  rivals     Base and MCJA on ResNet-18, from MMGL, from random values, from a classifier of other people in
-             visible images, from SimCLR
-  osnet      the same on OSNet ×0.25
+  rivals     Base on ResNet-18 from MMGL, random values, a classifier of other people in visible images, SimCLR
+  mcja       MCJA from the same starts
+  osnet      Base and MCJA on OSNet ×0.25 from such starts
   data       pre-training on 25, 50 and 100% of the identities
   transfer   pre-training on one dataset, fine-tuning on another one
   ablation   permutation alone, cycle contrast alone, both
@@ -27,7 +27,7 @@ from typing import Any
 
 from torchreid_vi.cli import common, jobs
 
-PARTS = ("accuracy", "rivals", "osnet", "data", "transfer", "ablation", "readings", "augmented")
+PARTS = ("accuracy", "rivals", "mcja", "osnet", "data", "transfer", "ablation", "readings", "augmented")
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 RESNET, OSNET = "resnet18", "osnet_x0_25"
 
@@ -175,10 +175,15 @@ def plan(parts: list[str], seeds: int) -> list[list[Run]]:
         add(mmgl(seed, RESNET))
         start = mmgl(seed, RESNET, "mmgl_two_streams", **{"model.streams": 2})
         add(start, fine_tuning("base", start))
-    backbones = [name for part, name in (("rivals", RESNET), ("osnet", OSNET)) if part in parts]
-    for backbone, seed in product(backbones, everyone):
-        for start in starts(seed, backbone):
-            add(start, *(fine_tuning(method, start) for method in ("base", "mcja")))
+    tunings = (
+        ("rivals", RESNET, "base"),
+        ("mcja", RESNET, "mcja"),
+        ("osnet", OSNET, "base"),
+        ("osnet", OSNET, "mcja"),
+    )
+    for (part, backbone, method), seed in product(tunings, everyone):
+        for start in starts(seed, backbone) if part in parts else ():
+            add(start, fine_tuning(method, start))
     for seed in everyone if {"data", "ablation", "readings"} & set(parts) else ():
         for start in starts(seed, RESNET)[:2]:
             add(start, fine_tuning("base", start))
