@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command_lines import TINY
+from command_lines import MMGL, TINY
 from torch import nn
 
 from torchreid_vi import InputError, build, distributed, load_config, run, series
@@ -35,9 +35,7 @@ CASES = {
     "identities": {"sampler.train_sampler": "RandomIdentitySampler", "loss.terms": ["hard_triplet"]},
     "ddag": {"loss.name": "ddag", "loss.terms": DDAG, "loss.weights": [1.0, 1.0, 1.0]},
     "torchreid's": {"loss.name": "triplet", "loss.triplet.weight_x": 1.0},
-    "mmgl": {"loss.name": "mmgl", "loss.terms": ["permutation", "part_cycle"], "loss.weights": [1.0, 0.5]}
-    | {"sampler.train_sampler": "ModalityPairSampler", "data.validation": 0.2}
-    | {"data.height": 48, "loss.mmgl.stripes": 3, "model.last_stride": 1},
+    "mmgl": MMGL,
 }
 #: What several processes refuse, by the words in which they do.
 REFUSED = {

@@ -128,17 +128,6 @@ def test_what_stands_in_the_way_and_is_a_link_goes_and_not_what_it_leads_to(tmp_
     assert (tmp_path / "folder" / "file").read_text() == "kept"
 
 
-def test_what_cannot_be_made_is_named_by_the_name_that_it_should_have(tmp_path):
-    for name in ("nowhere/a.txt", "folder"):
-        (tmp_path / "folder").mkdir(exist_ok=True)
-        with pytest.raises(OSError) as raised:
-            files.write_text(tmp_path / name, "text")
-        assert raised.value.filename == str(tmp_path / name) and names(tmp_path) == ["folder"]
-    with pytest.raises(OSError) as raised, files.atomic_write(tmp_path / "a.txt"):
-        (tmp_path / "another").read_bytes()
-    assert raised.value.filename == str(tmp_path / "another")
-
-
 def test_what_pytorch_makes_of_a_full_disk_is_the_systems_error_again(tmp_path):
     with pytest.raises(OSError, match="No space left") as raised, files.atomic_write(tmp_path / "a.pth"):
         try:

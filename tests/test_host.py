@@ -72,13 +72,6 @@ def test_the_github_layout_works_too(roots, tmp_path):
     assert result.returncode == 0, result.stderr[-2000:]
 
 
-def test_registering_a_model_twice_replaces_it(monkeypatch):
-    monkeypatch.setitem(host.MODELS, "own", None)
-    for factory in (list, dict):
-        host.register_model("own", factory)
-    assert host.MODELS["own"] is dict
-
-
 # Each of these fails when torchreid or PyTorch mends what we work around: then the workaround can go.
 
 

@@ -3,10 +3,11 @@
 import errno
 import fcntl
 import os
-from multiprocessing import Pipe, get_context
+from multiprocessing import Pipe
 
 import pytest
 from filelock import Timeout
+from forked import forked
 
 from torchreid_vi import locking, runs
 from torchreid_vi.data.cache import open_cache
@@ -35,7 +36,7 @@ def test_a_lock_is_waited_for_and_let_go(tmp_path):
             theirs.send("held")
             theirs.recv()
 
-    other = get_context("fork").Process(target=hold)
+    other = forked(hold)
     other.start()
     assert ours.recv() == "held"
     with pytest.raises(Timeout), locked(tmp_path / "lock", timeout=0.1):

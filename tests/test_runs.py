@@ -1,10 +1,11 @@
 """Which folder a run gets, and from what it goes on."""
 
 import os
-from multiprocessing import Pipe, get_context
+from multiprocessing import Pipe
 
 import pytest
 import torch
+from forked import forked
 
 from torchreid_vi import InputError, load_config, runs
 from torchreid_vi.engine import CHECKPOINTS
@@ -81,7 +82,7 @@ def test_a_run_has_its_folder_for_itself(begun, tmp_path, caplog):
         theirs.send(folder.hold())
         theirs.recv()
 
-    other = get_context("fork").Process(target=hold)
+    other = forked(hold)
     other.start()
     assert ours.recv()
     assert found(settings(begun)) == (tmp_path / "run-2", [])

@@ -16,8 +16,6 @@ import torch
 import yaml
 from command_lines import call
 
-from torchreid_vi.cli import common
-
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "mcja_synthetic.yaml"
 TINY = """model.name osnet_x0_25 data.height 32 data.width 16 data.workers 0 sampler.num_instances 2
@@ -241,32 +239,3 @@ def test_a_corrupt_image_is_named(copy_of, tmp_path):
     result = call("train.py", *options, cwd=tmp_path)
     last = result.stderr.strip().splitlines()[-1]
     assert result.returncode == 2 and last.startswith(f"error: image {bad} is corrupt or truncated")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--sheet", "x.people"], "x.people names no kind of picture: let it end in .png or .jpg"),
-        (["--sheet", "/proc/nowhere/x.jpg"], "/proc/nowhere"),
-    ],
-)
-def test_a_contact_sheet_that_cannot_be_is_one_sentence(roots, tmp_path, arguments, said):
-    result = call("check_data.py", "vi_synthetic", "--root", roots, *arguments, cwd=tmp_path)
-    assert result.returncode == 2 and said in result.stderr.splitlines()[-1]
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_drawing_from_the_command_line(tmp_path):
-    arguments = "--layout llcm --root d --ids 6 --images 1 --size 16 40 --seed 3".split()  # noqa: SIM905
-    result = call("make_synthetic.py", *arguments, cwd=tmp_path)
-    assert result.returncode == 0 and (tmp_path / "d" / "llcm" / "idx" / "test_id.txt").is_file()
-    again = call("make_synthetic.py", *arguments, cwd=tmp_path)
-    assert again.returncode == 2 and "exists already" in again.stderr and "Traceback" not in again.stderr
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_is_one_sentence_with_a_remedy():
-    with pytest.raises(OSError) as raised:
-        Path("/dev/full").write_text("much")
-    remedy = "free some space and start the same command again"
-    assert common.system_said(raised.value) == f"a file: No space left on device; {remedy}"

@@ -3,12 +3,13 @@
 import logging
 import os
 import time
-from multiprocessing import get_context
+from multiprocessing import SimpleQueue
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from forked import forked
 from PIL import Image
 from torchvision import transforms as tv
 
@@ -101,15 +102,13 @@ def test_without_room_training_goes_on_without_it(paths, tmp_path, little_room, 
 
 
 def test_builders_beside_each_other_build_one_and_a_killed_one_leaves_none(paths, tmp_path, capfd):
-    def build(sums):
+    def build():
         logging.basicConfig(level="INFO", force=True)
         cache = open_cache(folder, "some", paths, Decoder(1200, 600))
         sums.put(int(cache.pixels.astype("u8").sum()))
 
-    fork = get_context("fork")
-    folder = tmp_path / "cache"
-    sums = fork.SimpleQueue()
-    killed, *both = [fork.Process(target=build, args=(sums,)) for _ in range(3)]
+    folder, sums = tmp_path / "cache", SimpleQueue()
+    killed, *both = [forked(build) for _ in range(3)]
     killed.start()
     while not list(folder.glob(".*.partial.*")) and killed.is_alive():
         time.sleep(0.001)

@@ -5,8 +5,6 @@ import warnings
 from pathlib import Path
 
 import pytest
-from PIL import Image
-from torchvision import transforms as tv
 
 from torchreid_vi.data import DATASETS
 from torchreid_vi.data.datasets import require_split
@@ -80,14 +78,6 @@ def test_regdb_modality_is_that_of_the_folder_and_labels_are_those_of_the_list(r
     assert [item[:2] for item in dataset.query] == listed
 
 
-def test_regdb_pairs_visible_and_thermal_images_of_the_same_person(roots):
-    dataset = load("regdb", roots, split_id=4)
-    for items in (dataset.train, dataset.query + dataset.gallery):
-        owner = {}
-        for path, pid, _, _ in items:
-            assert owner.setdefault(pid, Path(path).parts[-2]) == Path(path).parts[-2]
-
-
 def test_llcm_modality_comes_from_the_folder_though_camera_numbers_are_shared(roots):
     dataset = load("llcm", roots)
     seen = {modality: set() for modality in Modality}
@@ -114,12 +104,6 @@ def test_sysu_image_numbers_are_those_of_the_file_names(copy_of):
     dataset = load("sysu_mm01", root)
     items = [item for item in dataset.query if Path(item[0]).parent == folder]
     assert dataset.image_numbers(items).tolist() == [2, 3]
-
-
-def test_without_a_transform_an_item_has_the_picture(roots):
-    assert load("sysu_mm01", roots, transform=tv.ToTensor())[0]["img"].shape == (3, 40, 16)
-    picture = load("sysu_mm01", roots)[0]["img"]
-    assert isinstance(picture, Image.Image) and picture.mode == "RGB"
 
 
 def test_split_id_chooses_the_split(roots):
@@ -185,7 +169,6 @@ BAD_TREES = [
     ("sysu_mm01", "exp/val_id.txt", None, "exp/val_id.txt"),
     ("sysu_mm01", "exp/train_id.txt", "1,2,x3\n", "exp/train_id.txt holds 'x3'"),
     ("sysu_mm01", "exp/test_id.txt", "\n", "no query images"),
-    ("sysu_mm01", "exp/test_id.txt", "530,531\n", "no query images"),
     ("regdb", "Thermal", None, "Thermal"),
     ("regdb", "idx/test_thermal_1.txt", None, "idx/test_thermal_1.txt"),
     (
@@ -196,9 +179,7 @@ BAD_TREES = [
     ),
     ("regdb", "idx/train_thermal_1.txt", "a.bmp one\n", "idx/train_thermal_1.txt, line 1"),
     ("regdb", "idx/train_visible_1.txt", "Visible/999/none.bmp 3\n", "Visible/999/none.bmp"),
-    ("regdb", "idx/test_visible_1.txt", "", "no query images"),
     ("llcm", "test_nir", None, "test_nir"),
-    ("llcm", "idx/train_nir.txt", None, "idx/train_nir.txt"),
     ("llcm", "idx/test_id.txt", "1, two", "idx/test_id.txt holds 'two'"),
     ("llcm", "idx/train_nir.txt", "nir/x.jpg 1\n", "nir/x.jpg"),
 ]

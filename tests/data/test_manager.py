@@ -54,20 +54,6 @@ def test_a_batch_carries_the_modality_of_its_cameras(roots):
         assert len(set(batch["pid"].tolist())) == 2
 
 
-def test_visible_and_infrared_training_images_have_their_own_transforms(roots):
-    manager = manage(roots, transforms=["maa"], maa=["wg"])
-    repeated = {Modality.VISIBLE: [], Modality.INFRARED: []}
-    for _ in range(3):
-        for batch in manager.train_loader:
-            plain = [manager.transform_te(Image.open(path).convert("RGB")) for path in batch["impath"]]
-            for image, expected, modality in zip(
-                batch["img"], plain, batch["modality"].tolist(), strict=True
-            ):
-                repeated[modality].append(torch.allclose(image, expected, atol=1e-5))
-    assert all(repeated[Modality.INFRARED])
-    assert 0.8 < np.mean(repeated[Modality.VISIBLE]) < 0.95  # one of eight is made grey
-
-
 def check_test_images(manager, mean, std):
     for split in ("query", "gallery"):
         loader = manager.test_loader["sysu_mm01"][split]
@@ -234,9 +220,3 @@ def test_unlabelled_images_load_with_a_share_held_out(footage):
     assert not set(training) & {*held["query"], *held["gallery"]}
     for batch in manager.train_loader:
         assert batch["modality"].tolist() == [0] * 4 + [1] * 4
-
-
-def test_training_with_identities_on_unlabelled_images_is_refused(footage):
-    footage.rename(footage.with_name("vi_folder"))
-    with pytest.raises(InputError, match="dataset vi_folder has no identities to train or test on"):
-        VIDataManager("vi_folder", root=str(footage.parent), height=12, width=6, use_gpu=False, workers=0)

@@ -3,11 +3,11 @@
 import shutil
 import time
 import warnings
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import forked
 from PIL import Image
 
 from torchreid_vi.data import DATASETS
@@ -138,8 +138,7 @@ def test_an_interrupted_drawing_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_a_killed_drawing_leaves_no_dataset_and_the_next_one_cleans_up(tmp_path):
-    large = {"ids": 150, "images": 6, "size": (64, 160)}
-    process = get_context("fork").Process(target=draw_dataset, args=(tmp_path,), kwargs=large)
+    process = forked(lambda: draw_dataset(tmp_path, ids=150, images=6, size=(64, 160)))
     process.start()
     try:
         wait_for_pictures(tmp_path)

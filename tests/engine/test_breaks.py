@@ -238,34 +238,3 @@ def test_a_checkpoint_of_strange_content_is_one_sentence(make, tmp_path):
     for strange in ({"seconds": "x"}, {"epoch": -1}, {"step": -3}, {"step": 10**6}, {"step": 1, "sums": 5}):
         with pytest.raises(InputError, match=r"model\.resume does not fit this run"):
             engine.resume(state | strange)
-
-
-def test_an_overflow_in_half_precision_is_the_scalers(make):
-    engine, cfg = make(train__precision="fp16", train__max_epoch=1)
-    engine.step.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
-    run(engine, cfg)
-    assert engine.step.scaler.get_scale() < 2.0**40
-    assert engine.progress.skipped == 0
-
-
-def steps_of(engine, number):
-    """Steps on one batch; returns what each gave, and the scale of the loss after it."""
-    batch = next(iter(engine.train_loader))
-    engine.set_model_mode("train")
-    found = []
-    for _ in range(number):
-        bad = bool(engine.forward_backward(batch)["nonfinite"])
-        found.append((bad, engine.step.scaler.get_scale()))
-    return found
-
-
-def test_a_resumed_run_has_the_scale_that_half_precision_had_come_to(make, tmp_path):
-    engine, _ = make(train__precision="fp16")
-    diverge_at(engine, 0, "gradient")
-    ((_, scale),) = steps_of(engine, 1)
-    engine.save_dir = tmp_path
-    engine.save_model(0, None, tmp_path)
-    resumed, _ = make(train__precision="fp16")
-    assert resumed.step.scaler.get_scale() == 2 * scale
-    resumed.resume(read_checkpoint(tmp_path / "checkpoints" / "last.pth"))
-    assert resumed.step.scaler.get_scale() == scale

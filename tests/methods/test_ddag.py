@@ -39,13 +39,6 @@ def test_the_graph_counts_by_how_small_the_other_losses_were_in_the_epoch_before
     assert 0 < expected < 1
 
 
-def test_without_the_graphs_loss_the_rest_is_trained(make):
-    engine, _ = make(**DDAG | {"loss__terms": ["identity", "part_identity"], "loss__weights": [1.0, 1.0]})
-    engine.model.train()
-    summary = engine.forward_backward(next(iter(engine.train_loader)))
-    assert summary["loss"].item() == pytest.approx((summary["identity"] + summary["part_identity"]).item())
-
-
 def test_weights_carry_nothing_of_the_run_that_they_are_of(make, tmp_path):
     engine, cfg = make(**DDAG | {"train__max_epoch": 1})
     run(engine, cfg)

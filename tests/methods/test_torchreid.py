@@ -9,6 +9,11 @@ from torchreid_vi.methods import Batch, NetworkSettings, TorchreidSoftmax, Torch
 SETTINGS = NetworkSettings("osnet_x0_25", 4)
 
 
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
 def batch():
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(8, 3, 64, 32, generator=generator)
@@ -31,7 +36,7 @@ def assert_equal(method, expected, compute):
     torch.testing.assert_close(total, loss)
     torch.testing.assert_close(metrics["acc"], accuracy)
     for name, gradient in gradients(method.network, loss).items():
-        torch.testing.assert_close(own[name], gradient, atol=1e-5, rtol=1e-3)
+        torch.testing.assert_close(own[name], gradient, atol=5e-5, rtol=1e-3)
 
 
 def criteria(smooth):

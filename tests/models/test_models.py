@@ -112,13 +112,6 @@ def test_torchreids_way_of_calling_gets_torchreids_answers():
     assert [tuple(part.shape) for part in triplet(x)] == [(4, 6), (4, triplet.feature_dim)]
 
 
-def test_the_neck_has_no_bias_even_after_torchreid_unfreezes_everything():
-    model = VIModel("osnet_x0_25", num_classes=3)
-    torchreid.utils.open_all_layers(model)
-    assert model.neck.bias is None
-    assert "neck.bias" not in dict(model.named_parameters())
-
-
 def test_gem_is_the_formula_between_mean_and_maximum():
     maps = torch.rand(2, 3, 4, 5, dtype=torch.float64)
     expected = torch.stack(

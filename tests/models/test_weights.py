@@ -242,10 +242,3 @@ def test_torchvisions_weights_start_a_backbone(tmp_path, streams):
     images = torch.rand(2, 3, 64, 32)
     maps = torch.nn.Sequential(*list(source.children())[:-2])(images)
     torch.testing.assert_close(target.eval().backbone(images, torch.tensor([0, 1])), maps)
-
-
-def test_tensors_that_lie_elsewhere_are_told_where(tmp_path):
-    state = torchreid_model("resnet18", 5).state_dict()
-    path = saved(tmp_path, {"ema": {"decay": 0.9, "params": state}, "epoch": 3})
-    with pytest.raises(InputError, match=r"holds no weights: the tensors lie under 'ema\.params': save that"):
-        load_weights(torchreid_model("resnet18", 5), path)
