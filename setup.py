@@ -31,7 +31,7 @@ setup(
     # An editable install then writes a path, not an import hook, which comes too late beside a clone named
     # torchreid_vi: Python takes that folder for a namespace package first.
     package_dir={"": "."},
-    package_data={"torchreid_vi": ["data/*.csv", "report/templates/*", "py.typed"]},
+    package_data={"torchreid_vi": ["data/*.csv", "report/templates/*", "sharing/templates/*", "py.typed"]},
     install_requires=[
         "torch>=2.6",
         "torchvision>=0.21",

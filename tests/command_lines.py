@@ -27,6 +27,18 @@ TINY = {
     "train.max_epoch": 2,
 }
 
+#: Settings of a pre-training that takes seconds, beside those.
+MMGL = {
+    "loss.name": "mmgl",
+    "loss.terms": ["permutation", "part_cycle"],
+    "loss.weights": [1.0, 0.02],
+    "sampler.train_sampler": "ModalityPairSampler",
+    "data.validation": 0.2,
+    "data.height": 48,
+    "loss.mmgl.stripes": 3,
+    "model.last_stride": 1,
+}
+
 #: What a user's file adds names to.
 TABLES = (METHODS, LOSSES, PROTOCOLS, host.MODELS, host.IMAGE_DATASETS)
 

@@ -1,10 +1,10 @@
-"""Whether the heads of the crops on a picture are hidden."""
+"""Measures of whether the heads of the crops on a picture are hidden."""
 
 import numpy as np
 
 
 def tiles(picture):
-    """The crops (N, 160, 64, 3) on a ranked picture; places that are left empty are not."""
+    """Return the crops (N, 160, 64, 3) on a ranked picture, without places that are left empty."""
     pixels = np.asarray(picture.convert("RGB")).astype(float)
     found = [
         pixels[top + 4 : top + 164, left + 4 : left + 68]
@@ -16,6 +16,6 @@ def tiles(picture):
 
 
 def spread(crops):
-    """How far the pixels of each crop's top are from the mean of their cell, of 16 × 16 pixels (N)."""
+    """Return how far the pixels of each crop's top are from the mean of their cell of 16 × 16 pixels (N)."""
     cells = crops[:, :48].reshape(len(crops), 3, 16, 4, 16, 3)
     return (cells - cells.mean((2, 4), keepdims=True)).std((1, 2, 3, 4, 5))

@@ -1,4 +1,4 @@
-"""What the tests of engines share."""
+"""Helpers of the tests of engines."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def assert_identical(a, b):
 
 
 def run_until(engine, cfg, epoch, folder):
-    """Runs an engine that is interrupted as the epoch of that number, from 0, begins."""
+    """Run an engine that is interrupted as the epoch of that number, from 0, begins."""
     original = engine.train
 
     def train(*args, **kwargs):
@@ -35,7 +35,7 @@ def run_until(engine, cfg, epoch, folder):
 
 
 def diverge_at(engine, step, what="loss"):
-    """Has the loss, or a gradient alone, of one step be NaN."""
+    """Make the loss, or a gradient alone, of one step NaN."""
     original, steps = engine.method.losses["identity"][0].forward, iter(range(10**6))
 
     def forward(*args):

@@ -1,7 +1,5 @@
 """Every command knows what a user's file registers; other people's settings import nothing."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -114,7 +112,7 @@ def test_commands_without_a_config_take_them_as_an_option(extension, roots, tmp_
 
 
 def test_compare_runs_what_needs_them_in_processes_of_their_own(extension, roots, tmp_path):
-    options = ["--configs", CONFIG, "--root", roots, "--out", "compared", "--seeds", "2", "--jobs", "2"]
+    options = ["--configs", CONFIG, "--root", roots, "--out", "compared", "--seeds", "1", "--jobs", "2"]
     result = call("compare.py", *options, "--imports", extension, *SETTINGS, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
 
@@ -127,23 +125,13 @@ def test_importing_twice_runs_a_file_once(extension, tmp_path, monkeypatch):
     assert (tmp_path / "count").read_text() == "imported\n"
 
 
-def test_a_program_that_names_itself_is_not_run_again(tmp_path):
-    file = tmp_path / "own_part.py"
-    file.write_text("from torchreid_vi import load_config\nload_config(imports=[__file__])\nprint('once')\n")
-    done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=True)
-    assert done.stdout == "once\n"
-
-
 @pytest.mark.parametrize(
     "name, program, said",
     [
         ("broken.py", "nothing", "broken.py cannot be imported (NameError: name 'nothing' is not defined)"),
         ("broken.py", "import no_such_part", "No module named 'no_such_part'): install what it needs"),
-        ("broken.py", "def (", "broken.py cannot be imported (SyntaxError: "),
-        ("broken.py", "raise SystemExit(3)", "broken.py cannot be imported (SystemExit: 3)"),
         ("json.py", "", "has the name of another module, json: rename the file"),
         ("missing.py", None, "missing.py, which is no file: check the name"),
-        ("no_such_part", None, "no_such_part, which is not installed: name its .py file"),
     ],
 )
 def test_what_cannot_be_imported_is_one_sentence(name, program, said, tmp_path):
@@ -186,12 +174,6 @@ def test_an_index_does_not_say_what_is_imported(trained, tmp_path, extension, ro
     assert call(*search, "--weights", weights, cwd=tmp_path).returncode == 2
     settings = ["--weights", weights, "--settings", trained / "config.yaml"]
     assert call(*search, *settings, cwd=tmp_path).returncode == 0
-
-
-def test_imports_are_no_setting_of_what_is_trained(extension):
-    from torchreid_vi import config
-
-    assert config.fingerprint(load_config(imports=[str(extension)])) == config.fingerprint(load_config())
 
 
 def test_a_yaml_file_and_key_value_pairs_name_them_too(extension, tmp_path, monkeypatch):

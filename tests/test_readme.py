@@ -23,7 +23,7 @@ PAGES = {
 #: Pages whose commands take hours; they have to be understood.
 STUDIES = [f"docs/{name}.md" for name in ("ablation", "backbones", "baselines", "performance", "results")]
 SMALL = """model.name osnet_x0_25 model.pretrained False data.height 32 data.width 16 data.workers 0
-sampler.num_instances 2 train.batch_size 8 train.max_epoch 1 train.staged_lr False
+sampler.num_instances 2 train.batch_size 16 train.max_epoch 1 train.staged_lr False
 train.lr 0.001""".split()  # noqa: SIM905
 PRETRAINING = [*SMALL, "data.height", "96", "data.validation", "0.1"]
 #: What the shell runs in place of a page's programs: each writes down how it was called.

@@ -1,11 +1,11 @@
 """Which folder a run gets, and from what it goes on."""
 
 import os
-import subprocess
-import sys
+from multiprocessing import Pipe
 
 import pytest
 import torch
+from forked import forked
 
 from torchreid_vi import InputError, load_config, runs
 from torchreid_vi.engine import CHECKPOINTS
@@ -75,19 +75,26 @@ def test_an_evaluation_never_goes_on(begun, tmp_path):
 
 def test_a_run_has_its_folder_for_itself(begun, tmp_path, caplog):
     """Held by another process; that one killed, it is free."""
-    held = f"from torchreid_vi.runs import RunFolder; from pathlib import Path; f = RunFolder(Path({str(begun)!r}))"
-    script = f"{held}; assert f.hold(); print('held', flush=True); input()"
-    with subprocess.Popen([sys.executable, "-c", script], stdin=-1, stdout=-1, text=True) as other:
-        assert other.stdout.readline() == "held\n"
-        assert found(settings(begun)) == (tmp_path / "run-2", [])
-        assert "is being written by another process: this run gets another folder" in caplog.text
-        for cfg, options in (
-            (settings(begun), {"exactly": True}),
-            (settings("x", model__resume=str(begun / CHECKPOINTS / "last.pth")), {}),
-        ):
-            with pytest.raises(InputError, match="is being written by another process"):
-                runs.find(cfg, **options)
-        other.kill()
+    ours, theirs = Pipe()
+
+    def hold():
+        folder = runs.RunFolder(begun)
+        theirs.send(folder.hold())
+        theirs.recv()
+
+    other = forked(hold)
+    other.start()
+    assert ours.recv()
+    assert found(settings(begun)) == (tmp_path / "run-2", [])
+    assert "is being written by another process: this run gets another folder" in caplog.text
+    for cfg, options in (
+        (settings(begun), {"exactly": True}),
+        (settings("x", model__resume=str(begun / CHECKPOINTS / "last.pth")), {}),
+    ):
+        with pytest.raises(InputError, match="is being written by another process"):
+            runs.find(cfg, **options)
+    other.kill()
+    other.join()
     assert found(settings(begun)) == (begun, ["last.pth", "previous.pth"])
     assert found(settings(begun)) == (begun, ["last.pth", "previous.pth"])  # and this one let it go
 
@@ -127,13 +134,7 @@ def test_a_checkpoint_with_a_flipped_byte_is_not_taken_and_the_one_before_it_is(
     assert "last.pth is not a checkpoint or is damaged" in caplog.text
 
 
-def test_a_config_that_is_cut_short_is_one_sentence(begun):
-    (begun / "config.yaml").write_text("train: [")
-    with pytest.raises(InputError, match=r"config file .*config\.yaml is not YAML"):
-        runs.find(settings(begun))
-
-
-@pytest.mark.parametrize("text", ["", "{", "[1]", '{"results": ', "{}", '{"results": 1}', '{"results": [1]}'])
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"results": [1]}'])
 def test_half_results_are_none(begun, text):
     (begun / "results.json").write_text(text)
     assert runs.content(begun) == {}

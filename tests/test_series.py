@@ -1,6 +1,5 @@
 """Series of runs: what is finished is kept, what was cut off goes on, and the mean is over the runs."""
 
-import json
 import re
 import shutil
 
@@ -8,7 +7,7 @@ import pytest
 import torch
 from command_lines import TINY
 
-from torchreid_vi import InputError, load_config, run, series
+from torchreid_vi import InputError, load_config, series
 from torchreid_vi.engine import VIEngine
 from torchreid_vi.models import read_checkpoint
 
@@ -22,29 +21,11 @@ def settings(roots, tmp_path):
     return make
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"), [("1-10", list(range(1, 11))), ("3", [3]), ("1,4-5", [1, 4, 5])]
-)
-def test_numbers(text, expected):
-    assert series.numbers(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "a", "1-", "1,,2", "-1", "1,1", "3-1", "1.5"])
-def test_what_is_no_number_is_one_sentence(text):
-    with pytest.raises(InputError, match="write them as in 1-10"):
-        series.numbers(text)
-
-
-@pytest.mark.parametrize("text", ["1-1000000000", "1-99999999999999999999", "9" * 5000, "1-2,5-10004"])
-def test_what_would_never_end_is_too_much(text):
-    with pytest.raises(InputError, match="is too much: name up to 10,000 numbers of 18 digits"):
-        series.numbers(text)
-
-
-def test_results_of_several_datasets_are_told_apart():
-    results = [{"label": "all", "dataset": {"name": name}, "mean": {"R1": 1.0}} for name in ("regdb", "llcm")]
-    assert [row["name"] for row in series.summarise([{"results": results}])] == ["regdb: all", "llcm: all"]
-    assert [row["name"] for row in series.summarise([{"results": results[:1]}])] == ["all"]
+def test_numbers():
+    assert series.numbers("1-4") == [1, 2, 3, 4] and series.numbers("1,4-5") == [1, 4, 5]
+    for text in ("", "a", "1-", "1,1", "3-1"):
+        with pytest.raises(InputError, match="write them as in 1-10"):
+            series.numbers(text)
 
 
 def test_every_member_has_a_folder_and_what_it_differs_in(settings):
@@ -69,14 +50,11 @@ def die_after(monkeypatch, epochs):
     monkeypatch.setattr(VIEngine, "train", train)
 
 
-@pytest.mark.parametrize("epochs", [0, 1])
-def test_a_run_that_was_cut_off_goes_on_and_one_that_is_finished_stays(
-    settings, tmp_path, monkeypatch, epochs
-):
+def test_a_run_that_was_cut_off_goes_on_and_one_that_is_finished_stays(settings, tmp_path, monkeypatch):
     whole = series.complete(settings(data__save_dir=str(tmp_path / "whole")))
     cfg = settings()
     with monkeypatch.context() as patch:
-        die_after(patch, epochs)
+        die_after(patch, 1)
         with pytest.raises(KeyboardInterrupt):
             series.complete(cfg)
     again = series.complete(cfg)
@@ -84,7 +62,7 @@ def test_a_run_that_was_cut_off_goes_on_and_one_that_is_finished_stays(
     assert again["training"]["images"] == whole["training"]["images"] > 0
     folder = tmp_path / "run"
     log = (folder / "train.log").read_text()
-    assert ("Resumed after epoch 1" in log) == (epochs == 1)
+    assert "Resumed after epoch 1" in log
     weights = [
         read_checkpoint(tmp_path / name / "checkpoints" / "last.pth")["state_dict"]
         for name in ("run", "whole")
@@ -93,19 +71,6 @@ def test_a_run_that_was_cut_off_goes_on_and_one_that_is_finished_stays(
     before = (folder / "results.json").stat().st_mtime_ns
     assert series.complete(cfg) == again and (folder / "results.json").stat().st_mtime_ns == before
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()].count("run-2") == 0
-
-
-def test_a_resumed_run_still_says_what_it_started_from_and_does_without(settings, tmp_path, monkeypatch):
-    series.complete(settings(data__save_dir=str(tmp_path / "first"), train__max_epoch=1))
-    weights = str(tmp_path / "first" / "checkpoints" / "last.pth")
-    with monkeypatch.context() as patch:
-        die_after(patch, 1)
-        with pytest.raises(KeyboardInterrupt):
-            series.complete(settings(model__load_weights=weights))
-    shutil.rmtree(tmp_path / "first")
-    series.complete(settings(model__load_weights=weights))
-    run(settings(model__resume=str(tmp_path / "run" / "checkpoints" / "last.pth")))
-    assert load_config(str(tmp_path / "run" / "config.yaml")).model.load_weights == weights
 
 
 def test_a_folder_with_another_run_is_refused_and_left(settings, tmp_path):
@@ -120,13 +85,6 @@ def test_a_folder_with_another_run_is_refused_and_left(settings, tmp_path):
     with pytest.raises(InputError, match="something else than a run"):
         series.complete(settings())
     assert (tmp_path / "run" / "thesis.tex").is_file()
-
-
-def test_places_and_workers_do_not_make_another_run(settings, roots, tmp_path):
-    first = series.complete(settings(train__max_epoch=1))
-    (tmp_path / "elsewhere").symlink_to(roots)
-    changes = {"data__root": str(tmp_path / "elsewhere"), "data__workers": 1, "test__batch_size": 7}
-    assert series.complete(settings(train__max_epoch=1, **changes)) == first
 
 
 def test_mean_and_deviation_are_over_runs_by_hand():
@@ -147,9 +105,7 @@ def test_mean_and_deviation_are_over_runs_by_hand():
         ["±", "1.00"],
     ]
     assert series.summarise([content(1.0, 2.0)])[0]["std"] == {"R1": 0.0}
-
-
-def test_pretexts_are_summarised_too():
-    rows = series.summarise([{"results": [{"pretext": {"stripe_accuracy": v}}]} for v in (90.0, 92.0)])
-    assert rows[0]["name"] == "pretext" and rows[0]["mean"] == {"stripe_accuracy": 91.0}
-    assert json.dumps(rows)
+    (row,) = series.summarise([{"results": [{"pretext": {"stripe_accuracy": v}}]} for v in (90.0, 92.0)])
+    assert row["name"] == "pretext" and row["mean"] == {"stripe_accuracy": 91.0}
+    results = [{"label": "all", "dataset": {"name": name}, "mean": {"R1": 1.0}} for name in ("regdb", "llcm")]
+    assert [row["name"] for row in series.summarise([{"results": results}])] == ["regdb: all", "llcm: all"]

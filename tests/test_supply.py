@@ -1,17 +1,14 @@
 """What setup.py installs, and the lock of .ci/run: it has all that setup.py names, in versions that it allows."""
 
 import runpy
-import shutil
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 import setuptools
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import Version
+
+from torchreid_vi.extras import EXTRAS
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,31 +42,10 @@ def test_the_lock_has_one_version_of_everything_that_setup_py_allows(named, lock
         assert wanted.specifier.contains(next(iter(pin.specifier)).version), f"{pin} is not {wanted}"
 
 
-def test_the_lock_pins_versions_that_a_registry_can_have(locked):
-    """One each, and none with a label such as ``+cpu``, which no registry takes."""
-    for pin in locked:
-        (only,) = pin.specifier
-        assert only.operator == "==" and not Version(only.version).local, pin
-
-
 def test_what_a_tool_needs_is_among_what_the_tests_need(named):
     tested = {Requirement(text).name: text for text in named["extras_require"]["test"]}
+    for extra, packages in EXTRAS.items():
+        known = {Requirement(text).name for text in named["extras_require"][extra]}
+        assert {{"faiss": "faiss-cpu"}.get(name, name) for name in packages} <= known
     for extra, wanted in named["extras_require"].items():
         assert {tested[Requirement(text).name] for text in wanted} == set(wanted), extra
-
-
-@pytest.mark.skipif(Version(setuptools.__version__) < Version("70.1"), reason="builds no wheel by itself")
-def test_an_editable_install_is_found_from_the_folder_of_the_clone(tmp_path):
-    clone, site = tmp_path / "torchreid_vi", tmp_path / "site"
-    (clone / "torchreid_vi").mkdir(parents=True)
-    for name in ("setup.py", "pyproject.toml", "README.md"):
-        shutil.copy(ROOT / name, clone)
-    (clone / "torchreid_vi" / "__init__.py").write_text("found = True\n")
-    build = f"from setuptools.build_meta import build_editable; build_editable({str(site)!r})"
-    subprocess.run([sys.executable, "-c", build], cwd=clone, check=True, capture_output=True)
-    (wheel,) = site.glob("*.whl")
-    zipfile.ZipFile(wheel).extractall(site)
-    program = f"import site; site.addsitedir({str(site)!r}); import torchreid_vi; assert torchreid_vi.found"
-    subprocess.run(
-        [sys.executable, "-ISc", "import sys; sys.path.insert(0, ''); " + program], cwd=tmp_path, check=True
-    )

@@ -16,8 +16,6 @@ import torch
 import yaml
 from command_lines import call
 
-from torchreid_vi.cli import common
-
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "mcja_synthetic.yaml"
 TINY = """model.name osnet_x0_25 data.height 32 data.width 16 data.workers 0 sampler.num_instances 2
@@ -143,19 +141,6 @@ def test_a_broken_run_ends_by_the_same_command_as_the_unbroken(finished, roots, 
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-def test_a_resumed_run_stays_in_its_own_folder(finished, roots):
-    cwd = finished[0]
-    first = cwd / "log" / "mcja_synthetic"
-    before = {path: path.read_bytes() for path in (first / "config.yaml", first / "results.json")}
-    assert train(roots, cwd, "train.seed", "5", "data.save_dir", "log/other").returncode == 0
-    last = Path("log") / "other" / "checkpoints" / "last.pth"
-    result = train(roots, cwd, "train.seed", "5", "model.resume", last)
-    assert result.returncode == 0, result.stderr
-    assert f"Run folder: {cwd / 'log' / 'other'}" in result.stderr
-    assert {path: path.read_bytes() for path in before} == before
-    assert yaml.safe_load((cwd / "log" / "other" / "config.yaml").read_text())["model"]["resume"] == ""
-
-
 def test_several_sources_and_targets_and_transforms_with_settings_behind_them(roots, tmp_path):
     asked = "-s vi_synthetic regdb -t regdb llcm --transforms maa random_flip".split()  # noqa: SIM905
     options = ["--config-file", CONFIG, "--root", roots, *asked, *TINY, "train.max_epoch", "1"]
@@ -254,38 +239,3 @@ def test_a_corrupt_image_is_named(copy_of, tmp_path):
     result = call("train.py", *options, cwd=tmp_path)
     last = result.stderr.strip().splitlines()[-1]
     assert result.returncode == 2 and last.startswith(f"error: image {bad} is corrupt or truncated")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--sheet", "x.people"], "x.people names no kind of picture: let it end in .png or .jpg"),
-        (["--sheet", "/proc/nowhere/x.jpg"], "/proc/nowhere"),
-    ],
-)
-def test_a_contact_sheet_that_cannot_be_is_one_sentence(roots, tmp_path, arguments, said):
-    result = call("check_data.py", "vi_synthetic", "--root", roots, *arguments, cwd=tmp_path)
-    assert result.returncode == 2 and said in result.stderr.splitlines()[-1]
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_drawing_from_the_command_line(tmp_path):
-    arguments = "--layout llcm --root d --ids 6 --images 1 --size 16 40 --seed 3".split()  # noqa: SIM905
-    result = call("make_synthetic.py", *arguments, cwd=tmp_path)
-    assert result.returncode == 0 and (tmp_path / "d" / "llcm" / "idx" / "test_id.txt").is_file()
-    again = call("make_synthetic.py", *arguments, cwd=tmp_path)
-    assert again.returncode == 2 and "exists already" in again.stderr and "Traceback" not in again.stderr
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_is_one_sentence_with_a_remedy():
-    with pytest.raises(OSError) as raised:
-        Path("/dev/full").write_text("much")
-    remedy = "free some space and start the same command again"
-    assert common.system_said(raised.value) == f"a file: No space left on device; {remedy}"
-
-
-def test_what_the_system_refuses_is_one_sentence(finished, tmp_path):
-    run = finished[0] / "log" / "mcja_synthetic"
-    result = call("report.py", run, "--people", "none", "--out", "/proc/page.html")
-    assert result.returncode == 2 and result.stderr.splitlines()[-1].startswith("error: /proc/page.html: ")

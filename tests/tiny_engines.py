@@ -21,7 +21,7 @@ TINY = {
 
 
 def engine_of(method, root, use_gpu=False, **changes):
-    """An engine with the method's config, tiny sizes and changes to them."""
+    """Build an engine with the method's config, tiny sizes and changes to them."""
     changes = {key.replace("__", "."): value for key, value in changes.items()}
     held_out = {"data.validation": 0.2} if method == "mmgl" else {}
     settings = TINY | held_out | {"data.root": str(root)} | changes
@@ -33,7 +33,7 @@ def engine_of(method, root, use_gpu=False, **changes):
 
 
 def batches_of(engine, number):
-    """As many of its batches, over epochs."""
+    """Return so many of its batches, over epochs."""
     batches = []
     while len(batches) < number:
         batches += list(engine.train_loader)

@@ -7,6 +7,7 @@ import numpy as np
 import one_by_one
 import pytest
 import torch
+from augmenting import MEAN, RAW, SETTINGS, STD, changed, flat, picture
 from PIL import Image
 from scipy.stats import chisquare, ks_2samp
 from torchvision import transforms as tv
@@ -14,59 +15,17 @@ from torchvision.transforms import functional as F
 
 from torchreid_vi.data.augmentation import Augmentation, Normalise
 from torchreid_vi.data.changes import Settings
-from torchreid_vi.data.maa import MAA, hue, maa_branches
 from torchreid_vi.data.transforms import TRANSFORMS, Transform
-from torchreid_vi.errors import InputError
 from torchreid_vi.modality import Modality
 from torchreid_vi.seeds import seeded
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-HEIGHT, WIDTH, NUMBER = 48, 24, 1600
-SETTINGS = Settings(HEIGHT, WIDTH, MEAN, STD)
-RAW = ((0, 0, 0), (1, 1, 1))
+HEIGHT, WIDTH, NUMBER = SETTINGS.height, SETTINGS.width, 1600
 VISIBLE, INFRARED = Modality
 BATCHED = [name for name, transform in TRANSFORMS.items() if transform.batched]
 
 
-def picture():
-    """Colours that change smoothly from place to place, all different."""
-    y, x = np.mgrid[:HEIGHT, :WIDTH]
-    waves = [128 + 90 * np.sin(a * y + b * x) for a, b in ((0.11, 0.2), (0.07, -0.31), (-0.15, 0.12))]
-    return Image.fromarray(np.rint(np.stack(waves, -1)).astype(np.uint8))
-
-
-def flat(height, width, colour):
-    return Image.new("RGB", (width, height), colour)
-
-
-def changed(names, image, number, modality=VISIBLE, settings=None, seed=11):
-    """Augment a number of copies of an image; return them normalised."""
-    settings = settings or Settings(image.height, image.width, MEAN, STD)
-    augment = Augmentation(names, settings)
-    images = F.pil_to_tensor(image).repeat(number, 1, 1, 1)
-    return augment.augment(images, [modality] * number, seed)
-
-
-def levels(names, image, number, **settings):
-    """Augment copies of an image; return integers from 0 to 255."""
-    return (
-        (changed(names, image, number, settings=Settings(image.height, image.width, *RAW, **settings)) * 255)
-        .round()
-        .int()
-    )
-
-
-def maa(branch, image, number):
-    """Augment copies of an image with one branch of MAA; return about ``number`` that it changed."""
-    result = levels(["maa"], image, 8 * number, maa=[branch])
-    return result[(result != F.pil_to_tensor(image).int()).flatten(1).any(1)]
-
-
-# Distributions
-
-
 def statistics(images):
-    """Numbers that tell what was done to an image: colours, how much was changed and where."""
+    """Return numbers that tell what was done to an image: colours, how much was changed and where."""
     plain = tv.Normalize(MEAN, STD)(F.to_tensor(picture()))
     different = (images - plain).abs().amax(1) > 0.05
     rows = torch.linspace(0, 1, HEIGHT)[None, :, None].expand_as(different)
@@ -119,153 +78,8 @@ def test_normalising_is_undone_and_a_channel_takes_the_place_of_all():
     )
 
 
-# MAA
-
-PRIMARIES = np.zeros((30, 30, 3), dtype=np.uint8)
-for _channel in range(3):
-    PRIMARIES[:, _channel::3, _channel] = 255  # of a size in which a box of CC always fits
-
-
-def branch_of(image):
-    """Which branch changed the primaries to levels (3, 30, 30); None where none did."""
-    before, after = PRIMARIES[0], image[:, 0].T.numpy()
-    if (before == after).all():
-        return None
-    if not (after == after[:, :1]).all():
-        # SJ moves all three pixels' channels towards one of them; hue jitter keeps pure colours pure.
-        return "sj" if (after.min(1) > 0).any() else "hue"
-    return "cc" if set(np.unique(after)) <= {0, 255} else "wg"
-
-
-def test_each_branch_is_chosen_a_quarter_of_the_time_and_applied_half_of_that():
-    counts = Counter(map(branch_of, levels(["maa"], Image.fromarray(PRIMARIES), 4000)))
-    names = [None, *MAA]
-    assert chisquare([counts[name] for name in names], [2000, 500, 500, 500, 500]).pvalue > 1e-3
-
-
-@pytest.mark.parametrize("off", MAA)
-def test_a_branch_that_is_off_does_nothing_and_its_share_is_not_redistributed(off):
-    on = [name for name in MAA if name != off]
-    counts = Counter(map(branch_of, levels(["maa"], Image.fromarray(PRIMARIES), 4000, maa=on)))
-    assert counts.get(off, 0) < 12  # an SJ with a factor of 0 looks like CC
-    rest = 4000 - counts.get(off, 0)
-    expected = [rest * share / 8 for share in (5, 1, 1, 1)]
-    assert chisquare([counts[name] for name in (None, *on)], expected).pvalue > 1e-3
-
-
-def test_hue_is_turned_as_torchvision_turns_it():
-    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (20, 3, 30, 20), dtype=np.uint8))
-    factors = torch.linspace(-0.2, 0.2, 20)
-    found = hue(images, 6 * factors[:, None])
-    for image, factor, result in zip(images, factors.tolist(), found, strict=True):
-        expected = tv.functional.adjust_hue(image, factor)  # it cuts off where ours rounds
-        assert (result.int() - expected.int()).abs().max() <= 1
-
-
-def test_hue_stays_within_a_fifth_of_the_circle():
-    hues = []
-    for image in maa("hue", flat(1, 1, (255, 0, 0)), 500):
-        h, s, v = Image.new("RGB", (1, 1), tuple(image.flatten().tolist())).convert("HSV").getpixel((0, 0))
-        assert s == 255 and v == 255
-        hues.append((h + 128) % 256 - 128)
-    assert -53 <= min(hues) < -45 and 45 < max(hues) <= 53
-
-
-def test_wg_weights_are_normalised_uniform_numbers():
-    primaries = Image.fromarray(
-        np.diag([255, 255, 255]).astype(np.uint8)[None]
-    )  # a red, a green, a blue pixel
-    drawn = maa("wg", primaries, 4000)
-    assert (drawn == drawn[:, :1]).all()
-    weights = drawn[:, 0, 0].numpy() / 255
-    assert np.abs(weights.sum(1) - 1).max() < 0.01
-    expected = np.random.default_rng(0).uniform(size=(200_000, 3))
-    expected = (expected / expected.sum(1, keepdims=True))[:, 0] + np.random.default_rng(1).uniform(
-        -1, 1, 200_000
-    ) / 510
-    noise = np.random.default_rng(2).uniform(-1, 1, len(weights)) / 510
-    assert ks_2samp(weights[:, 0] + noise, expected).pvalue > 1e-3
-
-
-def test_cc_boxes_have_the_area_and_aspect_of_the_paper_and_reach_all_of_the_image():
-    height, width = 96, 48
-    results = maa("cc", flat(height, width, (10, 120, 240)), 1200)
-    areas, ratios, pairs, below = [], [], Counter(), 0
-    covered = np.zeros((height, width), dtype=bool)
-    for result in results.numpy():
-        assert (result == result[0]).all()
-        found, counts = np.unique(result[0], return_counts=True)
-        if len(found) == 1:  # no box fitted
-            continue
-        box = result[0] == found[counts.argmin()]
-        rows, columns = np.flatnonzero(box.any(1)), np.flatnonzero(box.any(0))
-        h, w = np.ptp(rows) + 1, np.ptp(columns) + 1
-        assert h * w == counts.min(), "the patch is not a box"
-        pairs[int(found[counts.argmax()]), int(found[counts.argmin()])] += 1
-        areas.append(h * w / (height * width))
-        ratios.append(h / w)
-        covered |= box
-        below += rows.mean() > height / 2
-    number = len(areas)
-    assert number > 0.99 * len(results) > 1000
-    assert 0.155 < np.mean(areas) < 0.18 and 0.018 < min(areas) < 0.03 and 0.3 < max(areas) < 0.34
-    assert 0.27 < min(ratios) < 0.34 and 3.0 < max(ratios) < 3.6
-    assert covered.mean() > 0.99 and 0.45 < below / number < 0.55
-    assert len(pairs) == 6 and chisquare(list(pairs.values())).pvalue > 1e-3
-    assert all(background != foreground for background, foreground in pairs)
-
-
-def test_published_cc_swaps_the_sides_so_that_no_box_reaches_the_lower_half():
-    height, width = 96, 48
-    results = maa("cc_published", flat(height, width, (10, 120, 240)), 1000)[:, 0]
-    boxes = results != results.flatten(1).median(1).values[:, None, None]
-    covered, areas = boxes.any(0), boxes.float().mean((1, 2))
-    assert not covered[width:].any() and covered[:width].float().mean() > 0.99
-    assert float((areas == 0).float().mean()) == pytest.approx(
-        0.26, abs=0.03
-    )  # the box lies beside the image
-    assert float(areas[areas > 0].mean()) == pytest.approx(0.11, abs=0.01)
-
-
-def test_published_cc_takes_the_place_of_cc():
-    assert maa_branches(["cc_published", "hue"]) == ("hue", "", "cc_published", "")
-    with pytest.raises(InputError, match="two forms of one branch"):
-        Augmentation(["maa"], SETTINGS._replace(maa=("cc", "cc_published")))
-
-
-def test_cc_returns_one_channel_where_no_box_fits():
-    # On an image of 2 × 4,000 pixels even the smallest and flattest box is higher than the image.
-    for result in maa("cc", flat(2, 4000, (10, 120, 240)), 10):
-        assert len(result.unique()) == 1 and int(result[0, 0, 0]) in (10, 120, 240)
-
-
-def test_sj_mixes_the_image_with_one_of_its_channels_by_a_uniform_factor():
-    factors, channels = [], Counter()
-    for y in maa("sj", flat(1, 1, (0, 100, 250)), 2500)[:, :, 0, 0].numpy():
-        factor = (y[2] - y[0]) / 250
-        expected = {c: factor * np.array((0, 100, 250)) + (1 - factor) * (0, 100, 250)[c] for c in range(3)}
-        distance = {c: np.abs(expected[c] - y).max() for c in range(3)}
-        channel = min(distance, key=distance.get)
-        assert distance[channel] <= 1.5
-        factors.append(factor)
-        if factor < 0.9:  # else the three are too close to tell
-            channels[channel] += 1
-    assert ks_2samp(factors, np.random.default_rng(0).uniform(size=20_000)).pvalue > 1e-3
-    assert chisquare([channels[c] for c in range(3)]).pvalue > 1e-3
-
-
-@pytest.mark.parametrize("branch", ["wg", "cc", "sj"])
-def test_a_grey_image_stays_as_it_is(branch):
-    grey = np.repeat(np.random.default_rng(1).integers(0, 256, (40, 16, 1), dtype=np.uint8), 3, axis=2)
-    result = levels(["maa"], Image.fromarray(grey), 200, maa=[branch])
-    assert (result - F.pil_to_tensor(Image.fromarray(grey)).int()).abs().max() <= (branch == "wg")
-
-
-# Channel exchange
-
-
 def source(image, result):
-    """Which channel is in all places of the result: 0 to 2, ``grey``, or ``same``."""
+    """Return which channel is in all places of the result: 0 to 2, ``grey``, or ``same``."""
     if torch.equal(result, image):
         return "same"
     assert torch.equal(result[0], result[1]) and torch.equal(result[0], result[2])
@@ -305,63 +119,21 @@ def test_erasing_comes_before_the_exchange_and_fills_with_cajs_colour():
     assert torch.equal(both[:, 0], both[:, 1]) and torch.equal(both[:, 0], both[:, 2])
 
 
-# Crops and erasing
-
-
-@pytest.mark.parametrize(("name", "fill"), [("pad_crop", 0), ("pad_crop_grey", 127)])
-def test_a_padded_crop_pads_ten_pixels_of_its_colour(name, fill):
-    depths = set()
-    for result in levels([name], flat(40, 16, (255, 255, 255)), 600):
-        assert set(result.unique().tolist()) <= {fill, 255}
-        inside = result[0] == 255
-        rows, columns = inside.any(1).nonzero().ravel(), inside.any(0).nonzero().ravel()
-        assert inside[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
-        depths.add(("rows", int(rows[0]), 39 - int(rows[-1])))
-        depths.add(("columns", int(columns[0]), 15 - int(columns[-1])))
-    for side in ("rows", "columns"):
-        expected = {(side, n, 0) for n in range(11)} | {(side, 0, n) for n in range(11)}
-        assert {each for each in depths if each[0] == side} == expected
-
-
-@pytest.mark.parametrize(
-    ("name", "largest", "ratios"),
-    [("random_erase_zero", 0.3, (0.3, 3.3)), ("llcm_erase", 0.4, (0.3, 1 / 0.3))],
-)
-def test_erasing_with_zero_keeps_to_its_area_and_aspect(name, largest, ratios):
-    results = changed([name], flat(96, 48, (255, 255, 255)), 1200)
-    assert {round(v, 3) for v in results[:, 0].unique().tolist()} == {0, round((1 - MEAN[0]) / STD[0], 3)}
-    erased = results[(results == 0).flatten(1).any(1)][:, 0] == 0
-    heights, widths = erased.any(2).sum(1), erased.any(1).sum(1)
-    assert torch.equal(heights * widths, erased.sum((1, 2)))
-    areas, aspects = heights * widths / (96 * 48), heights / widths
-    assert 0.45 < len(erased) / 1200 < 0.55
-    assert 0.018 < areas.min() < 0.04 and largest - 0.04 < areas.max() < largest + 0.01
-    assert ratios[0] - 0.04 < aspects.min() < 0.4 and 2.7 < aspects.max() < ratios[1] + 0.4
-
-
-# The chain
-
-
 def test_a_transform_changes_its_own_modalities_alone():
     images = F.pil_to_tensor(picture()).repeat(80, 1, 1, 1)
     modality = torch.arange(80) % 2
     for name in set(TRANSFORMS) - {"random_patch"}:  # whose patches are of the same picture
-        different = (
-            Augmentation([name], SETTINGS).augment(images, modality, 1) - changed([], picture(), 1)
-        ).abs()
-        found = {
-            Modality(side) for side in (0, 1) if (different.amax((1, 2, 3))[modality == side] > 1e-5).any()
-        }
+        found = Augmentation([name], SETTINGS).augment(images, modality, 1)
+        different = (found - changed([], picture(), 1)).abs().amax((1, 2, 3)) > 1e-5
+        found = {Modality(side) for side in (0, 1) if different[modality == side].any()}
         assert found == set(TRANSFORMS[name].modalities), name
 
 
 def test_the_order_and_case_of_the_names_do_not_matter():
     names = list(TRANSFORMS)
-    results = [
-        changed(each, picture(), 40) for each in (names, names[::-1], [name.upper() for name in names])
-    ]
-    assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
-    assert len(torch.unique(results[0], dim=0)) > 20
+    result = changed(names, picture(), 40)
+    assert torch.equal(result, changed([name.upper() for name in reversed(names)], picture(), 40))
+    assert len(torch.unique(result, dim=0)) > 20
 
 
 def test_what_is_sampled_for_one_transform_says_nothing_of_another():

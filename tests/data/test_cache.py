@@ -1,17 +1,19 @@
 """The image cache: what it holds, when it is built again, and what happens when it cannot be."""
 
+import logging
 import os
 import time
-from multiprocessing import get_context
+from multiprocessing import SimpleQueue
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from forked import forked
 from PIL import Image
 from torchvision import transforms as tv
 
-from torchreid_vi import InputError, console
+from torchreid_vi import InputError
 from torchreid_vi.data import VIDataManager, images
 from torchreid_vi.data.cache import open_cache
 from torchreid_vi.data.images import Decoder, planes, read_image
@@ -79,23 +81,6 @@ def test_it_is_built_once_and_again_when_a_file_or_the_list_changes(paths, tmp_p
     assert build(paths[1:]) and whole.stat().st_size == 11 * 24 * 12 * 3
 
 
-def test_it_stays_with_who_opened_it_when_another_run_removes_it(paths, tmp_path):
-    cache = open_cache(tmp_path / "cache", "some", paths, DECODER)
-    open_cache(tmp_path / "cache", "some", paths[1:], DECODER)
-    assert not cache.file.exists()
-    np.testing.assert_array_equal(cache(paths[0]), planes(read_image(paths[0]).resize((12, 24), 2)))
-
-
-def test_one_that_is_there_needs_no_writing(paths, tmp_path):
-    folder = tmp_path / "cache"
-    open_cache(folder, "some", paths, DECODER)
-    (lock,) = folder.glob("*lock")
-    lock.unlink()
-    lock.mkdir()  # where nothing can be written
-    assert open_cache(folder, "some", paths, DECODER) is not None
-    assert open_cache(folder, "some", paths[1:], DECODER) is None
-
-
 def test_a_bad_image_is_named_and_leaves_nothing(paths, tmp_path):
     Path(paths[3]).write_bytes(b"no image")
     for said in ("is corrupt or truncated", "is missing"):
@@ -117,15 +102,13 @@ def test_without_room_training_goes_on_without_it(paths, tmp_path, little_room, 
 
 
 def test_builders_beside_each_other_build_one_and_a_killed_one_leaves_none(paths, tmp_path, capfd):
-    def build(sums):
-        with console.attached():
-            cache = open_cache(folder, "some", paths, Decoder(1200, 600))
+    def build():
+        logging.basicConfig(level="INFO", force=True)
+        cache = open_cache(folder, "some", paths, Decoder(1200, 600))
         sums.put(int(cache.pixels.astype("u8").sum()))
 
-    fork = get_context("fork")
-    folder = tmp_path / "cache"
-    sums = fork.SimpleQueue()
-    killed, *both = [fork.Process(target=build, args=(sums,)) for _ in range(3)]
+    folder, sums = tmp_path / "cache", SimpleQueue()
+    killed, *both = [forked(build) for _ in range(3)]
     killed.start()
     while not list(folder.glob(".*.partial.*")) and killed.is_alive():
         time.sleep(0.001)

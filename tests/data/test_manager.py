@@ -45,20 +45,6 @@ def train_items(manager):
     return manager.train_loader.dataset.train
 
 
-def test_runs_on_more_data_keep_caches_of_their_own(roots, tmp_path):
-    def caches():
-        return {path.name for path in tmp_path.glob("*train*.u8")}
-
-    manage(roots, cache=str(tmp_path))
-    alone = caches()
-    manage(roots, cache=str(tmp_path), combineall=True)
-    manage(roots, cache=str(tmp_path), sources=["sysu_mm01", "regdb"], targets=["sysu_mm01"])
-    assert len(alone) == 1 and alone < caches() and len(caches()) == 3
-
-
-# Loaders
-
-
 def test_a_batch_carries_the_modality_of_its_cameras(roots):
     manager = manage(roots, sources=["llcm"], train_sampler="CrossModalitySampler", num_instances=2)
     for batch in manager.train_loader:
@@ -68,28 +54,12 @@ def test_a_batch_carries_the_modality_of_its_cameras(roots):
         assert len(set(batch["pid"].tolist())) == 2
 
 
-def test_visible_and_infrared_training_images_have_their_own_transforms(roots):
-    manager = manage(roots, transforms=["maa"], maa=["wg"])
-    repeated = {Modality.VISIBLE: [], Modality.INFRARED: []}
-    for _ in range(3):
-        for batch in manager.train_loader:
-            plain = [manager.transform_te(Image.open(path).convert("RGB")) for path in batch["impath"]]
-            for image, expected, modality in zip(
-                batch["img"], plain, batch["modality"].tolist(), strict=True
-            ):
-                repeated[modality].append(torch.allclose(image, expected, atol=1e-5))
-    assert all(repeated[Modality.INFRARED])
-    assert 0.8 < np.mean(repeated[Modality.VISIBLE]) < 0.95  # one of eight is made grey
-
-
 def check_test_images(manager, mean, std):
     for split in ("query", "gallery"):
         loader = manager.test_loader["sysu_mm01"][split]
         batch = next(iter(loader))
         with Image.open(batch["impath"][0]) as image:
-            pixels = torch.from_numpy(np.asarray(image.convert("RGB"), dtype=np.float32) / 255).permute(
-                2, 0, 1
-            )
+            pixels = torch.from_numpy(np.asarray(image.convert("RGB"), np.float32) / 255).permute(2, 0, 1)
         expected = (pixels - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
         assert torch.allclose(batch["img"][0], expected, atol=1e-5)
         assert sum(len(batch["pid"]) for batch in loader) == len(loader.dataset)
@@ -100,22 +70,8 @@ def test_test_images_are_normalised_with_the_settings_of_training(roots):
     check_test_images(manage(roots, transforms=list(TRANSFORMS), norm_mean=mean, norm_std=std), mean, std)
 
 
-def test_sources_are_summed_and_targets_may_differ(roots):
-    manager = manage(roots, sources=["sysu_mm01", "llcm"], targets=["regdb"])
-    assert manager.num_train_pids == 16 and list(manager.test_loader) == ["regdb"]
-    kinds = {
-        (path.split("/")[-4], modality) for b in manager.train_loader for path, modality in modalities(b)
-    }
-    assert len(kinds) >= 2
-    items = train_items(manager)
-    assert len(items) == 144 + 168 and {item[1] for item in items} == set(range(16))
-
-
 def modalities(batch):
     return zip(batch["impath"], batch["modality"].tolist(), strict=True)
-
-
-# Which training images
 
 
 def test_training_on_one_modality_leaves_the_test_as_it_is(roots):
@@ -124,17 +80,6 @@ def test_training_on_one_modality_leaves_the_test_as_it_is(roots):
     assert len(train_items(manager)) == 8 * 4 * 3 and manager.num_train_cams == 4
     assert len(manager.test_loader["sysu_mm01"]["query"].dataset) == 24
     assert len(train_items(manage(roots, modalities=["infrared"]))) == 8 * 2 * 3
-
-
-def test_labels_stay_contiguous_when_a_modality_takes_identities_with_it(copy_of):
-    root = copy_of("sysu_mm01")
-    train = train_items(manage(root))
-    for path, pid, _, _ in train:
-        if pid == 2 and Path(path).parts[-3] not in ("cam3", "cam6"):
-            Path(path).unlink()
-    manager = manage(root, modalities=["visible"])
-    assert manager.num_train_pids == 7
-    assert {item[1] for item in train_items(manager)} == set(range(7))
 
 
 @pytest.mark.parametrize("sampler", ["RandomSampler", "CrossModalitySampler"])
@@ -171,9 +116,6 @@ def test_the_held_out_identities_do_not_depend_on_the_seed_or_on_views(roots):
     assert drawn[0] == drawn[1]
 
 
-# Unreadable images
-
-
 def pictures(root, split):
     manager = manage(root)
     if split == "train":
@@ -198,41 +140,6 @@ def test_an_unreadable_image_stops_the_loader_with_one_sentence(split, workers, 
     assert "\n" not in str(caught.value) and "Traceback" not in str(caught.value)
 
 
-def test_skip_leaves_unreadable_images_out_and_says_how_many(copy_of, caplog):
-    root = copy_of("sysu_mm01")
-    bad = {"train": pictures(root, "train")[3:5], "query": pictures(root, "query")[:1]}
-    bad["gallery"] = pictures(root, "gallery")[-1:]
-    for path in (path for paths in bad.values() for path in paths):
-        truncate(path)
-    manager = manage(root, on_bad_image="skip")
-    said = caplog.text
-    assert (
-        manager.fetch_test_loaders("sysu_mm01")[0] == manager.test_loader["sysu_mm01"]["query"].dataset.data
-    )
-    for split, paths in bad.items():
-        assert f"Left out {len(paths)} unreadable {split} images: {', '.join(paths)}" in said
-    loaders = {"train": manager.train_loader, **manager.test_loader["sysu_mm01"]}
-    sizes = {"train": 142, "query": 23, "gallery": 47}
-    for split, loader in loaders.items():
-        seen = [path for batch in loader for path in batch["impath"]]
-        assert not set(seen) & set(bad[split])
-        assert len(loader.dataset) == sizes[split]
-        assert split == "train" or len(seen) == sizes[split]
-
-
-def test_skip_renumbers_when_an_identity_loses_all_its_images(copy_of):
-    root = copy_of("sysu_mm01")
-    lost = person(pictures(root, "train")[0])
-    for camera in range(1, 7):
-        for path in (root / "sysu_mm01" / f"cam{camera}" / f"{lost:04d}").iterdir():
-            truncate(path)
-    manager = manage(root, on_bad_image="skip")
-    assert manager.num_train_pids == 7 and {item[1] for item in train_items(manager)} == set(range(7))
-
-
-# Names and numbers
-
-
 @pytest.mark.parametrize(
     ("options", "named"),
     [
@@ -240,7 +147,6 @@ def test_skip_renumbers_when_an_identity_loses_all_its_images(copy_of):
         ({"targets": ["regbd"]}, r"dataset 'regbd': did you mean 'regdb'"),
         ({"transforms": ["maa"], "maa": ["wgg"]}, r"'wgg': did you mean 'wg'"),
         ({"modalities": ["visibel"]}, r"'visibel': did you mean 'visible'"),
-        ({"on_bad_image": "skipp"}, r"'skipp': did you mean 'skip'"),
         ({"interpolation": "lanczo"}, r"'lanczo': did you mean 'lanczos'"),
         ({"second_view": ["channel_swap"]}, r"data\.second_view 'channel_swap'"),
         ({"split_id": 1}, r"data\.split_id is 1: sysu_mm01 has one split, 0"),
@@ -257,9 +163,6 @@ def test_what_cannot_be_used_is_named_in_one_sentence(options, named, roots):
     with pytest.raises(InputError, match=named) as caught:
         manage(roots, **options)
     assert "\n" not in str(caught.value)
-
-
-# torchreid's datasets beside ours
 
 
 class Plain(torchreid.data.ImageDataset):
@@ -298,9 +201,6 @@ def test_a_torchreid_dataset_after_ours_is_trained_on_as_visible(with_plain):
     assert len(plain) == 6 and set(plain.values()) == {Modality.VISIBLE}
 
 
-# Without identities
-
-
 @pytest.fixture
 def footage(roots, tmp_path):
     for half, camera in (("visible", "cam1"), ("infrared", "cam3")):
@@ -309,18 +209,8 @@ def footage(roots, tmp_path):
 
 
 def test_unlabelled_images_load_with_a_share_held_out(footage):
-    manager = VIDataManager(
-        "vi_folder",
-        root=str(footage),
-        height=12,
-        width=6,
-        use_gpu=False,
-        workers=0,
-        identities=False,
-        validation=0.25,
-        train_sampler="ModalityPairSampler",
-        batch_size_train=8,
-    )
+    options = {"sources": "vi_folder", "identities": False, "train_sampler": "ModalityPairSampler"}
+    manager = manage(footage, **options, validation=0.25)
     total = len(list(footage.glob("*/*/*.jpg")))
     held = {name: [item[0] for item in loader.dataset.data] for name, loader in manager.val_loader.items()}
     assert all("infrared" in path for path in held["query"])
@@ -330,13 +220,3 @@ def test_unlabelled_images_load_with_a_share_held_out(footage):
     assert not set(training) & {*held["query"], *held["gallery"]}
     for batch in manager.train_loader:
         assert batch["modality"].tolist() == [0] * 4 + [1] * 4
-
-
-@pytest.mark.parametrize(
-    "names", [{"sources": "vi_folder"}, {"sources": "vi_synthetic", "targets": "vi_folder"}]
-)
-def test_training_with_identities_on_unlabelled_images_is_refused(footage, roots, names):
-    (footage.parent / "vi_synthetic").symlink_to(roots / "vi_synthetic")
-    footage.rename(footage.with_name("vi_folder"))
-    with pytest.raises(InputError, match="dataset vi_folder has no identities to train or test on"):
-        VIDataManager(**names, root=str(footage.parent), height=12, width=6, use_gpu=False, workers=0)

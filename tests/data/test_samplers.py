@@ -20,7 +20,7 @@ from torchreid_vi.data.samplers import (
     CrossModalitySampler,
     ModalityPairSampler,
     build_sampler,
-    shares,
+    shard_batch,
 )
 from torchreid_vi.errors import InputError
 
@@ -57,9 +57,6 @@ def dataset(roots):
     return DATASETS["sysu_mm01"](root=str(roots), verbose=False)
 
 
-# CrossModalitySampler
-
-
 def check_batches(sampler, pids, modality, p, k):
     """Every batch holds P identities, each with K visible and K infrared images."""
     dealt = batches(sampler)
@@ -94,16 +91,6 @@ def test_a_batch_has_p_identities_and_k_images_of_each_modality():
     check_evenness(dealt, pids, modality)
 
 
-@pytest.mark.parametrize(
-    ("visible", "infrared", "expected"),
-    [(8, 6, math.ceil(80 / 12)), (6, 9, math.ceil(90 / 12)), (1, 1, 1)],
-)
-def test_an_epoch_shows_the_larger_modality_once(visible, infrared, expected):
-    pids, modality = population({pid: (visible, infrared) for pid in range(10)})
-    sampler = CrossModalitySampler(pids, modality, 24, 3)
-    assert len(batches(sampler)) == expected and len(sampler) == expected * 24
-
-
 def test_with_replacement_every_batch_draws_anew_as_the_public_code_does():
     pids, modality = population({pid: (8, 6) for pid in range(20)})
     sampler = CrossModalitySampler(pids, modality, 24, 3, replacement=True)
@@ -121,13 +108,6 @@ def test_with_replacement_every_batch_draws_anew_as_the_public_code_does():
     ]
     assert min(times.values()) > 30  # of 56 expected
     assert any(max(epoch.values()) > 2 * min(epoch.values()) for epoch in per_epoch)  # decks deal evenly
-
-
-def test_batches_mix_identities_anew():
-    pids, modality = population({pid: (2, 2) for pid in range(8)})
-    sampler = CrossModalitySampler(pids, modality, 16, 2)
-    together = {frozenset(pids[i] for i in batch) for _ in range(60) for batch in batches(sampler)}
-    assert len(together) > 40
 
 
 def test_an_identity_with_k_images_is_shown_k_different_ones():
@@ -169,9 +149,6 @@ def test_any_population_gives_whole_even_batches_or_an_error(counts, p, k, numbe
     check_evenness(dealt, pids, modality)
 
 
-# By name
-
-
 def test_every_sampler_draws_training_images(roots):
     train = dataset(roots)
     for name in SAMPLERS:
@@ -211,9 +188,6 @@ def test_a_batch_that_a_sampler_cannot_fill_is_named(name, options, roots):
     assert ("sampler.num_instances" in str(caught.value)) == (name in READ_IDENTITIES)
 
 
-# Several processes
-
-
 @pytest.mark.parametrize(
     ("name", "size", "processes", "unit"),
     [
@@ -227,7 +201,7 @@ def test_a_batch_that_a_sampler_cannot_fill_is_named(name, options, roots):
 def test_processes_share_a_batch_evenly(roots, name, size, processes, unit):
     train = dataset(roots)
     sampler = build_sampler(name, train, **OPTIONS | {"batch_size": size, "num_instances": 3})
-    places = shares(name, size, 3, processes)
+    places = shard_batch(name, size, 3, processes)
     assert sorted(chain(*places)) == list(range(size))
     whole, part = list(sampler), size // processes
     assert len(whole) >= size
@@ -244,7 +218,7 @@ def test_processes_share_a_batch_evenly(roots, name, size, processes, unit):
             people = [{train.train[i][1] for i in own} for own in parts]
             assert sum(map(len, people)) == len(set.union(*people)) == size // unit
     with pytest.raises(InputError, match=f"multiple of {processes * unit}"):
-        shares(name, size + unit, 3, processes)
+        shard_batch(name, size + unit, 3, processes)
 
 
 def test_pairs_of_modalities_show_the_larger_one_once_and_no_identity_matters():

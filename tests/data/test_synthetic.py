@@ -3,11 +3,11 @@
 import shutil
 import time
 import warnings
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import forked
 from PIL import Image
 
 from torchreid_vi.data import DATASETS
@@ -34,9 +34,6 @@ def read(root, layout, **options):
     return DATASETS[FOLDERS[layout]](root=str(root), verbose=False, **options)
 
 
-# The bytes
-
-
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_same_arguments_give_the_same_bytes(layout, tmp_path):
     trees = [contents(draw_dataset(tmp_path / str(run), layout, **SMALL)) for run in range(2)]
@@ -60,9 +57,6 @@ def test_another_seed_gives_other_people_and_other_splits(layout, tmp_path):
     assert lists and any(one[name] != two[name] for name in lists)
 
 
-# The layouts, read by the real readers
-
-
 @pytest.mark.parametrize(
     ("layout", "people", "cameras", "sizes"),
     [
@@ -79,9 +73,8 @@ def test_a_layout_is_read_with_the_counts_that_were_drawn(layout, people, camera
         assert tuple(map(len, (dataset.train, dataset.query, dataset.gallery))) == sizes
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_infrared_pictures_are_grey_and_visible_ones_are_not(layout, roots):
-    dataset = read(roots, layout)
+def test_infrared_pictures_are_grey_and_visible_ones_are_not(roots):
+    dataset = read(roots, "llcm")
     spread = {modality: [] for modality in Modality}
     for item in dataset.train + dataset.query + dataset.gallery:
         with Image.open(item[0]) as image:
@@ -102,19 +95,9 @@ def test_infrared_reflectance_is_independent_of_colour():
             assert abs(np.corrcoef(luminance, reflectance)[0, 1]) < 0.15, garment
 
 
-# Mistakes
-
-
 @pytest.mark.parametrize(
     ("arguments", "named"),
-    [
-        ({"layout": "sysuu"}, "did you mean 'sysu'"),
-        ({"layout": "sysu", "ids": 5}, "at least 6"),
-        ({"seed": -1}, "seed"),
-        ({"images": 0}, "image"),
-        ({"size": (4, 40)}, "8 × 8"),
-        ({"layout": "llcm", "published": True}, "llcm"),
-    ],
+    [({"layout": "sysuu"}, "did you mean 'sysu'"), ({"ids": 5}, "at least 6"), ({"size": (4, 40)}, "8 × 8")],
 )
 def test_arguments_that_give_no_dataset_are_named_and_leave_nothing(arguments, named, tmp_path):
     with pytest.raises(InputError, match=named) as caught:
@@ -129,15 +112,6 @@ def test_a_folder_that_exists_is_not_drawn_over(tmp_path):
     with pytest.raises(InputError, match="sysu_mm01 exists already"):
         draw_dataset(tmp_path, **SMALL)
     assert contents(tmp_path) == {"sysu_mm01/mine.txt": b"keep"}
-
-
-def test_a_root_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(InputError, match=r"cannot draw a dataset into .*file"):
-        draw_dataset(tmp_path / "file", **SMALL)
-
-
-# Interruptions
 
 
 def wait_for_pictures(root):
@@ -164,8 +138,7 @@ def test_an_interrupted_drawing_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_a_killed_drawing_leaves_no_dataset_and_the_next_one_cleans_up(tmp_path):
-    large = {"ids": 150, "images": 6, "size": (64, 160)}
-    process = get_context("fork").Process(target=draw_dataset, args=(tmp_path,), kwargs=large)
+    process = forked(lambda: draw_dataset(tmp_path, ids=150, images=6, size=(64, 160)))
     process.start()
     try:
         wait_for_pictures(tmp_path)
@@ -178,9 +151,6 @@ def test_a_killed_drawing_leaves_no_dataset_and_the_next_one_cleans_up(tmp_path)
         read(tmp_path, "sysu")
     draw_dataset(tmp_path, **SMALL)
     assert leftovers(tmp_path) == ["sysu_mm01"]
-
-
-# The published structure of SYSU-MM01
 
 
 @pytest.fixture(scope="module")
@@ -238,17 +208,11 @@ def test_the_generated_draws_give_galleries_of_the_published_sizes(published):
     check_galleries(as_test_set(published))
 
 
+@pytest.mark.skipif(not OFFICIAL_DRAWS.is_file(), reason="the official rand_perm_cam.mat is not here")
 def test_the_official_draws_give_galleries_of_the_published_sizes(published):
-    if not OFFICIAL_DRAWS.is_file():
-        pytest.skip("the official rand_perm_cam.mat is not here")
-    target = published / "sysu_mm01" / "exp" / "rand_perm_cam.mat"
-    generated = target.read_bytes()
-    shutil.copy(OFFICIAL_DRAWS, target)
-    try:
-        official = as_test_set(published)
-    finally:
-        target.write_bytes(generated)
+    generated = as_test_set(published)
+    shutil.copy(OFFICIAL_DRAWS, published / "sysu_mm01" / "exp" / "rand_perm_cam.mat")
+    official = as_test_set(published)
     check_galleries(official)
-    first = next(trials(PROTOCOLS["sysu_mm01"]["all/1-shot/official"], official))
-    other = next(trials(PROTOCOLS["sysu_mm01"]["all/1-shot/official"], as_test_set(published)))
-    assert set(first.gallery) != set(other.gallery)
+    protocol = PROTOCOLS["sysu_mm01"]["all/1-shot/official"]
+    assert set(next(trials(protocol, official)).gallery) != set(next(trials(protocol, generated)).gallery)

@@ -1,13 +1,14 @@
-"""Half precision on a CPU: right layers pass, wrong ones have the run compute in fp32."""
+"""Half precision on a CPU: wrong layers have the run compute in fp32, and the scale of the loss is kept."""
 
 import copy
 
 import pytest
 import torch
+from engine_helpers import diverge_at, run
 from torch import nn
 
 from torchreid_vi.engine.precision import wrong_layer
-from torchreid_vi.models import Backbone
+from torchreid_vi.models import Backbone, read_checkpoint
 
 
 class WrongInHalf(nn.Conv2d):
@@ -70,6 +71,37 @@ def test_a_run_that_fell_back_from_fp16_goes_on(make, tmp_path):
     engine.save_dir = tmp_path
     engine.save_model(0, None, tmp_path)
     other = make(train__precision="fp16")[0]
-    state = torch.load(tmp_path / "checkpoints" / "last.pth", weights_only=True)
+    state = read_checkpoint(tmp_path / "checkpoints" / "last.pth")
     state["settings"] = other.checkpoints.settings
     assert other.resume(state) == 0
+
+
+def test_an_overflow_in_half_precision_is_the_scalers(make):
+    engine, cfg = make(train__precision="fp16", train__max_epoch=1)
+    engine.step.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
+    run(engine, cfg)
+    assert engine.step.scaler.get_scale() < 2.0**40
+    assert engine.progress.skipped == 0
+
+
+def steps_of(engine, number):
+    """Steps on one batch; returns what each gave, and the scale of the loss after it."""
+    batch = next(iter(engine.train_loader))
+    engine.set_model_mode("train")
+    found = []
+    for _ in range(number):
+        bad = bool(engine.forward_backward(batch)["nonfinite"])
+        found.append((bad, engine.step.scaler.get_scale()))
+    return found
+
+
+def test_a_resumed_run_has_the_scale_that_half_precision_had_come_to(make, tmp_path):
+    engine, _ = make(train__precision="fp16")
+    diverge_at(engine, 0, "gradient")
+    ((_, scale),) = steps_of(engine, 1)
+    engine.save_dir = tmp_path
+    engine.save_model(0, None, tmp_path)
+    resumed, _ = make(train__precision="fp16")
+    assert resumed.step.scaler.get_scale() == 2 * scale
+    resumed.resume(read_checkpoint(tmp_path / "checkpoints" / "last.pth"))
+    assert resumed.step.scaler.get_scale() == scale

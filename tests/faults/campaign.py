@@ -24,9 +24,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 from disks import Disk, disk_at
+from tqdm import tqdm
 from victims import Victim, victims
 
 ROOT = Path(__file__).parents[2]
@@ -178,6 +180,7 @@ def _run(words: list[str], number: int = 0, after: float = PATIENCE) -> tuple[in
 def _tool(words: list[str], error: int) -> None:
     """Become a tool; what takes long to import is there already."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
+    tqdm.set_lock(RLock())  # else it would be shared with those that are killed
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(error, 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)  # pytest has its own

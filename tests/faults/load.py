@@ -1,20 +1,12 @@
-"""Whether a long run grows, and how long it takes to open a very long list of images.
-
-python tests/faults/load.py epochs --number 1000
-python tests/faults/load.py list --number 1000000
-"""
+"""Measure whether a long run grows: python tests/faults/load.py 1000"""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import resource
-import subprocess
 import sys
 import tempfile
 import time
-from itertools import product
 from multiprocessing import active_children
 from pathlib import Path
 from statistics import median
@@ -23,7 +15,7 @@ from typing import Any
 
 
 def epochs(number: int) -> dict[str, Any]:
-    """Trains for so many short epochs; what the process holds after a fifth of them and at the end."""
+    """Train for so many short epochs; return what the process holds after a fifth of them and at the end."""
     import torch
 
     from torchreid_vi import build, config, load_config
@@ -73,51 +65,5 @@ def _held() -> dict[str, int]:
     }
 
 
-def images(number: int) -> dict[str, Any]:
-    """Open a dataset of so many images; return how long that took, and the process's largest memory."""
-    from torchreid_vi.data.datasets import DATASETS
-
-    cameras = DATASETS["sysu_mm01"].cameras
-    people = max(4, number // (len(cameras) * 250))
-    each = number // (people * len(cameras))
-    with tempfile.TemporaryDirectory() as root:
-        folder = Path(root) / "sysu_mm01"
-        for camera, person in product(cameras, range(1, people + 1)):
-            home = folder / f"cam{camera.number}" / f"{person:04d}"
-            home.mkdir(parents=True)
-            for image in range(1, each + 1):
-                os.close(os.open(home / f"{image:04d}.jpg", os.O_CREAT | os.O_WRONLY))
-        (folder / "exp").mkdir()
-        half = [*range(1, people // 2), people]
-        test = [person for person in range(1, people) if person not in half]
-        for name, ids in (("train_id", half), ("val_id", []), ("test_id", test)):
-            (folder / "exp" / f"{name}.txt").write_text(",".join(map(str, ids)))
-        begun = time.perf_counter()
-        dataset = DATASETS["sysu_mm01"](root=root, verbose=False)
-        seconds = time.perf_counter() - begun
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    found = len(dataset.train) + len(dataset.query) + len(dataset.gallery)
-    return {"images": found, "seconds": round(seconds, 1), "memory, GiB": round(peak, 2)}
-
-
-def in_a_process(what: str, number: int) -> dict[str, Any]:
-    """What this script prints, from a process of its own."""
-    command = [sys.executable, __file__, what, "--number", str(number)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout[done.stdout.index("\n{") :])
-    return found
-
-
-def main() -> None:
-    """Runs the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("what", choices=["epochs", "list"])
-    parser.add_argument("--number", type=int, required=True)
-    args = parser.parse_args()
-    print("\n" + json.dumps((epochs if args.what == "epochs" else images)(args.number), indent=1))
-
-
 if __name__ == "__main__":
-    main()
+    print("\n" + json.dumps(epochs(int(sys.argv[1])), indent=1))

@@ -20,8 +20,8 @@ from torchreid_vi.retrieval.index import ABOUT, ITEMS, VECTORS, EmbeddingIndex
 from torchreid_vi.sharing import MANIFEST, SETTINGS, WEIGHTS, locate
 
 TOKENS = [
-    *(b"../../", b"/etc/passwd", b"\0", b"\r\n", b"\xff\xfe", b"~/", b"{", b"}", b'"', b"null", b"[" * 2000),
-    *(b"-1", b"9" * 400, b"1e999", b"nan", "٣".encode(), b"\xff" * 8, b"\0" * 8),
+    *(b"../../", b"/etc/passwd", b"\0", b"\r\n", b"\xff\xfe", b"~/", b"{", b"}", b'"', b"null", b"[" * 9),
+    *(b"-1", b"9" * 40, b"1e999", b"nan", "٣".encode(), b"\xff" * 8, b"\0" * 8),
     *(b"&a [*a]", b"!!python/name:os.system", b"2020-13-45", b"!!timestamp x", b"? [1]\n"),
     *(b"cos\nsystem\n(S'touch ran'\ntR.", b"\x93.", b"R.", b"O4:", b"'descr': '|O'"),
 ]

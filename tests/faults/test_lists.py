@@ -3,31 +3,18 @@
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from pictures import NOISE, load, saved
 
 from torchreid_vi import InputError
-from torchreid_vi.data import DATASETS, VIDataset
+from torchreid_vi.data import VIDataset
 from torchreid_vi.data.datasets.base import Splits
 from torchreid_vi.data.datasets.lists import read_ids, read_index
 from torchreid_vi.data.listing import images_in, images_under
 from torchreid_vi.modality import Camera, Modality
 
 HALVES = ("visible", "infrared")
-NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 10, 3), dtype=np.uint8))
 
-
-def load(name, root):
-    return DATASETS[name](root=str(root), verbose=False)
-
-
-def saved(image, path, **options):
-    image.save(path, **options)
-    return path
-
-
-# Lists
 
 LISTS = {
     "up": b"../secret/a.png 1",
@@ -35,10 +22,6 @@ LISTS = {
     "root": b"/etc/passwd 1",
     "NUL": b"Visible/\0.png 1",
     "escapes of a terminal": b"Visible/\x1b[2J.png 1",
-    "endless": b"a" * 5000 + b" 1",
-    "missing and long": b"a" * 400 + b" 1",
-    "a label of thousands of digits": b"Visible/a.png " + b"9" * 5000,
-    "digits of another script": "Visible/a.png ٣".encode(),
     "a digit raised": "Visible/a.png ²".encode(),
     "no text": b"\xff\xfeV\0i\0",
 }
@@ -62,14 +45,14 @@ def test_what_a_list_names_elsewhere_is_not_even_looked_for(line, secret, tmp_pa
         read_index(tmp_path / "list.txt", tmp_path)
 
 
-@pytest.mark.parametrize("token", ["9" * 5000, "٣", "²", "-1", "1e9", "1234567890", "\0", "..", "1.0"])
+@pytest.mark.parametrize("token", ["²", "-1", "1e9", "1234567890", "\0", ".."])
 def test_what_is_no_identity_is_refused(token, tmp_path):
     (tmp_path / "ids.txt").write_text(f"1,{token}", encoding="utf-8")
     with pytest.raises(InputError, match=r"ids\.txt holds .* where an identity number is expected"):
         read_ids(tmp_path / "ids.txt", tmp_path)
 
 
-@pytest.mark.parametrize("text", ["0,1,0", "1," * 20_000, "7\n8\n007"])
+@pytest.mark.parametrize("text", ["0,1,0", "7\n8\n007"])
 def test_an_identity_that_comes_twice_is_refused(text, tmp_path):
     (tmp_path / "ids.txt").write_text(text)
     with pytest.raises(InputError, match=r"ids\.txt holds identity [017] more than once: restore the list"):
@@ -90,9 +73,6 @@ def test_a_list_that_is_no_file_is_refused(tmp_path):
     for name in ("folder.txt", "loop.txt", "pipe.txt", "missing.txt"):
         with pytest.raises(InputError, match=rf"{name} (is no regular file|cannot be read)"):
             read_ids(tmp_path / name, tmp_path)
-
-
-# Links
 
 
 @pytest.fixture
@@ -125,8 +105,10 @@ def link_list(tree, secret):
     path.symlink_to(secret / "list.txt")
 
 
-@pytest.mark.parametrize("damage", [link_image, link_folder, link_list])
-@pytest.mark.parametrize("name", ["sysu_mm01", "regdb", "llcm"])
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [("sysu_mm01", link_image), ("sysu_mm01", link_list), ("regdb", link_image), ("llcm", link_folder)],
+)
 def test_links_out_of_a_dataset_are_refused(name, damage, secret, copy_of):
     root = copy_of(name)
     damage(root / name, secret)
@@ -134,25 +116,22 @@ def test_links_out_of_a_dataset_are_refused(name, damage, secret, copy_of):
         load(name, root)
 
 
-@pytest.mark.parametrize("link", ["image", "folder"])
-def test_links_out_of_a_folder_of_ones_own_are_followed(link, secret, tmp_path):
-    for half in ("visible", "infrared"):
+def test_links_out_of_a_folder_of_ones_own_are_followed(secret, tmp_path):
+    for half in HALVES:
         (tmp_path / "vi_folder" / half).mkdir(parents=True)
         saved(NOISE, tmp_path / "vi_folder" / half / "a.jpg")
-    target = secret / "a.jpg" if link == "image" else secret
     visible = tmp_path / "vi_folder" / "visible"
-    (visible / "b.jpg").symlink_to(target)
-    found = {Path(item[0]).relative_to(visible.parent) for item in load("vi_folder", tmp_path).train}
-    linked = ["visible/b.jpg"] if link == "image" else ["visible/b.jpg/a.jpg", "visible/b.jpg/a.bmp"]
-    assert found == {Path("visible/a.jpg"), Path("infrared/a.jpg"), *map(Path, linked)}
-    assert set(images_under(visible)) == {
-        visible.parent / path for path in found if path.parts[0] == "visible"
-    }
+    (visible / "b.jpg").symlink_to(secret / "a.jpg")
+    (visible / "more").symlink_to(secret)
+    own = {visible / name for name in ("a.jpg", "b.jpg", "more/a.jpg", "more/a.bmp")}
+    listed = {Path(item[0]) for item in load("vi_folder", tmp_path).train}
+    assert set(images_under(visible)) == own
+    assert listed == own | {visible.with_name("infrared") / "a.jpg"}
     (visible / "deep").mkdir()
     (visible / "deep" / "back").symlink_to("..")
-    for listed in (lambda: images_under(visible), lambda: load("vi_folder", tmp_path)):
+    for listing in (lambda: images_under(visible), lambda: load("vi_folder", tmp_path)):
         with pytest.raises(InputError, match=r"the link .*deep/back leads back to .*: remove the link"):
-            listed()
+            listing()
 
 
 def test_what_is_hidden_trains_nowhere(tmp_path, copy_of):

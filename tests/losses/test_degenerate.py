@@ -57,7 +57,7 @@ def require_numbers(loss, inputs):
 
 
 @pytest.mark.parametrize("name", ON_A_BATCH)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     number=st.integers(1, 9),
     kind=st.sampled_from(KINDS),
@@ -78,7 +78,7 @@ def test_a_loss_and_its_gradient_are_numbers(name, number, kind, scale, people, 
         require_numbers(LOSSES[name](**options)(given_, pids, modality), inputs)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     number=st.integers(1, 5),
     stripes=st.integers(1, 4),
@@ -104,13 +104,7 @@ def test_a_pretexts_losses_and_figures_are_numbers(number, stripes, kind, scale,
         assert np.isfinite(residual(guess))
 
 
-def test_noise_is_a_number_where_the_generator_draws_nothing(monkeypatch):
-    monkeypatch.setattr(torch.Tensor, "exponential_", lambda self: self.zero_())
-    logits = torch.zeros(2, 3, 3, requires_grad=True)
-    require_numbers(LOSSES["permutation"](noise=1.0)(logits, torch.arange(3).repeat(2, 1)), logits)
-
-
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     queries=st.integers(1, 6),
     gallery=st.integers(1, 9),

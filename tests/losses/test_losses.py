@@ -1,7 +1,5 @@
 """Every loss against the formula in plain loops, value and gradient, and on degenerate batches."""
 
-import math
-
 import pytest
 import torch
 from scipy.optimize import isotonic_regression
@@ -14,7 +12,6 @@ from torchreid_vi.losses import (
     IdentityLoss,
     ReIDLoss,
     WeightedTripletLoss,
-    soft_rank,
 )
 
 SUPERVISED = [name for name, loss in LOSSES.items() if issubclass(loss, ReIDLoss)]
@@ -155,11 +152,10 @@ def test_the_order_of_a_batch_does_not_matter(name):
     torch.testing.assert_close(loss(x, pids, modality), loss(x[order], pids[order], modality[order]))
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("name", SUPERVISED)
-def test_half_precision_is_computed_in_float32(name, dtype):
+def test_half_precision_is_computed_in_float32(name):
     x, pids, modality = batch()
-    half = x.to(dtype)
+    half = x.half()
     loss = LOSSES[name]()
     with torch.autocast("cpu", torch.bfloat16):
         value = loss(half, pids, modality)
@@ -167,78 +163,15 @@ def test_half_precision_is_computed_in_float32(name, dtype):
     torch.testing.assert_close(value, loss(half.float(), pids, modality))
 
 
-def _one_modality():
+@pytest.mark.parametrize("poor", ["one modality", "one identity", "no common identity"])
+def test_cmr_is_zero_without_a_valid_query(poor):
     x, pids, modality = batch()
-    return x, pids, torch.zeros_like(modality)
-
-
-def _one_identity():
-    x, pids, modality = batch()
-    return x, torch.zeros_like(pids), modality
-
-
-def _no_common_identity():
-    x, pids, modality = batch()
-    return x, pids * 2 + modality, modality
-
-
-def _duplicates():
-    x, pids, modality = batch()
-    return x[:1].repeat(len(x), 1), pids, modality
-
-
-@pytest.mark.parametrize("make", [_one_modality, _one_identity, _no_common_identity, _duplicates])
-@pytest.mark.parametrize("name", SUPERVISED)
-def test_degenerate_batches_give_a_finite_differentiable_scalar(name, make):
-    x, pids, modality = make()
-    x = x.clone().requires_grad_()
-    value = LOSSES[name]()(x, pids, modality)
-    assert isinstance(value, torch.Tensor) and value.shape == ()
-    value.backward()
-    assert math.isfinite(value.item()) and torch.isfinite(x.grad).all()
-
-
-@pytest.mark.parametrize("make", [_one_modality, _one_identity, _no_common_identity])
-def test_cmr_is_zero_without_a_valid_query(make):
-    x, pids, modality = make()
+    pids, modality = {
+        "one modality": (pids, torch.zeros_like(modality)),
+        "one identity": (torch.zeros_like(pids), modality),
+        "no common identity": (pids * 2 + modality, modality),
+    }[poor]
     assert CrossModalityRetrievalLoss()(x, pids, modality).item() == 0
-
-
-def test_cmr_collapses_to_a_difference_of_mean_distances():
-    x, pids, modality = batch(ids=4, images=4)
-    unit, epsilon, n = F.normalize(x, dim=1), 0.5, 16
-    p, m = 4, 12
-    directions = []
-    for side in (0, 1):
-        values = []
-        for i in (modality == side).nonzero()[:, 0]:
-            d = (1 - unit[modality != side] @ unit[i]) / 2
-            same = pids[modality != side] == pids[i]
-            difference = d[same].mean() - d[~same].mean()
-            values.append((n - 1) / 2 + 2 * p * m / (epsilon * n**2) * difference)
-        directions.append(torch.stack(values).mean())
-    torch.testing.assert_close(
-        CrossModalityRetrievalLoss(epsilon)(x, pids, modality), torch.stack(directions).mean()
-    )
-
-
-def test_cmr_is_near_zero_for_a_perfect_ranking_of_two_and_small_epsilon():
-    x = torch.tensor([[1.0, 0], [0, 1], [1, 0], [0, 1]], dtype=torch.float64)
-    loss = CrossModalityRetrievalLoss(1e-4)(x, torch.tensor([0, 1, 0, 1]), torch.tensor([0, 0, 1, 1]))
-    assert loss.item() == pytest.approx(0)
-
-
-@pytest.mark.parametrize("epsilon", [0.5, 0.03])
-def test_cmr_gradcheck(epsilon):
-    x, pids, modality = batch(ids=3, images=2, width=5)
-    loss = CrossModalityRetrievalLoss(epsilon)
-    assert torch.autograd.gradcheck(
-        lambda v: loss(v, pids, modality), (x.requires_grad_(),), eps=1e-7, atol=1e-4
-    )
-
-
-def test_soft_rank_accepts_no_rows():
-    assert soft_rank(torch.zeros(0, 5), 0.5).shape == (0, 5)
 
 
 @pytest.mark.parametrize("name", SUPERVISED)
@@ -246,11 +179,6 @@ def test_wrong_shapes_are_named(name):
     x, pids, modality = batch()
     with pytest.raises(ValueError, match=r"\(B, D\), \(B,\) and \(B,\)"):
         LOSSES[name]()(x, pids[:-1], modality)
-
-
-def test_cmr_refuses_an_epsilon_of_zero():
-    with pytest.raises(ValueError, match="epsilon"):
-        CrossModalityRetrievalLoss(0)
 
 
 @pytest.mark.cuda

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import isotonic_regression
 
-from torchreid_vi.losses.soft_rank import pool_adjacent_violators, soft_rank
+from torchreid_vi.losses.soft_rank import soft_rank
 
 
 def by_scipy(row, epsilon):
@@ -79,14 +79,6 @@ def test_ranks_lie_in_the_permutahedron_and_keep_the_order(row, epsilon):
     bounds = torch.arange(n, 0, -1, dtype=torch.float64).cumsum(0)
     assert (largest <= bounds + 1e-6).all()
     assert (ranks[values[0].argsort()].diff() >= -1e-6).all()
-
-
-def test_blocks_are_scipys():
-    values = np.random.default_rng(3).normal(size=(8, 40))
-    blocks = pool_adjacent_violators(torch.from_numpy(values)).numpy()
-    for row, block in zip(values, blocks, strict=True):
-        starts = np.flatnonzero(np.diff(block, prepend=-1))
-        np.testing.assert_array_equal(starts, isotonic_regression(row, increasing=False).blocks[:-1])
 
 
 def test_epsilon_must_be_positive():

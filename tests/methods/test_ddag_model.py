@@ -50,12 +50,6 @@ def test_part_attention_is_its_formula():
         torch.testing.assert_close(head(maps, embedding), expected.detach())
 
 
-def test_the_parts_weigh_alike_at_the_start_and_the_neck_has_no_shift():
-    head = PartAttention(8)
-    assert head.gate.tolist() == pytest.approx([1 / 3] * 3)
-    assert head.neck.bias is None
-
-
 def test_both_necks_start_around_one_where_asked():
     model = DDAGModel("resnet18", 5, neck_std=0.01)
     for neck in (model.neck, model.parts.neck):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from torchreid_vi import InputError
-from torchreid_vi.models import BLOCKS, Backbone, ModalityDistributionAdapter, NonLocal, VIModel, load_weights
+from torchreid_vi.models import BLOCKS, Backbone, ModalityDistributionAdapter, NonLocal, VIModel
 from torchreid_vi.models.backbone import INSERTED
 
 
@@ -140,29 +140,6 @@ def test_a_model_with_blocks_starts_as_the_one_without(name):
     x, modality = torch.rand(2, 3, 96, 48), torch.tensor([0, 1])
     with torch.no_grad():
         torch.testing.assert_close(blocked(x, modality), plain(x, modality))
-
-
-def test_a_backbone_file_starts_a_model_with_blocks(tmp_path):
-    from torchreid_vi.models import save_backbone
-
-    source, path = VIModel("osnet_x0_25", 3), tmp_path / "backbone.pth"
-    save_backbone(source, path, {"epochs": 1})
-    model = VIModel("osnet_x0_25", 4, blocks="mda")
-    loaded = load_weights(model, path)
-    assert loaded.matched == len(source.backbone.state_dict()) and not loaded.unused
-    assert any(INSERTED in name for name in loaded.fresh)
-    name = "trunk.conv3.0.conv1.conv.weight"
-    assert torch.equal(model.backbone.state_dict()[name], source.backbone.state_dict()[name])
-
-
-def test_a_whole_model_loads_with_its_blocks(tmp_path):
-    source, path = VIModel("osnet_x0_25", 3, blocks="non_local"), tmp_path / "model.pth"
-    torch.save({"state_dict": source.state_dict()}, path)
-    target = VIModel("osnet_x0_25", 3, blocks="non_local")
-    loaded = load_weights(target, path)
-    assert loaded.matched == loaded.total and not loaded.fresh
-    with pytest.raises(InputError, match="does not fit the model"):
-        load_weights(VIModel("osnet_x0_25", 3, blocks="mda"), path)
 
 
 @pytest.mark.parametrize(

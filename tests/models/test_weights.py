@@ -2,9 +2,6 @@
 
 import io
 import json
-import os
-import pickle
-import re
 
 import numpy as np
 import pytest
@@ -39,12 +36,6 @@ def test_all_but_the_classifier_loads_across_numbers_of_identities(tmp_path, wra
         torch.testing.assert_close(value, source.backbone.state_dict()[name])
 
 
-def test_data_parallel_names_are_understood(tmp_path):
-    source, target = torchreid_model("resnet18", 5), torchreid_model("resnet18", 5)
-    state = {f"module.{name}": value for name, value in source.state_dict().items()}
-    assert load_weights(target, saved(tmp_path, state)).unused == []
-
-
 def test_another_architecture_is_refused_with_layers_and_counts(tmp_path):
     path = saved(tmp_path, VIModel("resnet18", 5).state_dict())
     target = VIModel("osnet_x0_25", 5)
@@ -55,9 +46,7 @@ def test_another_architecture_is_refused_with_layers_and_counts(tmp_path):
         torch.testing.assert_close(value, before[name])
 
 
-@pytest.mark.parametrize(
-    "number", [np.float32(0.5), np.int64(-(2**40)), np.bool_(True), np.linspace(0, 1, 5)]
-)
+@pytest.mark.parametrize("number", [np.float32(0.5), np.linspace(0, 1, 5)])
 def test_a_checkpoint_with_numpy_numbers_is_read(tmp_path, number):
     path = saved(tmp_path, {"state_dict": {}, "epoch": 2, "rank1": number})
     assert read_checkpoint(path)["epoch"] == 2
@@ -67,48 +56,11 @@ def test_a_checkpoint_with_numpy_numbers_is_read(tmp_path, number):
     assert read_checkpoint(path)["epoch"] == 3
 
 
-class Evil:
-    def __reduce__(self):
-        return os.mkdir, ("made",)
-
-
-@pytest.mark.parametrize(
-    "write", [torch.save, lambda o, p: p.write_bytes(pickle.dumps(o))], ids=["torch", "pickle"]
-)
-def test_pickled_objects_are_refused_and_not_run(tmp_path, monkeypatch, write):
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "evil.pth"
-    write({"state_dict": Evil()}, path)
-    with pytest.raises(InputError, match=r"evil\.pth"):
-        read_checkpoint(path)
-    assert not (tmp_path / "made").exists()
-
-
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 half a zip"])
-def test_what_is_no_checkpoint_is_named(tmp_path, content):
-    path = tmp_path / "w.pth"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=r"w\.pth is not a checkpoint or is damaged"):
-        read_checkpoint(path)
-
-
-def test_a_truncated_checkpoint_is_named(tmp_path):
-    path = saved(tmp_path, torch.nn.Linear(50, 50).state_dict())
-    path.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(InputError, match="is not a checkpoint or is damaged"):
-        read_checkpoint(path)
-
-
-def test_a_missing_file_and_a_bare_tensor_are_named(tmp_path):
-    with pytest.raises(InputError, match=re.escape("nowhere.pth not found")):
-        read_checkpoint("nowhere.pth")
+def test_what_holds_no_weights_is_named(tmp_path):
     with pytest.raises(InputError, match="holds no weights"):
         read_checkpoint(saved(tmp_path, torch.zeros(3)))
     with pytest.raises(InputError, match="holds no weights"):
         load_weights(torch.nn.Linear(1, 1), saved(tmp_path, {"state_dict": None}))
-
-
-# A pre-trained backbone into other models
 
 
 def pretrained(tmp_path, streams=1, name="osnet_x0_25"):
@@ -131,8 +83,7 @@ def test_a_backbone_file_says_what_it_is(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["backbone.json", "backbone.pth"]
 
 
-@pytest.mark.parametrize("streams", [1, 2])
-@pytest.mark.parametrize("name", ["osnet_x0_25", "resnet18"])
+@pytest.mark.parametrize(("name", "streams"), [("osnet_x0_25", 1), ("resnet18", 2)])
 def test_a_backbone_starts_a_model_of_as_many_streams(tmp_path, name, streams):
     backbone, path = pretrained(tmp_path, streams, name)
     target = VIModel(name, 5, streams=streams)
@@ -172,8 +123,7 @@ def test_one_stem_starts_from_two(tmp_path, stem):
     assert any("conv1" in key for key in visible)
 
 
-@pytest.mark.parametrize("streams", [1, 2])
-@pytest.mark.parametrize("name", ["osnet_x0_25", "resnet18"])
+@pytest.mark.parametrize(("name", "streams"), [("osnet_x0_25", 2), ("resnet18", 1)])
 def test_torchreids_own_model_starts_from_it_too(tmp_path, name, streams):
     source = MMGLModel(name, 96, 32, streams, last_stride=1)
     save_backbone(source, tmp_path / "b.pth", {})
@@ -187,47 +137,8 @@ def test_torchreids_own_model_starts_from_it_too(tmp_path, name, streams):
     torch.testing.assert_close(target.eval().featuremaps(images), one.eval().backbone(images))
 
 
-def test_torchreids_checkpoint_starts_our_model(tmp_path):
-    source, target = torchreid_model("resnet18", 4), VIModel("resnet18", 5, streams=2)
-    report = load_weights(target, saved(tmp_path, source.state_dict()))
-    assert {n.split(".")[0] for n in report.fresh} == {"neck", "classifier"}
-    assert torch.equal(target.backbone.stems[1].conv1.weight, source.conv1.weight)
-
-
-def test_a_backbone_of_another_architecture_is_refused_by_name(tmp_path):
-    _, path = pretrained(tmp_path, streams=2)
-    with pytest.raises(InputError, match=r"backbone.pth \(osnet_x0_25, 2 streams\) does not fit the model"):
-        load_weights(VIModel("resnet18", 5), path)
-
-
-def test_a_deeper_backbone_is_refused_by_a_shallower_one(tmp_path):
-    save_backbone(VIModel("resnet34", 3), tmp_path / "deep.pth", {})
-    for target in (VIModel("resnet18", 5), torchreid_model("resnet18", 5)):
-        with pytest.raises(InputError, match=r"resnet34, 1 streams\) .*not in the model: backbone"):
-            load_weights(target, tmp_path / "deep.pth")
-    plain = saved(tmp_path, torchreid_model("resnet34", 3).state_dict())
-    with pytest.raises(InputError, match=r"not in the model: layer1"):
-        load_weights(VIModel("resnet18", 5), plain)
-
-
-def test_half_a_head_is_refused(tmp_path):
-    state = VIModel("osnet_x0_25", 5).state_dict()
-    del state["neck.weight"]
-    with pytest.raises(InputError, match=r"missing or of another shape: neck.weight"):
-        load_weights(VIModel("osnet_x0_25", 5), saved(tmp_path, state))
-
-
-def test_an_unknown_stem_is_answered_with_the_nearest(tmp_path):
-    _, path = pretrained(tmp_path)
-    with pytest.raises(InputError, match="did you mean 'visible'"):
-        load_weights(VIModel("osnet_x0_25", 5), path, "visibel")
-
-
-# Weights of other people's code
-
-
 def trained(model):
-    """The model with every tensor changed, and in evaluation mode."""
+    """Change every tensor of a model; return it in evaluation mode."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, value in model.state_dict().items():
@@ -277,7 +188,7 @@ def agw(blocks):
     return model, state | {"base_resnet.base.conv1.weight": torch.ones(1)}
 
 
-@pytest.mark.parametrize("key", ["net", "model", "model_state_dict", "state_dict", ""])
+@pytest.mark.parametrize("key", ["net", ""])
 def test_agws_weights_give_its_embeddings(tmp_path, key):
     model, state = agw(blocks=True)
     content = {key: state, "epoch": 3, "cmc": np.linspace(0, 1, 5), "mAP": np.float64(0.5)} if key else state
@@ -331,24 +242,3 @@ def test_torchvisions_weights_start_a_backbone(tmp_path, streams):
     images = torch.rand(2, 3, 64, 32)
     maps = torch.nn.Sequential(*list(source.children())[:-2])(images)
     torch.testing.assert_close(target.eval().backbone(images, torch.tensor([0, 1])), maps)
-
-
-def test_a_file_without_counts_of_batches_is_whole(tmp_path):
-    source = trained(VIModel("osnet_x0_25", 5))
-    state = {name: value for name, value in source.state_dict().items() if "num_batches" not in name}
-    target = VIModel("osnet_x0_25", 5)
-    assert load_weights(target, saved(tmp_path, state)).fresh == []
-    same_embeddings(source, target)
-
-
-def test_tensors_that_lie_elsewhere_are_told_where(tmp_path):
-    state = torchreid_model("resnet18", 5).state_dict()
-    path = saved(tmp_path, {"ema": {"decay": 0.9, "params": state}, "epoch": 3})
-    with pytest.raises(InputError, match=r"holds no weights: the tensors lie under 'ema\.params': save that"):
-        load_weights(torchreid_model("resnet18", 5), path)
-
-
-def test_a_neck_with_a_shift_is_not_loaded_silently(tmp_path):
-    state = VIModel("osnet_x0_25", 5).state_dict() | {"bottleneck.bias": torch.ones(512)}
-    report = load_weights(VIModel("osnet_x0_25", 5), saved(tmp_path, state))
-    assert grouped(report.unused) == "neck"

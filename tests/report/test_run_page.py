@@ -11,7 +11,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from command_lines import TINY, call
+from command_lines import MMGL, TINY, call
 from crops import spread, tiles
 from PIL import Image
 
@@ -21,16 +21,6 @@ from torchreid_vi.report import write_report
 from torchreid_vi.report.finished import FinishedRun
 from torchreid_vi.report.pictures import activations, batch, best_and_worst, confused, galleries
 
-MMGL = {
-    "loss.name": "mmgl",
-    "loss.terms": ["permutation", "part_cycle"],
-    "loss.weights": [1.0, 0.02],
-    "sampler.train_sampler": "ModalityPairSampler",
-    "data.validation": 0.2,
-    "data.height": 48,
-    "loss.mmgl.stripes": 3,
-    "model.last_stride": 1,
-}
 TWO = {"model.streams": 2, "test.flip": True, "data.second_view": ["random_flip"]}
 
 

@@ -3,6 +3,8 @@
 import hashlib
 import json
 
+from command_lines import MMGL
+
 from torchreid_vi.sharing import MANIFEST, SETTINGS, WEIGHTS
 
 #: Settings of runs of each kind.
@@ -12,13 +14,7 @@ KINDS = {
     | {"train.memory_format": "channels_last"},
     "ddag": {"loss.name": "ddag", "model.blocks": "non_local"},
     "torchreid's": {"loss.name": "softmax", "data.sources": ["vi_synthetic"]},
-    "mmgl": {
-        "loss.name": "mmgl",
-        "loss.terms": ["permutation"],
-        "sampler.train_sampler": "ModalityPairSampler",
-        "data.validation": 0.2,
-        "loss.mmgl.stripes": 2,
-    },
+    "mmgl": MMGL,
 }
 
 

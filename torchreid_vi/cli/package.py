@@ -1,8 +1,7 @@
-"""Writes a run as a folder to share: weights, settings, a model card and a list with SHA-256.
+"""Write the last weights of a run as a folder to share: weights, settings, a card and checksums.
 
 torchreid-vi package log/mcja_synthetic --out shared
 torchreid-vi package log/mcja_sysu --out shared --licence "CC BY-NC 4.0"
-torchreid-vi package RUN --weights RUN/checkpoints/best.pth --out shared
 
 What reads weights takes the folder, or hf://OWNER/NAME once it is on the Hub.
 """
@@ -19,10 +18,7 @@ log = logging.getLogger(__name__)
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return the exit status."""
     parser = common.parser(__doc__)
-    parser.add_argument("run", help="folder of a finished run, trained or evaluated")
-    parser.add_argument(
-        "--weights", default="", help="file of the run to share (default: what its figures are of)"
-    )
+    parser.add_argument("run", help="folder of a training")
     parser.add_argument("--out", required=True, help="folder to write, new or empty")
     parser.add_argument("--licence", default="", help="of the weights, such as mit; the card says it")
     args = parser.parse_args(arguments)
@@ -30,11 +26,11 @@ def main(arguments: list[str] | None = None) -> int:
     def work() -> None:
         from torchreid_vi.sharing import CARD, write_package
 
-        about = write_package(args.run, args.out, args.weights, args.licence)
+        about = write_package(args.run, args.out, args.licence)
         for name, file in about["files"].items():
             print(f"{name:<18} {file['size'] / 2**20:8.2f} MiB  {file['sha256']}")
         if not about["results"]:
-            log.info("No figures: the run's are not of these weights, or it has none")
+            log.info("No results: the run has not been evaluated")
         log.info(f"Written: {args.out}; read its {CARD}, above all Licence, before you share it")
 
     return common.status(work, args)

@@ -27,9 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     def work() -> None:
         import numpy as np
 
-        from torchreid_vi.data.datasets import require_split
+        from torchreid_vi.data.datasets import dataset_named, require_split
         from torchreid_vi.data.datasets.vi_labelled import split_by
-        from torchreid_vi.data.named import dataset_named
         from torchreid_vi.errors import InputError
         from torchreid_vi.retrieval import FeatureExtractor
         from torchreid_vi.retrieval.threshold import Curve, pairs

@@ -6,9 +6,10 @@ from torchreid_vi.evaluation.protocols import PROTOCOLS, Protocol, TestSet, choo
 from torchreid_vi.evaluation.ranking import GalleryIds, Ranking, cmc, rank
 from torchreid_vi.evaluation.rerank import Reranking
 from torchreid_vi.evaluation.result import RANKS, Result
-from torchreid_vi.evaluation.table import explain, explain_settings, format_table
+from torchreid_vi.evaluation.table import METRICS, explain, explain_settings, format_table
 
 __all__ = [
+    "METRICS",
     "PROTOCOLS",
     "RANKS",
     "GalleryIds",

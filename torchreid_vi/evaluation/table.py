@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from torchreid_vi.evaluation.result import RANKS, Result
 
 _COLUMNS = 100  # of a line
-_METRICS = (*(f"R{k}" for k in RANKS), "mAP", "mINP")
+#: Metrics of a table.
+METRICS = (*(f"R{k}" for k in RANKS), "mAP", "mINP")
 
 
 def format_table(results: Sequence[Result]) -> str:
@@ -23,8 +24,8 @@ def format_table(results: Sequence[Result]) -> str:
         rows = [
             Row(
                 result.label,
-                {metric: result.mean(metric) for metric in _METRICS},
-                {metric: result.std(metric) for metric in _METRICS},
+                {metric: result.mean(metric) for metric in METRICS},
+                {metric: result.std(metric) for metric in METRICS},
                 len(result.trials),
             )
             for result in shown
@@ -66,7 +67,7 @@ def spread(rows: Sequence[Row], counted: str) -> list[str]:
 
 
 def explain_settings(result: dict[str, Any]) -> str:
-    """How features were compared, from a result as ``results.json`` holds it."""
+    """Say how features were compared, from a result as ``results.json`` holds it."""
     said = result["settings"]
     flip = "flip-averaged" if said.get("flip") else "no flip averaging"
     normalised = "L2-normalised" if said["normalised"] else "unnormalised"
@@ -74,7 +75,7 @@ def explain_settings(result: dict[str, Any]) -> str:
 
 
 def explain(result: dict[str, Any]) -> str:
-    """Who was compared with whom, from a result as ``results.json`` holds it."""
+    """Say who was compared with whom, from a result as ``results.json`` holds it."""
     if (how := result["settings"]["reranking"]) != "none":
         return f"{how}: every query draws on all the others, so not to be compared with plain figures"
     protocol, trial = result["protocol"], result["trials"][0]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.extras import require
-from torchreid_vi.files import making
+from torchreid_vi.files import atomic_path
 from torchreid_vi.folders import expanded, in_text
 from torchreid_vi.modality import Modality
 from torchreid_vi.models import flip_averaged
@@ -109,7 +109,7 @@ def export(
     for name, side in sides.items():
         path = folder / f"{name}{suffix}"
         embedding = _Embedding(extractor, side)
-        with making(path) as partial:
+        with atomic_path(path) as partial:
             about = _about(extractor, name if streams else "visible or infrared")
             run = write(_program(embedding, extractor.size), partial, about, opset)
             difference = _difference(embedding, run, extractor.size)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from torchreid_vi.errors import InputError
-from torchreid_vi.files import making, read_json, sha256_of
+from torchreid_vi.files import atomic_path, read_json, sha256_of
 from torchreid_vi.folders import expanded, in_text
 from torchreid_vi.retrieval.kinds import check, empty, faiss
 
@@ -149,7 +149,7 @@ class EmbeddingIndex:
         require_free(folder)
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with making(folder) as partial:
+            with atomic_path(folder) as partial:
                 partial.mkdir()
                 faiss().write_index(self.vectors, str(partial / VECTORS))
                 about = self.about | {_DIGEST: sha256_of(partial / VECTORS)}

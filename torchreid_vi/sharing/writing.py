@@ -1,23 +1,26 @@
-"""The folder that a run becomes: weights, settings, a card and a list of files."""
+"""Write a run's weights as a folder to share: weights, settings, a card, and a manifest with checksums."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from torch import Tensor
 from yacs.config import CfgNode
 
-from torchreid_vi import build
+from torchreid_vi import build, config
+from torchreid_vi.engine import BACKBONE, CHECKPOINTS
+from torchreid_vi.engine.checkpoint import LAST
 from torchreid_vi.errors import InputError
-from torchreid_vi.files import making, sha256_of
+from torchreid_vi.files import atomic_path, read_json, sha256_of
 from torchreid_vi.folders import expanded
 from torchreid_vi.models import identities, load_weights, read_checkpoint, save_safetensors
 from torchreid_vi.models.layouts import of_a_run
 from torchreid_vi.sharing.card import write_card
+from torchreid_vi.sharing.fetching import HUB
 from torchreid_vi.sharing.package import CARD, FORMAT, MANIFEST, SETTINGS, WEIGHTS
-from torchreid_vi.sharing.source import Run, read_run, started_from, trained_on
 
 # What only the machine of a run needs: no package holds it.
 _PLACES = {
@@ -28,37 +31,40 @@ _PLACES = {
 }
 
 
-def write_package(
-    run: str | Path, out: str | Path, weights: str | Path = "", licence: str = ""
-) -> dict[str, Any]:
-    """Writes the weights of a run as a folder to share, whole or not at all; returns what its list of files says.
+def write_package(run: str | Path, out: str | Path, licence: str = "") -> dict[str, Any]:
+    """Write the last weights of a run as a folder to share, whole or not at all.
 
     The same run gives the same bytes. No path of this machine is in them.
 
     Args:
-        run: folder of a finished run, trained or only evaluated.
-        out: folder to write, new or empty.
-        weights: a file of the run to share in place of that which the run's figures are of; figures that are not of
-            it are left out.
-        licence: of the weights, such as ``mit``.
+        run: Folder of a training.
+        out: Folder to write, new or empty.
+        licence: Licence of the weights, such as ``mit``.
+
+    Returns:
+        The content of the manifest.
 
     Raises:
-        InputError: for a folder that is no finished run, weights that do not fit its settings, or a folder that
-            holds something.
+        InputError: For a folder that holds no training, weights that do not fit its settings, or an output folder
+            that is not empty.
     """
-    out = expanded(out).absolute()
+    run, out = expanded(run), expanded(out).absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is there and not empty: name another folder, or remove it")
-    source = read_run(expanded(run), weights)
-    content = read_checkpoint(source.weights)
-    about = _about(source, content, licence)
+    if not (run / "config.yaml").is_file():
+        raise InputError(f"{run} is no run, config.yaml is missing: name the folder of a training")
+    cfg = config.load_config(str(run / "config.yaml"))
+    pretraining = build.method_class(cfg).self_supervised
+    path = run / (BACKBONE if pretraining else Path(CHECKPOINTS) / LAST)
+    content = read_checkpoint(path)
+    about = _about(run, cfg, path, content) | {"licence": " ".join(licence.split())}
     told = {"epoch": about["model"]["epoch"]} | {k: v for k, v in content.items() if k == "about"}
     try:
-        with making(out) as partial:
+        with atomic_path(out) as partial:
             partial.mkdir(parents=True)
             save_safetensors(_tensors(content), partial / WEIGHTS, told)
-            (partial / SETTINGS).write_text(_shared_settings(source.cfg).dump(), encoding="utf-8")
-            (partial / CARD).write_text(write_card(about, source.cfg), encoding="utf-8")
+            (partial / SETTINGS).write_text(_shared_settings(cfg).dump(), encoding="utf-8")
+            (partial / CARD).write_text(write_card(about, cfg), encoding="utf-8")
             written = {name: partial / name for name in (WEIGHTS, SETTINGS, CARD)}
             listed = {n: {"sha256": sha256_of(p), "size": p.stat().st_size} for n, p in written.items()}
             about = {"format": FORMAT, "files": listed} | about
@@ -73,7 +79,7 @@ def write_package(
 
 
 def _shared_settings(cfg: CfgNode) -> CfgNode:
-    """The settings without what is of one machine."""
+    """Return the settings without those of one machine."""
     shared = cfg.clone()
     shared.imports = [Path(name).name for name in cfg.imports]
     for section, names in _PLACES.items():
@@ -82,67 +88,61 @@ def _shared_settings(cfg: CfgNode) -> CfgNode:
     return shared
 
 
-def _about(source: Run, content: dict[str, Any], licence: str) -> dict[str, Any]:
-    """All that a package says of its model, having loaded it.
-
-    Args:
-        source: of the weights.
-        content: of their file.
-        licence: of the package.
-    """
-    cfg = source.cfg.clone()
-    cfg.model.pretrained = False
-    model = build.build_method(cfg, identities(content)).network
-    loaded = load_weights(model, source.weights, cfg.model.load_stem)
-    pretraining = build.method_class(cfg).self_supervised
-    if not pretraining and any(not name.startswith("classifier.") for name in loaded.fresh):
-        raise InputError(
-            f"{source.weights} is a backbone without the rest of a model: package the run that made it"
-        )
+def _about(run: Path, cfg: CfgNode, path: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """Return what a package says of its model, having loaded it."""
+    plain = cfg.clone()
+    plain.model.pretrained = False
+    model = build.build_method(plain, identities(content)).network
+    epoch = load_weights(model, path).epoch
     names = {name.removeprefix("module.") for name in _tensors(content)}
-    if not names <= model.state_dict().keys():  # such as two stems, of which one was made
-        raise InputError(
-            f"{source.weights} is not of the model in the run's config.yaml: name a file of the run"
-        )
-    if source.epochs is not None and loaded.epoch not in (None, source.epochs):
-        raise InputError(
-            f"the figures are of epoch {source.epochs} and {source.weights} of epoch {loaded.epoch}: finish the "
-            "run, or name the file with --weights and do without figures"
-        )
-    kept = ("label", "dataset", "protocol", "settings", "mean", "std", "pretext", "held_out_images")
-    datasets, all_known = trained_on(source.cfg)
     return {
-        "kind": "backbone" if pretraining else "model",
-        "torchreid_vi": source.packages.get("torchreid_vi"),
-        "packages": source.packages,
+        "kind": "backbone" if path.name == BACKBONE else "model",
+        "packages": _read(run / "environment.json").get("packages", {}),
         "model": {
             "method": cfg.loss.name,
             "backbone": cfg.model.name,
             "streams": cfg.model.streams,
-            "blocks": cfg.model.blocks,
             "parameters": sum(p.numel() for name, p in model.named_parameters() if name in names),
-            "epoch": loaded.epoch,
+            "epoch": epoch,
             "height": cfg.data.height,
             "width": cfg.data.width,
         },
-        "trained_on": datasets,
-        "trained_on_more": not all_known,
-        "started_from": started_from(source.cfg),
-        "licence": " ".join(licence.split()),
-        "results": [
-            {name: result[name] for name in kept if name in result} | _counts(result)
-            for result in source.results
-        ],
+        "trained_on": list(cfg.data.sources),
+        "started_from": _started_from(cfg),
+        "results": _results(_read(run / "results.json"), epoch),
     }
 
 
+def _results(content: dict[str, Any], epoch: int | None) -> list[dict[str, Any]]:
+    """Return the results of a run, if they are of its last epoch."""
+    kept = ("label", "dataset", "protocol", "settings", "mean", "std", "pretext", "held_out_images", "trials")
+    if content.get("epoch") != epoch:
+        return []
+    found = [{name: result[name] for name in kept if name in result} for result in content["results"]]
+    for result in found:  # of the gallery draws their sizes, of the first one
+        trials = result.get("trials", [])[:1]
+        result["trials"] = [{name: each[name] for name in ("queries", "gallery")} for each in trials]
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the content of a file of a run, empty when there is none."""
+    remedy = "run it again"
+    content = read_json(path, remedy) if path.is_file() else {}
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is damaged: {remedy}")
+    return content
+
+
+def _started_from(cfg: CfgNode) -> str:
+    """Return what training began from, by name alone."""
+    start = cfg.model.load_weights
+    if not start:
+        return "ImageNet's weights" if cfg.model.pretrained else "random values"
+    return start if start.startswith(HUB) else Path(urlsplit(start).path).name
+
+
 def _tensors(content: dict[str, Any]) -> dict[str, Tensor]:
-    """The tensors of a model in what a file holds."""
+    """Return the tensors of a model in the content of a file."""
     state = content.get("state_dict", content)
     return {name: value for name, value in state.items() if isinstance(value, Tensor) and not of_a_run(name)}
-
-
-def _counts(result: dict[str, Any]) -> dict[str, Any]:
-    """How much was compared, of a result's first trial."""
-    trials = result.get("trials", [])[:1]
-    return {"trials": [{name: each[name] for name in ("queries", "gallery")} for each in trials]}

@@ -72,11 +72,6 @@ def test_sinkhorn_of_a_clear_permutation_of_any_size_is_that_permutation():
     torch.testing.assert_close(sinkhorn(100 * target - 50), target, rtol=0, atol=1e-6)
 
 
-def test_sinkhorn_refuses_what_is_not_square():
-    with pytest.raises(ValueError, match=r"square matrices .*\(2, 3\)"):
-        sinkhorn(torch.zeros(2, 3))
-
-
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 @pytest.mark.parametrize("rounds", [1, 5, 20])
 def test_the_loss_equals_plain_loops_in_value_and_gradient(reduction, rounds):
@@ -92,12 +87,6 @@ def test_the_loss_equals_plain_loops_in_value_and_gradient(reduction, rounds):
     moved[b, k, j] += step
     slope = (plain_loss(moved.tolist(), orders.tolist(), rounds, reduction) - expected) / step
     assert logits.grad[b, k, j].item() == pytest.approx(slope, rel=1e-3, abs=1e-7)
-
-
-def test_the_order_of_the_batch_does_not_matter():
-    logits, orders, shuffled = torch.randn(8, 6, 6), random_orders(8, 6), torch.randperm(8)
-    loss = PermutationRecoveryLoss()
-    torch.testing.assert_close(loss(logits[shuffled], orders[shuffled]), loss(logits, orders))
 
 
 def test_a_uniform_guess_costs_what_the_two_reductions_say():
@@ -152,8 +141,3 @@ def test_scores_by_hand():
 def test_settings_out_of_range_are_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         PermutationRecoveryLoss(**bad)
-
-
-def test_shapes_are_checked():
-    with pytest.raises(ValueError, match=r"expected \(B, S, S\) and \(B, S\)"):
-        PermutationRecoveryLoss()(torch.zeros(2, 3, 3), torch.zeros(2, 4, dtype=torch.long))
