@@ -270,14 +270,14 @@ def matrices() -> None:
 
 
 def cycle() -> None:
-    """What a part of a visible image is compared with."""
+    """Show what a stripe of a visible image is compared with."""
     svg = Svg(760, 270)
-    svg.box(12, 104, 136, 60, VISIBLE, ["part q", "of a visible image"], 15)
-    svg.box(228, 24, 190, 64, VISIBLE, ["every part of every", "visible image of the batch"])
-    svg.box(228, 180, 190, 64, INFRARED, ["every part of every", "infrared image of the batch"])
+    svg.box(12, 104, 136, 60, VISIBLE, ["stripe u", "of a visible image"], 15)
+    svg.box(228, 24, 190, 64, VISIBLE, ["the six stripes", "of this image"])
+    svg.box(228, 180, 190, 64, INFRARED, ["the six stripes of the", "pair's infrared image"])
     svg.box(494, 28, 90, 56, VISIBLE, ["q̂ own"], 15)
     svg.box(494, 184, 90, 56, INFRARED, ["q̂ other"], 15)
-    svg.box(632, 96, 112, 76, ACCENT, ["InfoNCE", "tell its own q̂", "from all others'"], 15)
+    svg.box(622, 96, 132, 76, ACCENT, ["InfoNCE", "tell its own q̂", "from the other five"], 15)
     svg.line([(148, 124), (180, 124), (180, 56), (226, 56)])
     svg.line([(148, 144), (180, 144), (180, 212), (226, 212)])
     svg.line([(418, 56), (492, 56)])
@@ -294,7 +294,7 @@ Row = Sequence[Image.Image]
 
 
 def augmentation(dataset: VISynthetic) -> None:
-    """MAA's branches on drawn people, several draws of each; the same people in infrared at the end."""
+    """MAA's branches on synthetic people, several draws of each; the same people in infrared at the end."""
     people = sorted({item[1] for item in dataset.train})[1:4]
     branches = {
         "hue": "hue jitter",
@@ -320,14 +320,14 @@ def _changed(image: Image.Image, branch: str, seed: int) -> Row:
 
 
 def stripes(dataset: VISynthetic) -> None:
-    """A pair of images, cut in six stripes and shuffled by one order."""
+    """Show a pair of images, cut in six stripes and each shuffled by an order of its own."""
     first, second, *_ = sorted({item[1] for item in dataset.train})
     pair = [_of(dataset, first)[0], _of(dataset, second)[1]]
-    orders = torch.tensor([[3, 0, 5, 1, 4, 2]] * 2)
+    orders = torch.tensor([[3, 0, 5, 1, 4, 2], [1, 4, 0, 5, 2, 3]])
     batch = torch.stack([pil_to_tensor(image.resize((72, 162))) for image in pair])
     shuffled = [to_pil_image(image) for image in shuffle_stripes(batch, orders)]
     numbered = [_numbered(to_pil_image(image), range(6)) for image in batch]
-    moved = [_numbered(image, orders[0].tolist()) for image in shuffled]
+    moved = [_numbered(image, order.tolist()) for image, order in zip(shuffled, orders, strict=True)]
     row = [numbered[0], moved[0], numbered[1], moved[1]]
     _sheet([row], [("visible, and shuffled", 2), ("infrared, somebody else", 2)]).save(
         OUT / "stripes.jpg", quality=88

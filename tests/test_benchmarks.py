@@ -77,7 +77,7 @@ def test_the_check_of_a_gpu_says_that_there_is_none(tmp_path):
 
 def test_a_stopwatch_leaves_out_the_first_block_and_is_not_misled_by_a_slow_one(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
-    from parts.speed import BLOCKS, Stopwatch, number_of_steps
+    from parts.stopwatch import BLOCKS, Stopwatch, number_of_steps
 
     stopwatch = Stopwatch(torch.device("cpu"), 2)
     slow = {0, 1, 2 * BLOCKS}  # the first block and the last but one

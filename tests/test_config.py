@@ -29,7 +29,7 @@ def test_settings_are_told_apart_by_what_they_affect():
     training, metrics = config.resumable(cfg), config.comparable(cfg)
     assert {"train.lr", "loss.cmr.epsilon", "data.split_id"} <= training.keys() < metrics.keys()
     assert config.evaluation(cfg).keys() >= {"data.targets", "test.flip", "rerank.k1", "mser.weight"}
-    others = {"model.pretrained", "model.load_weights", "model.load_stem", "data.on_bad_image"}
+    others = {"model.pretrained", "model.load_weights", "model.load_stem"}
     others |= {"train.max_epoch", "train.skip_nonfinite"}
     assert metrics.keys() == training.keys() | config.evaluation(cfg).keys() | others
     places = {"imports", "model.resume", "data.root", "data.workers", "data.cache", "data.save_dir"}

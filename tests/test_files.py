@@ -19,7 +19,7 @@ def names(folder):
 def being_written(path):
     """Return the name of a file that is being written by this process."""
     before = set(path.parent.iterdir())
-    with pytest.raises(KeyboardInterrupt), files.whole(path):
+    with pytest.raises(KeyboardInterrupt), files.atomic_write(path):
         (partial,) = set(path.parent.iterdir()) - before
         raise KeyboardInterrupt
     return partial.name
@@ -29,15 +29,15 @@ def test_a_file_appears_whole_and_the_one_before_it_stays_if_asked(tmp_path):
     path = tmp_path / "a.txt"
     files.write_text(path, "ä")
     assert path.read_text(encoding="utf-8") == "ä"
-    with files.whole(path, tmp_path / "before.txt") as file:
+    with files.atomic_write(path, tmp_path / "before.txt") as file:
         file.write(b"new")
         assert path.read_text(encoding="utf-8") == "ä"
     assert path.read_text() == "new" and (tmp_path / "before.txt").read_text(encoding="utf-8") == "ä"
-    with files.whole(path) as file:
+    with files.atomic_write(path) as file:
         file.write(b"newest")
     assert path.read_text() == "newest" and names(tmp_path) == ["a.txt", "before.txt"]
     path.unlink()
-    with files.whole(path, tmp_path / "before.txt") as file:
+    with files.atomic_write(path, tmp_path / "before.txt") as file:
         file.write(b"first")
     assert path.read_text() == "first" and (tmp_path / "before.txt").read_text(encoding="utf-8") == "ä"
 
@@ -46,7 +46,7 @@ def test_a_file_appears_whole_and_the_one_before_it_stays_if_asked(tmp_path):
 def test_after_an_error_the_file_is_what_it_was(tmp_path, error):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(error), files.whole(path, tmp_path / "before.txt") as file:
+    with pytest.raises(error), files.atomic_write(path, tmp_path / "before.txt") as file:
         file.write(b"half")
         raise error
     assert path.read_text() == "old" and names(tmp_path) == ["a.txt"]
@@ -67,7 +67,7 @@ def test_what_is_on_the_disk_before_it_has_the_name_is_all_of_it(tmp_path, monke
 
 
 def test_what_a_disk_refuses_is_the_systems_error_and_names_the_file(tmp_path, little_room):
-    with pytest.raises(OSError, match="too large") as raised, files.whole(tmp_path / "a.pth") as file:
+    with pytest.raises(OSError, match="too large") as raised, files.atomic_write(tmp_path / "a.pth") as file:
         torch.save({"a": torch.zeros(1_000_000)}, file)
     assert raised.value.filename == str(tmp_path / "a.pth") and names(tmp_path) == []
 
@@ -77,7 +77,7 @@ def test_two_that_make_the_same_do_not_meet(tmp_path):
     ours, theirs = Pipe()
 
     def write():
-        with files.whole(path) as file:
+        with files.atomic_write(path) as file:
             file.write(b"theirs")
             theirs.send(1)
             theirs.recv()
@@ -85,7 +85,7 @@ def test_two_that_make_the_same_do_not_meet(tmp_path):
     other = get_context("fork").Process(target=write)
     other.start()
     ours.recv()
-    with files.whole(path) as file:
+    with files.atomic_write(path) as file:
         file.write(b"own")
     assert path.read_text() == "own" and len(names(tmp_path)) == 2
     ours.send(1)
@@ -129,7 +129,7 @@ def test_what_stands_in_the_way_and_is_a_link_goes_and_not_what_it_leads_to(tmp_
 
 
 def test_what_pytorch_makes_of_a_full_disk_is_the_systems_error_again(tmp_path):
-    with pytest.raises(OSError, match="No space left") as raised, files.whole(tmp_path / "a.pth"):
+    with pytest.raises(OSError, match="No space left") as raised, files.atomic_write(tmp_path / "a.pth"):
         try:
             raise OSError(28, "No space left on device")
         except OSError:
@@ -154,6 +154,6 @@ class Interrupted:
 
 def test_a_signal_within_the_writing_of_a_checkpoint_is_that_signal(tmp_path):
     (tmp_path / "last.pth").write_text("before")
-    with pytest.raises(KeyboardInterrupt), files.whole(tmp_path / "last.pth"):
+    with pytest.raises(KeyboardInterrupt), files.atomic_write(tmp_path / "last.pth"):
         torch.save({"a": torch.zeros(9999)}, Interrupted())
     assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]

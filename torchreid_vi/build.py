@@ -16,10 +16,13 @@ from torchreid_vi import config, distributed, host
 from torchreid_vi.data import DATASETS, VIDataManager
 from torchreid_vi.data.samplers import BALANCED
 from torchreid_vi.engine import VIEngine
+from torchreid_vi.engine.evaluator import Evaluator
+from torchreid_vi.engine.step import OptimisationStep
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.evaluation import Reranking
 from torchreid_vi.losses import LOSSES
 from torchreid_vi.methods import METHODS, Method, WeightedLosses
+from torchreid_vi.methods.embedder import Embedder
 from torchreid_vi.models import VIModel
 
 
@@ -38,7 +41,7 @@ def _vi_model(
 
 
 def build_datamanager(cfg: CfgNode, use_gpu: bool) -> VIDataManager:
-    """Datasets, transforms, samplers and loaders."""
+    """Return the manager of datasets, transforms, samplers and loaders."""
     return VIDataManager(**config.data_kwargs(cfg, use_gpu), identities=not method_class(cfg).self_supervised)
 
 
@@ -67,7 +70,7 @@ def build_method(cfg: CfgNode, identities: int) -> Method:
 
 
 def build_losses(cfg: CfgNode) -> WeightedLosses:
-    """The losses of ``loss.terms`` with their weights."""
+    """Return the losses of ``loss.terms`` with their weights."""
     losses = {}
     for name, weight in zip(cfg.loss.terms, cfg.loss.weights, strict=True):
         if name not in LOSSES:
@@ -80,7 +83,7 @@ def build_losses(cfg: CfgNode) -> WeightedLosses:
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
-    """torchreid's optimiser, in its fused form where it has one."""
+    """Return torchreid's optimiser, in its fused form where it has one."""
     if cfg.train.optim not in (known := ("adam", "amsgrad", "sgd", "rmsprop", "radam")):
         raise unknown_name("optimiser in train.optim", cfg.train.optim, known)
     children = dict(model.named_children())
@@ -101,7 +104,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
 
 
 def build_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> Any:
-    """torchreid's schedule, with a linear warm-up from lr/warmup on top when ``train.warmup`` asks."""
+    """Return torchreid's schedule, with a linear warm-up from lr/warmup on top when ``train.warmup`` asks."""
     if cfg.train.lr_scheduler not in (known := ("single_step", "multi_step", "cosine")):
         raise unknown_name("schedule in train.lr_scheduler", cfg.train.lr_scheduler, known)
     warmup = None
@@ -115,7 +118,7 @@ def build_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> Any:
 
 
 def build_engine(cfg: CfgNode, datamanager: Any, method: Method, use_gpu: bool) -> VIEngine:
-    """The engine around a method, with its optimiser and schedule.
+    """Return the engine that trains and evaluates a method, with its optimiser and schedule.
 
     PyTorch's choice of algorithms, which is one for the process, follows ``train.deterministic``.
     """
@@ -127,12 +130,16 @@ def build_engine(cfg: CfgNode, datamanager: Any, method: Method, use_gpu: bool) 
         _check_many(cfg)
     optimizer = build_optimizer(cfg, method.network)
     scheduler = build_scheduler(cfg, optimizer)
-    options = config.engine_kwargs(cfg) | {"rerankings": build_rerankings(cfg)}
-    return VIEngine(datamanager, method, optimizer, scheduler, use_gpu, **options)
+    device = torch.device("cuda" if use_gpu and torch.cuda.is_available() else "cpu")
+    step = OptimisationStep(method, optimizer, device, **config.step_kwargs(cfg))
+    embedder = Embedder(method, cfg.test.flip, step.dtype)
+    evaluator = Evaluator(embedder, cfg.test.protocols, build_rerankings(cfg))
+    settings, skip = config.resumable(cfg), cfg.train.skip_nonfinite
+    return VIEngine(datamanager, step, evaluator, scheduler, cfg.train.seed, settings, skip)
 
 
 def build_rerankings(cfg: CfgNode) -> list[Reranking]:
-    """What ``test.rerank`` and ``test.mser`` report beside the plain figures."""
+    """Return the re-rankings of ``test.rerank`` and ``test.mser``."""
     chosen = []
     if cfg.test.rerank:
         chosen.append(Reranking("k-reciprocal", **cfg.rerank))
@@ -142,7 +149,7 @@ def build_rerankings(cfg: CfgNode) -> list[Reranking]:
 
 
 def _check_many(cfg: CfgNode) -> None:
-    """What several processes cannot do together."""
+    """Refuse settings that several processes cannot share."""
     if cfg.model.streams == 2 and cfg.sampler.train_sampler not in BALANCED:
         raise InputError(
             "model.streams 2 needs both modalities in every process: set sampler.train_sampler to "
@@ -154,7 +161,7 @@ def _check_many(cfg: CfgNode) -> None:
 
 @contextmanager
 def _said(what: str) -> Iterator[None]:
-    """Turns what torchreid and PyTorch raise for values they refuse into a sentence."""
+    """Turn what torchreid and PyTorch raise for values they refuse into a sentence."""
     try:
         yield
     except InputError:

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all."""
+"""Files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _LONGEST_NAME = 180  # bytes of a name that the hidden one ends in; file systems
 
 
 @contextlib.contextmanager
-def making(path: Path) -> Iterator[Path]:
-    """The hidden path, beside ``path``, of a file or folder that is being made and moved there when it is whole.
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a hidden path beside ``path`` to write a file or folder to, which the caller then moves to ``path``.
 
-    It is of this process alone, so two processes that make the same do not meet; its suffix is that of ``path``.
-    What is still there in the end is removed, and so is what others that were killed have left.
+    It belongs to this process, so two processes that write the same do not meet; its suffix is that of ``path``.
+    What is left there is removed when the block exits, and so is what processes that were killed have left.
 
     Raises:
-        OSError: naming ``path`` and not the hidden one, when the system refuses.
+        OSError: When the system refuses, naming ``path`` and not the hidden one.
     """
     mark = f".partial.{os.fsdecode(os.fsencode(path.name)[-_LONGEST_NAME:])}"
     mine = path.with_name(f".{os.getpid()}@{_machine()}{mark}")
@@ -47,13 +47,13 @@ def making(path: Path) -> Iterator[Path]:
 
 
 def is_partial(path: Path) -> bool:
-    """Whether a path is one of :func:`making`."""
+    """Return whether a path is one of :func:`atomic_path`."""
     return path.name.startswith(".") and ".partial." in path.name
 
 
 @functools.cache
 def _machine() -> str:
-    """Eight digits for this machine, and for the container on it, whose processes have numbers of their own."""
+    """Return eight digits for this machine, and the container on it with processes of its own."""
     named = platform.node()
     with contextlib.suppress(OSError):
         named += os.readlink("/proc/self/ns/pid")
@@ -61,7 +61,7 @@ def _machine() -> str:
 
 
 def _is_abandoned(partial: Path, maker: str) -> bool:
-    """Whether the process that makes something has ended; of one on another machine, whether it is silent."""
+    """Return whether the process that writes a path has ended; on another machine, whether it is silent."""
     number, _, machine = maker.partition("@")
     try:
         if machine != _machine():
@@ -76,7 +76,7 @@ def _is_abandoned(partial: Path, maker: str) -> bool:
 
 
 def _remove(path: Path) -> None:
-    """A file or a folder, if it is there and can be removed."""
+    """Remove a file or a folder, if it is there and can be removed."""
     if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path, ignore_errors=True)
         return
@@ -85,17 +85,17 @@ def _remove(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def whole(path: Path, before: Path | None = None) -> Iterator[BinaryIO]:
-    """A file to write, which takes the place of ``path`` at the end, when all of it is on the disk.
+def atomic_write(path: Path, before: Path | None = None) -> Iterator[BinaryIO]:
+    """Open a file to write, which replaces ``path`` when the block exits and all of it is on the disk.
 
     Args:
-        path: of the file.
-        before: what becomes of the file that had this path, in the same folder; it is replaced when left out.
+        path: Output file.
+        before: New path of the file that ``path`` names now, in the same folder; it is overwritten when left out.
 
     Raises:
-        OSError: naming ``path``, when the system refuses.
+        OSError: When the system refuses, naming ``path``.
     """
-    with making(path) as partial:
+    with atomic_path(path) as partial:
         try:
             with partial.open("xb") as file:
                 yield file
@@ -112,13 +112,13 @@ def whole(path: Path, before: Path | None = None) -> Iterator[BinaryIO]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a whole text file, in UTF-8; what is no text in a file's name is escaped."""
-    with whole(path) as file:
+    """Write a text file in UTF-8, whole or not at all; bytes of a path that are no text are escaped."""
+    with atomic_write(path) as file:
         file.write(text.encode(errors="backslashreplace"))
 
 
 def _keep_name(folder: Path) -> None:
-    """Has the system write down what the folder's files are called, where it can."""
+    """Flush a folder's list of files to the disk, where the system can."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

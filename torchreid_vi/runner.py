@@ -193,7 +193,7 @@ def _write_results(folder: Path, engine: VIEngine, source: dict[str, Any]) -> No
         for name, kind in (("query", np.int32), ("first", np.int32), ("ap", np.float32))
     }
     if rankings:
-        with files.whole(folder / "rankings.npz") as file:
+        with files.atomic_write(folder / "rankings.npz") as file:
             np.savez_compressed(file, **rankings)
     progress, parameters = engine.progress, sum(p.numel() for p in engine.model.parameters())
     content = source | {

@@ -1,21 +1,11 @@
-"""How fast a device trains and embeds: bare steps on one batch, and the package's loader and engines.
-
-A stopwatch marks every few steps on the device and reads the marks when all steps are done, so nothing waits for a
-GPU in between.
-"""
+"""How fast a device trains and embeds: bare steps on one batch, and the package's loader and engines."""
 
 from __future__ import annotations
 
-import gc
-import io
-import statistics
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
 from itertools import chain, islice, repeat
-from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,99 +13,13 @@ from torch.nn import functional as F
 from torch.utils.data import Sampler
 from yacs.config import CfgNode
 
-from parts.measurement import peak_mib
+from parts.stopwatch import BLOCKS, Speed, Stopwatch, number_of_steps, quietly
 from torchreid_vi import build, config
 from torchreid_vi.data.loader import TestLoader
 from torchreid_vi.engine.precision import dtype_of, memory_format_of
 from torchreid_vi.models import Backbone
 
-BLOCKS = 5  # that count, after one that warms up
 IDENTITIES = 395  # SYSU-MM01's, which the classifiers have rows for
-
-
-class Speed(NamedTuple):
-    """How fast something is.
-
-    Attributes:
-        images: Images of a step.
-        seconds: Of a step.
-        memory: Peak memory in MiB: what PyTorch has on a GPU, all of the process on a CPU.
-    """
-
-    images: int
-    seconds: float
-    memory: float
-
-    @property
-    def rate(self) -> float:
-        """Images a second."""
-        return self.images / self.seconds
-
-
-class Stopwatch:
-    """Times blocks of steps on a device.
-
-    Args:
-        device: Where the steps run.
-        block: Steps of a block.
-    """
-
-    def __init__(self, device: torch.device, block: int) -> None:
-        self.device, self.block = device, block
-        self.steps, self.marks = 0, list[Any]()
-        gc.collect()
-
-    def start_step(self) -> None:
-        """Note that a step begins."""
-        if self.steps % self.block == 0:
-            if self.steps == self.block:
-                self._forget_peak()
-            self.marks.append(self._mark())
-        self.steps += 1
-
-    def speed(self, images: int) -> Speed:
-        """Return the median of the blocks but the first.
-
-        Args:
-            images: Images of a step.
-        """
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-            memory = torch.cuda.max_memory_allocated() / 2**20
-            seconds = [a.elapsed_time(b) / 1000 for a, b in zip(self.marks[1:], self.marks[2:], strict=False)]
-        else:
-            memory = peak_mib()
-            seconds = [b - a for a, b in zip(self.marks[1:], self.marks[2:], strict=False)]
-        return Speed(images, statistics.median(seconds) / self.block, memory)
-
-    def _mark(self) -> Any:
-        if self.device.type != "cuda":
-            return time.perf_counter()
-        event = torch.cuda.Event(enable_timing=True)
-        event.record()
-        return event
-
-    def _forget_peak(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-        else:
-            with suppress(OSError):  # of a system without it the peak is that of all steps so far
-                Path("/proc/self/clear_refs").write_text("5")
-
-
-def number_of_steps(block: int) -> int:
-    """Return how many steps a stopwatch needs: a block to warm up, those that count, and one that ends the last."""
-    return (1 + BLOCKS) * block + 1
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Hide what torchreid prints until the block exits."""
-    with redirect_stdout(io.StringIO()):
-        yield
-
-
-# The bare device
 
 
 class TwoStreams(nn.Module):

@@ -8,7 +8,8 @@ import statistics
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
-from typing import Any
+
+from plan import OSNET, RESNET
 
 STARTS = {
     "random": "random values",
@@ -41,14 +42,22 @@ READINGS = {
     "batch_other_parts": "mmgl_batch_other_parts",
     "walk": "mmgl_walk",
 }
-BACKBONES = {"resnet18": "ResNet-18", "osnet_x0_25": "OSNet ×0.25"}
+BACKBONES = {RESNET: "ResNet-18", OSNET: "OSNet ×0.25"}
+#: What is plotted.
+CURVES = [name for name in PRETEXTS if name.startswith("ResNet-18") and "%" not in name and "two" not in name]
+BARS = {"random values": "random", "cycle contrast": "mmgl_cycle", "classifier of others": "visible"} | {
+    "permutation": "mmgl_permutation",
+    "MMGL": "mmgl",
+    "SimCLR": "simclr",
+}
+HEAD = ["R1, each seed", "R1", "mAP"]
 METHODS = {"base": "Base", "mcja": "MCJA"}
 log = logging.getLogger("torchreid_vi")
 _AGAIN = "remove that run's folder, and start the study again"
-Figures = Callable[[str], list[float]]  # of every seed that ran, for a run's name with * as its seed
+Metrics = Callable[[str], list[float]]  # of every seed that ran, for a run's name with * as its seed
 
 
-def reader(out: Path, figure: str, protocol: int = 0) -> Figures:
+def reader(out: Path, figure: str, protocol: int = 0) -> Metrics:
     """Look a metric up in all seeds of a run: the mean over trials of ``R1`` or ``mAP``."""
 
     from torchreid_vi import InputError
@@ -80,120 +89,98 @@ def each(values: list[float]) -> str:
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    """Return a Markdown table of the rows that have values, "" without any."""
+    known = [row for row in rows if "–" not in row]
+    lines = [head, ["---"] * len(head), *known]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n" if known else ""
+
+
+def rivals(r1: Metrics, metrics: Callable[[str], list[str]]) -> list[list[str]]:
+    """Return the rows of fine-tunings by backbone, method and start, with MMGL's distance from its best rival."""
+    rows = []
+    for (backbone, called), (method, titled) in product(BACKBONES.items(), METHODS.items()):
+        runs = {start: f"*/{backbone}/{start}/{method}" for start in STARTS}
+        rows += [[called, titled, STARTS[start], *metrics(run)] for start, run in runs.items()]
+        means = {start: statistics.mean(r1(run)) for start, run in runs.items() if r1(run)}
+        if means and len({len(r1(run)) for run in runs.values()}) == 1:
+            best = max(means.keys() - {"mmgl"}, key=lambda start: means[start])
+            gain = f"{means['mmgl'] - means[best]:+.2f}"
+            rows.append([called, titled, f"MMGL over {STARTS[best]}", "", gain, ""])
+    return rows
 
 
 def report(out: Path) -> str:
-    """Return all tables as Markdown."""
+    """Return the tables of what has run as Markdown."""
     r1, mean_ap = reader(out, "R1"), reader(out, "mAP")
     stripes, exact = reader(out, "stripe_accuracy"), reader(out, "exact_match")
-    osnet = "*/osnet_x0_25"
 
-    def figures(run: str) -> list[str]:
+    def metrics(run: str) -> list[str]:
         return [each(r1(run)), spread(r1(run)), spread(mean_ap(run))]
 
-    accuracy = [
-        [n, each(stripes(run)), spread(stripes(run)), spread(exact(run))] for n, run in PRETEXTS.items()
-    ]
-    rivals = []
-    for (backbone, called), (method, titled) in product(BACKBONES.items(), METHODS.items()):
-        runs = {start: f"*/{backbone}/{start}/{method}" for start in STARTS}
-        rivals += [[called, titled, STARTS[start], *figures(run)] for start, run in runs.items()]
-        means = {start: statistics.mean(r1(run)) for start, run in runs.items() if r1(run)}
-        same_seeds = len({len(r1(run)) for run in runs.values()}) == 1
-        if same_seeds and means:
-            best = max(means.keys() - {"mmgl"}, key=lambda start: means[start])
-            gain = f"{means['mmgl'] - means[best]:+.2f}"
-            rivals.append([called, titled, f"MMGL over {STARTS[best]}", "", gain, ""])
-    regdb = [
+    def tuned(title: str, runs: dict[str, str]) -> str:
+        """Return a table of Base on ResNet-18 from several pre-trainings."""
+        rows = [
+            [n, spread(stripes(f"*/{RESNET}/{run}")), *metrics(f"*/{RESNET}/{run}/base")]
+            for n, run in runs.items()
+        ]
+        return table(
+            [title, "stripes", *HEAD],
+            [["" if cell == "–" and i == 1 else cell for i, cell in enumerate(row)] for row in rows],
+        )
+
+    transfer = [
         [STARTS[start]]
-        + [spread(reader(out, f, p)(f"{osnet}/{start}/base_regdb")) for p in (0, 1) for f in ("R1", "mAP")]
+        + [spread(reader(out, m, p)(f"*/{OSNET}/{start}/base_regdb")) for p in (0, 1) for m in ("R1", "mAP")]
         for start in STARTS
     ]
-    head = ["R1, each seed", "R1", "mAP"]
     sections = {
         "Permutation accuracy on held-out training images, %": table(
-            ["pre-training", "stripes, each seed", "stripes", "exact order"], accuracy
-        ),
-        "Fine-tuning from MMGL and from its rivals": table(["backbone", "method", "start", *head], rivals),
-        "One stream or two in pre-training: ResNet-18, Base": table(
-            ["pre-trained with", *head],
-            [[n, *figures(f"*/resnet18/{run}/base")] for n, run in STREAMS.items()],
-        ),
-        "Data efficiency: ResNet-18, Base": table(
-            ["identities pre-trained on", *head],
-            [[n, *figures(f"*/resnet18/{run}/base")] for n, run in SHARES.items()],
-        ),
-        "Ablation: ResNet-18, Base": table(
-            ["pre-trained by", *head],
-            [[n, *figures(f"*/resnet18/{run}/base")] for n, run in ABLATION.items()],
-        ),
-        "MCJA's augmentation and erasing in pre-training: ResNet-18": table(
-            ["method", "pre-trained", "stripes", *head],
+            ["pre-training", "stripes, each seed", "stripes", "exact order"],
             [
-                [titled, called, spread(stripes(f"*/resnet18/{run}")), *figures(f"*/resnet18/{run}/{method}")]
-                for (method, titled), (called, run) in product(METHODS.items(), AUGMENTED.items())
+                [n, each(stripes(run)), spread(stripes(run)), spread(exact(run))]
+                for n, run in PRETEXTS.items()
             ],
         ),
-        "Readings of the cycle contrast, beside permutation recovery: ResNet-18, Base": table(
-            ["reading", "stripes", *head],
-            [
-                [n, spread(stripes(f"*/resnet18/{run}")), *figures(f"*/resnet18/{run}/base")]
-                for n, run in READINGS.items()
-            ],
+        "Fine-tuning from MMGL and from its rivals": table(
+            ["backbone", "method", "start", *HEAD], rivals(r1, metrics)
         ),
+        "One stream or two in pre-training": tuned("pre-trained with", STREAMS),
+        "Data efficiency": tuned("identities pre-trained on", SHARES),
+        "Ablation": tuned("pre-trained by", ABLATION),
+        "Readings of the cycle contrast, beside permutation recovery": tuned("reading", READINGS),
+        "MCJA's augmentation and erasing in pre-training": tuned("pre-trained with", AUGMENTED),
         "Transfer to RegDB's layout, other people and cameras: OSNet ×0.25, Base": table(
-            ["start", *(f"{way} {f}" for way in ("V→T", "T→V") for f in ("R1", "mAP"))], regdb
+            ["start", *(f"{way} {m}" for way in ("V→T", "T→V") for m in ("R1", "mAP"))], transfer
         ),
     }
-    return "\n".join(f"### {title}\n\n{text}" for title, text in sections.items())
+    return "\n".join(f"### {title}\n\n{text}" for title, text in sections.items() if text)
 
 
 def draw(out: Path, path: Path) -> None:
-    """Plot how the pretext is learnt, and Rank-1 after fine-tuning in every part of the study."""
+    """Plot how the pretext is learnt, and Rank-1 of Base on ResNet-18 from every start that has run."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    r1 = reader(out, "R1")
-    figure, axes = plt.subplots(2, 2, figsize=(10, 7.2), layout="constrained")
-    curves, bars, shares, ablation = axes.flat
-    for colour, name in zip(("tab:blue", "tab:cyan", "tab:orange"), PRETEXTS, strict=False):
+    figure, (curves, bars) = plt.subplots(1, 2, figsize=(11, 3.8), layout="constrained")
+    for colour, name in zip(("tab:blue", "tab:orange", "tab:red"), CURVES, strict=True):
         for i, log in enumerate(sorted(out.glob(f"{PRETEXTS[name]}/run/train.log"))):
-            found = re.findall(r"Epoch \d+ of [^:]*:[^:]*stripe_accuracy\s+([\d.]+)", log.read_text())
-            values = [float(value) for value in found]
+            values = [float(v) for v in re.findall(r"stripe_accuracy ([\d.]+)", log.read_text())]
+            values = values[:-1]  # the last one is of the final test
             curves.plot(range(1, len(values) + 1), values, color=colour, label=None if i else name)
     curves.axhline(100 / 6, color="grey", linestyle=":", label="chance")
     curves.set(title="Stripes put back, held-out images", xlabel="epoch", ylabel="%", ylim=(0, 100))
-    curves.legend()
-    groups = list(product(BACKBONES, METHODS))
-    for i, (start, described) in enumerate(STARTS.items()):
-        values = [r1(f"*/{backbone}/{start}/{method}") for backbone, method in groups]
-        _bars(bars, [g + 0.2 * (i - 1.5) for g in range(len(groups))], values, described, 0.2)
-    bars.set_xticks(range(len(groups)), [f"{BACKBONES[b]}\n{METHODS[m]}" for b, m in groups])
-    bars.set(title="Fine-tuned from MMGL and from rivals", ylabel="Rank-1, %")
-    bars.legend(fontsize=8, ncols=2)
-    bars.margins(y=0.25)
-    for axis, title, runs in (
-        (shares, "Share of the identities pre-trained on (ResNet-18, Base)", SHARES),
-        (ablation, "Pre-trained by (ResNet-18, Base)", ABLATION),
-    ):
-        values = [r1(f"*/resnet18/{run}/base") for run in runs.values()]
-        _bars(axis, list(range(len(runs))), values, None, 0.6)
-        axis.set_xticks(range(len(runs)), [name.replace(" ", "\n") for name in runs])
-        axis.set(title=title, ylabel="Rank-1, %")
+    curves.legend(loc="center right")
+    r1 = reader(out, "R1")
+    known = {name: found for name, run in BARS.items() if (found := r1(f"*/{RESNET}/{run}/base"))}
+    for place, seeds in enumerate(known.values()):
+        bars.bar(place, statistics.mean(seeds), 0.6, color="tab:blue", alpha=0.75)
+        bars.plot([place] * len(seeds), seeds, "k.", markersize=5)
+    bars.set_xticks(range(len(known)), [name.replace(" ", "\n") for name in known], fontsize=8)
+    bars.set(title="Base on ResNet-18, fine-tuned from", ylabel="Rank-1, %")
     figure.savefig(path, dpi=110)
     plt.close(figure)
-
-
-def _bars(axis: Any, places: list[float], values: list[list[float]], label: str | None, width: float) -> None:
-    """Plot a bar at the mean and a dot for each seed."""
-    axis.bar(places, [statistics.mean(v) if v else 0 for v in values], width, label=label, alpha=0.75)
-    for place, seeds in zip(places, values, strict=True):
-        axis.plot([place] * len(seeds), seeds, "k.", markersize=4)
 
 
 def write(out: Path) -> None:

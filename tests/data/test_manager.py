@@ -140,28 +140,6 @@ def test_an_unreadable_image_stops_the_loader_with_one_sentence(split, workers, 
     assert "\n" not in str(caught.value) and "Traceback" not in str(caught.value)
 
 
-def test_skip_leaves_unreadable_images_out_and_says_how_many(copy_of, caplog):
-    root = copy_of("sysu_mm01")
-    bad = {"train": pictures(root, "train")[3:5], "query": pictures(root, "query")[:1]}
-    bad["gallery"] = pictures(root, "gallery")[-1:]
-    for path in (path for paths in bad.values() for path in paths):
-        truncate(path)
-    manager = manage(root, on_bad_image="skip")
-    said = caplog.text
-    assert (
-        manager.fetch_test_loaders("sysu_mm01")[0] == manager.test_loader["sysu_mm01"]["query"].dataset.data
-    )
-    for split, paths in bad.items():
-        assert f"Left out {len(paths)} unreadable {split} images: {', '.join(paths)}" in said
-    loaders = {"train": manager.train_loader, **manager.test_loader["sysu_mm01"]}
-    sizes = {"train": 142, "query": 23, "gallery": 47}
-    for split, loader in loaders.items():
-        seen = [path for batch in loader for path in batch["impath"]]
-        assert not set(seen) & set(bad[split])
-        assert len(loader.dataset) == sizes[split]
-        assert split == "train" or len(seen) == sizes[split]
-
-
 @pytest.mark.parametrize(
     ("options", "named"),
     [
@@ -169,7 +147,6 @@ def test_skip_leaves_unreadable_images_out_and_says_how_many(copy_of, caplog):
         ({"targets": ["regbd"]}, r"dataset 'regbd': did you mean 'regdb'"),
         ({"transforms": ["maa"], "maa": ["wgg"]}, r"'wgg': did you mean 'wg'"),
         ({"modalities": ["visibel"]}, r"'visibel': did you mean 'visible'"),
-        ({"on_bad_image": "skipp"}, r"'skipp': did you mean 'skip'"),
         ({"interpolation": "lanczo"}, r"'lanczo': did you mean 'lanczos'"),
         ({"second_view": ["channel_swap"]}, r"data\.second_view 'channel_swap'"),
         ({"split_id": 1}, r"data\.split_id is 1: sysu_mm01 has one split, 0"),

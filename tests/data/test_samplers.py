@@ -20,7 +20,7 @@ from torchreid_vi.data.samplers import (
     CrossModalitySampler,
     ModalityPairSampler,
     build_sampler,
-    shares,
+    shard_batch,
 )
 from torchreid_vi.errors import InputError
 
@@ -201,7 +201,7 @@ def test_a_batch_that_a_sampler_cannot_fill_is_named(name, options, roots):
 def test_processes_share_a_batch_evenly(roots, name, size, processes, unit):
     train = dataset(roots)
     sampler = build_sampler(name, train, **OPTIONS | {"batch_size": size, "num_instances": 3})
-    places = shares(name, size, 3, processes)
+    places = shard_batch(name, size, 3, processes)
     assert sorted(chain(*places)) == list(range(size))
     whole, part = list(sampler), size // processes
     assert len(whole) >= size
@@ -218,7 +218,7 @@ def test_processes_share_a_batch_evenly(roots, name, size, processes, unit):
             people = [{train.train[i][1] for i in own} for own in parts]
             assert sum(map(len, people)) == len(set.union(*people)) == size // unit
     with pytest.raises(InputError, match=f"multiple of {processes * unit}"):
-        shares(name, size + unit, 3, processes)
+        shard_batch(name, size + unit, 3, processes)
 
 
 def test_pairs_of_modalities_show_the_larger_one_once_and_no_identity_matters():

@@ -104,7 +104,7 @@ def test_who_uses_the_weights_scales_as_the_training_did(regdb, tmp_path, caplog
     config = tmp_path / "other" / "config.yaml"
     config.write_text(config.read_text().replace(str(saved[1]), str(saved[1] + 500)))
     other = FeatureExtractor(tmp_path / "other" / "checkpoints" / "last.pth")
-    assert other.identity != extractor.identity and not np.allclose(other(path), extractor(path))
+    assert other.fingerprint != extractor.fingerprint and not np.allclose(other(path), extractor(path))
     folder = regdb / "regdb" / "Visible"
     arguments = ["--weights", weights, "--gallery", folder, "--query", path, "--json", "--cache", ""]
     found = call("search.py", *arguments, cwd=tmp_path)

@@ -42,7 +42,7 @@ def signalled_at(engine, step):
 
 def epochs(caplog):
     """Return the lines that were logged for epochs, without their speed."""
-    found = [re.sub(r"\S+ images/s", "", m) for m in caplog.messages if m.startswith("Epoch")]
+    found = [re.sub(r"\S+\s+images/s", "", m) for m in caplog.messages if m.startswith("Epoch")]
     caplog.clear()
     return found
 
@@ -146,7 +146,7 @@ def test_a_first_step_that_is_left_out_starts_the_momentum_of_sgd_at_zero(make):
     states, original = [], engine.forward_backward
 
     def forward_backward(data):
-        values, state = original(data), engine.optimizer.state_dict()["state"]
+        values, state = original(data), engine.step.optimizer.state_dict()["state"]
         states.append([one["momentum_buffer"].clone() for one in state.values()])
         return values
 

@@ -145,7 +145,7 @@ class Indexes(Target):
         folder = self.folder / "index"
         shutil.rmtree(folder, ignore_errors=True)
         items = [{"path": f"{i}.jpg"} for i in range(8)]
-        EmbeddingIndex.build(np.eye(8, 16, dtype=np.float32), items, "hnsw", weights="w.pth").save(folder)
+        EmbeddingIndex.build(np.eye(8, 16, dtype=np.float32), items, "HNSW32", weights="w.pth").save(folder)
         return {f"index/{name}": (folder / name).read_bytes() for name in (ABOUT, ITEMS, VECTORS)}
 
     def read(self):

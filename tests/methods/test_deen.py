@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from torchreid_vi import InputError
 from torchreid_vi.data.augmentation import Augmentation
 from torchreid_vi.data.changes import Settings
+from torchreid_vi.methods import Batch
 from torchreid_vi.methods.deen import DEENModel, OrthogonalityLoss, PairMiningLoss
 from torchreid_vi.methods.deen.network import Aggregation, ChannelAggregation, Expansion, PositionAggregation
 
@@ -180,7 +181,7 @@ def test_on_regdb_the_expansion_follows_layer2_and_layer4_is_left_out():
 def test_a_step_sees_every_copy(make):
     engine, _ = make(**DEEN)
     engine.model.train()
-    batch = engine.batch_of(next(iter(engine.train_loader)))
+    batch = Batch.of(next(iter(engine.train_loader)), torch.device("cpu"), torch.contiguous_format)
     torch.manual_seed(0)
     losses, metrics = engine.method.training_step(batch)
     torch.manual_seed(0)

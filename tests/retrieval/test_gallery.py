@@ -97,11 +97,11 @@ def test_other_settings_have_features_of_their_own(weights, tmp_path):
     plain = weights.parents[1] / "config.yaml"
     file.write_text(plain.read_text().replace("pooling: gem", "pooling: avg"))
     assert file.read_text() != plain.read_text()
-    assert FeatureExtractor(weights, file).identity != FeatureExtractor(weights).identity
-    assert FeatureExtractor(weights, plain).identity == FeatureExtractor(weights).identity
-    other = FeatureExtractor(weights, file).identity
+    assert FeatureExtractor(weights, file).fingerprint != FeatureExtractor(weights).fingerprint
+    assert FeatureExtractor(weights, plain).fingerprint == FeatureExtractor(weights).fingerprint
+    other = FeatureExtractor(weights, file).fingerprint
     file.write_text(re.sub(r"load_weights: .*", "load_weights: elsewhere.pth", file.read_text()))
-    assert "elsewhere" in file.read_text() and FeatureExtractor(weights, file).identity == other
+    assert "elsewhere" in file.read_text() and FeatureExtractor(weights, file).fingerprint == other
 
 
 def test_an_index_is_searched_with_what_it_was_built_with(weights, photos, tmp_path):

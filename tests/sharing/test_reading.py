@@ -57,7 +57,9 @@ def test_what_a_package_may_not_be_is_one_sentence(copied, tmp_path):
     rewritten(copied)
     with pytest.raises(InputError, match=r"config\.yaml is damaged: get the package again"):
         locate(copied)
-    with pytest.raises(InputError, match=r"is a folder without package\.json: name a run's checkpoints"):
+    with pytest.raises(
+        InputError, match=r"holds no checkpoints/last\.pth and no package: name a run's folder"
+    ):
         FeatureExtractor(tmp_path)
 
 

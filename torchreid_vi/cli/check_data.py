@@ -3,7 +3,8 @@
 torchreid-vi check-data sysu_mm01 --root /data
 torchreid-vi check-data vi_folder --root footage --sheet people.jpg
 
-The status is 0 when nothing is wrong, 1 when something is, and 2 when the dataset cannot be read at all.
+The status is 0 when nothing is wrong, 1 when something is, and 2 when the dataset cannot be read at
+all.
 """
 
 from __future__ import annotations
@@ -26,8 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     def work() -> int:
         from torchreid_vi.data.checking import Finding, examine, overview
-        from torchreid_vi.data.datasets import require_split
-        from torchreid_vi.data.named import dataset_named
+        from torchreid_vi.data.datasets import dataset_named, require_split
         from torchreid_vi.engine.evaluator import check_default_protocols
         from torchreid_vi.errors import InputError
         from torchreid_vi.report.contact_sheet import contact_sheet

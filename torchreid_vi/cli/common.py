@@ -8,6 +8,7 @@ import errno
 import io
 import logging
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -25,11 +26,21 @@ _LARGEST_JPEG = 65_500  # pixels along a side that Pillow's encoder takes
 
 def parser(description: str | None) -> argparse.ArgumentParser:
     """A parser that shows a tool's docstring as it is, with the options that every tool has."""
-    made = argparse.ArgumentParser(
-        prog=program, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    made = argparse.ArgumentParser(prog=program, description=description, formatter_class=Help)
     add_common(made, quiet=False, imports=[])
     return made
+
+
+class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Show the description as it is, and defaults where there are any, in at most 100 columns."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=min(100, shutil.get_terminal_size().columns - 2))
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return (
+            super()._get_help_string(action) if action.default not in (None, "", False, []) else action.help
+        )
 
 
 def add_common(made: argparse.ArgumentParser, **defaults: Any) -> None:
@@ -54,13 +65,18 @@ def add_common(made: argparse.ArgumentParser, **defaults: Any) -> None:
 def add_weights(
     made: argparse.ArgumentParser,
     required: bool = True,
-    what: str = "a run's checkpoints/last.pth or its https:// address; a package or its hf:// name",
+    what: str = "a run's folder, a checkpoint, a package, or the https:// or hf:// address of one",
 ) -> None:
-    """Adds the options that say with which weights images are embedded."""
+    """Add the options that say which model embeds images, the same for every command."""
     made.add_argument("--weights", required=required, default="", help=what)
     made.add_argument(
         "--settings", default="", help="the run's config.yaml, if the weights do not lie in the run's folder"
     )
+
+
+def add_modality(made: argparse.ArgumentParser, of: str, default: str, option: str = "--modality") -> None:
+    """Add the option that says what light images were taken in."""
+    made.add_argument(option, default=default, metavar="MODALITY", help=f"of {of}: visible or infrared")
 
 
 def picture_file(name: str) -> Path:

@@ -4,9 +4,9 @@ torchreid-vi compare --configs base_synthetic mcja_synthetic --seeds 3 --out rep
 torchreid-vi compare --configs mcja_sysu --vary loss.cmr.epsilon 0.5 0.1 0.03 --out reports/epsilon
 torchreid-vi compare --runs log/base_sysu log/mcja_sysu --out reports/sysu
 
-Settings that follow, as KEY VALUE, change every config, and --vary makes a config of each of its values; with
-several --vary, of each combination. Finished runs are recognised by their settings and the package's version,
-interrupted ones go on, so the same command continues whatever stopped.
+Settings that follow, as KEY VALUE, change every config, and --vary makes a config of each of its
+values; with several --vary, of each combination. Finished runs are recognised by their settings and
+the package's version, interrupted ones go on, so the same command continues whatever stopped.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Serves a page on this machine: drop an infrared picture of a person, see the visible pictures most like it.
+"""Serves a page on this machine: drop an infrared picture of a person, see the visible pictures most
+like it.
 
-torchreid-vi demo --weights log/mcja_synthetic/checkpoints/last.pth --gallery photos/
-torchreid-vi demo --weights RUN/checkpoints/last.pth --gallery photos/ --examples night/
+torchreid-vi demo --weights log/mcja_synthetic --gallery photos/
+torchreid-vi demo --weights RUN --gallery photos/ --examples night/
 
 Only this machine can open the page, and nothing that is dropped on it outlives it. Ctrl-C ends it.
 """

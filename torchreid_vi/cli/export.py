@@ -1,7 +1,7 @@
 """Writes a trained model as ONNX or as a program of torch.export, for either modality.
 
-torchreid-vi export --weights log/mcja_synthetic/checkpoints/last.pth --out exported
-torchreid-vi export --weights RUN/checkpoints/last.pth --out exported --format torch
+torchreid-vi export --weights log/mcja_synthetic --out exported
+torchreid-vi export --weights RUN --out exported --format torch
 
 What is written is run on batches of several sizes and compared with PyTorch before it is there.
 """
@@ -21,16 +21,17 @@ def main(arguments: list[str] | None = None) -> int:
     common.add_weights(parser)
     parser.add_argument("--out", required=True, help="folder to write to")
     parser.add_argument("--format", default="onnx", help="onnx or torch")
-    parser.add_argument("--opset", type=int, default=18, help="version of ONNX's operators (default: 18)")
+    parser.add_argument("--modality", default="", help="visible or infrared alone; both when left out")
+    parser.add_argument("--opset", type=int, default=18, help="version of ONNX's operators")
     args = parser.parse_args(arguments)
 
     def work() -> None:
         from torchreid_vi.retrieval import FeatureExtractor
         from torchreid_vi.retrieval.export import check, export
 
-        check(args.format)
+        check(args.format, args.modality)
         extractor = FeatureExtractor(args.weights, args.settings, device="cpu")
-        for path, difference in export(extractor, args.out, args.format, args.opset):
+        for path, difference in export(extractor, args.out, args.format, args.opset, args.modality):
             size = path.stat().st_size / 2**20
             log.info(f"Written: {path}, {size:.1f} MiB, within {difference:.1g} of PyTorch's features")
 

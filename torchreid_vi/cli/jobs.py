@@ -1,4 +1,5 @@
-"""Parts of a tool's work in processes of their own: the same command line, with ``--one`` and a part's number."""
+"""Parts of a tool's work in processes of their own: the same command line, with ``--one`` and a part's
+number."""
 
 from __future__ import annotations
 

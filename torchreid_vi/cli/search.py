@@ -1,10 +1,11 @@
 """Finds a person of one picture among the pictures of a folder.
 
-torchreid-vi search --weights log/mcja_synthetic/checkpoints/last.pth --query night.jpg --gallery photos/
-torchreid-vi search --weights RUN/checkpoints/last.pth --query a.jpg b.jpg --gallery photos/ --picture found.png
-torchreid-vi search --weights RUN/checkpoints/last.pth --query night/ --gallery photos/
+torchreid-vi search --weights log/mcja_synthetic --query night.jpg --gallery photos/
+torchreid-vi search --weights RUN --query a.jpg b.jpg --gallery photos/ --picture found.png
+torchreid-vi search --weights RUN --query night/ --gallery photos/
 
-The gallery is embedded when it is first searched; later only pictures that are new or have changed are.
+The gallery is embedded when it is first searched; later only pictures that are new or have changed
+are.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--query", required=True, nargs="+", type=Path, help="pictures of people, or folders of them"
     )
     parser.add_argument("--gallery", required=True, type=Path, help="folder, searched with its folders")
-    parser.add_argument("--query-modality", default="infrared", help="visible or infrared")
-    parser.add_argument("--gallery-modality", default="visible", help="visible or infrared")
+    common.add_modality(parser, "the queries", "infrared")
+    common.add_modality(parser, "the gallery", "visible", "--gallery-modality")
     parser.add_argument("--top", type=int, default=10, help="how many pictures to show")
     parser.add_argument("--picture", type=common.picture_file, help="also draw what was found there")
     parser.add_argument("--people", choices=("shown", "blurred"), default="shown", help="or hide their heads")
@@ -46,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         for path in queries:
             extractor.image(path)  # a mistake is told before the gallery is embedded
         gallery = Gallery(args.gallery, extractor, args.gallery_modality, args.cache, progress=True)
-        answers = gallery.search(queries, args.query_modality, args.top)
+        answers = gallery.search(queries, args.modality, args.top)
         if args.json:
             found = [[{"path": str(path), "similarity": score} for path, score in each] for each in answers]
             pairs = zip(map(str, queries), found, strict=True)

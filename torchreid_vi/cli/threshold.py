@@ -1,10 +1,10 @@
 """Suggests the similarity above which two images are taken as the same person.
 
-torchreid-vi threshold vi_synthetic --weights log/mcja_synthetic/checkpoints/last.pth
-torchreid-vi threshold vi_labelled --root people --weights RUN/checkpoints/last.pth --precision 95
+torchreid-vi threshold vi_synthetic --weights log/mcja_synthetic
+torchreid-vi threshold vi_labelled --root people --weights RUN --precision 95
 
-Every infrared test image of a labelled dataset is compared with every visible one, in the split of the training.
-Expect this precision and recall among as many people as there.
+Every infrared test image of a labelled dataset is compared with every visible one, in the split of
+the training. Expect this precision and recall among as many people as there.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--root", default="reid-data", help="folder that holds the datasets' folders")
     parser.add_argument("--split", type=int, help="which split, from 1 (default: the one of the training)")
     common.add_weights(parser)
+    common.add_modality(parser, "the queries", "infrared")
+    common.add_modality(parser, "the gallery", "visible", "--gallery-modality")
     parser.add_argument("--precision", type=float, help="to reach, in percent (default: the highest F1)")
     args = parser.parse_args(arguments)
 
     def work() -> None:
         import numpy as np
 
-        from torchreid_vi.data.datasets import require_split
+        from torchreid_vi.data.datasets import dataset_named, require_split
         from torchreid_vi.data.datasets.vi_labelled import split_by
-        from torchreid_vi.data.named import dataset_named
         from torchreid_vi.errors import InputError
         from torchreid_vi.retrieval import FeatureExtractor
         from torchreid_vi.retrieval.threshold import Curve, pairs
@@ -40,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         require_split([args.dataset], split)
         with split_by(labelled):
             dataset = dataset_named(args.dataset)(root=args.root, split_id=split, verbose=False)
-        similarity, same = pairs(dataset, extractor)
+        similarity, same = pairs(dataset, extractor, args.modality, args.gallery_modality)
         curve = Curve(similarity, same)
         print(f"{'threshold':>9}  {'precision':>9}  {'recall':>7}  {'pairs':>9}")
         for step in range(int(np.floor(20 * similarity.min())), int(np.ceil(20 * similarity.max())) + 1):

@@ -5,10 +5,10 @@ torchreid-vi train --config-file mcja_sysu --root /data train.max_epoch 60
 torchreid-vi train --config-file mcja_regdb --root /data --trials 1-10
 torchrun --nproc-per-node 8 -m torchreid_vi train --config-file mcja_sysu --root /data
 
-With --trials or --seeds each run has a folder of its own under data.save_dir, and the mean over them is printed
-at the end. The same command goes on where it was interrupted: SIGINT (Ctrl-C) and SIGTERM let the step under way
-finish and save it, with exit status 130 and 143; under torchrun they end the run, which goes on from its last
-epoch.
+With --trials or --seeds each run has a folder of its own under data.save_dir, and the mean over
+them is printed at the end. The same command goes on where it was interrupted: SIGINT (Ctrl-C) and
+SIGTERM let the step under way finish and save it, with exit status 130 and 143; under torchrun they
+end the run, which goes on from its last epoch.
 """
 
 from __future__ import annotations

@@ -5,11 +5,11 @@ from torchreid_vi.config.fingerprint import comparable, evaluation, fingerprint,
 from torchreid_vi.config.importing import import_named
 from torchreid_vi.config.kwargs import (
     data_kwargs,
-    engine_kwargs,
     network_settings,
     optimizer_kwargs,
     run_kwargs,
     scheduler_kwargs,
+    step_kwargs,
 )
 from torchreid_vi.config.loading import load_config, read_config
 
@@ -17,7 +17,6 @@ __all__ = [
     "comparable",
     "data_kwargs",
     "default_config",
-    "engine_kwargs",
     "evaluation",
     "fingerprint",
     "import_named",
@@ -30,4 +29,5 @@ __all__ = [
     "run_kwargs",
     "scheduler_kwargs",
     "short",
+    "step_kwargs",
 ]

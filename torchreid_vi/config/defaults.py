@@ -75,7 +75,6 @@ _OF_TRAINING: dict[str, Any] = {
     "data.save_dir": Setting("log", NOTHING),  # run folder; with another run in it, one with a number
     "data.load_train_targets": False,  # torchreid's key for domain adaptation, which is not supported
     "data.validation": 0.0,  # share of identities held out to choose best.pth; for mmgl, of images to judge
-    "data.on_bad_image": Setting("error", RESUMABLE),  # unreadable images: error, or skip with a count
     "data.thermal_found": Setting([], NOTHING, of=0.0),  # that range, as the run found it and writes it here
     "data.thermal_range": Setting([], of=0.0),  # black and white of 16-bit images; empty: from percentiles
     "market1501.use_500k_distractors": False,  # torchreid's

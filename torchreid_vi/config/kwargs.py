@@ -6,7 +6,6 @@ from typing import Any
 
 from yacs.config import CfgNode as CN
 
-from torchreid_vi.config.fingerprint import resumable
 from torchreid_vi.methods import NetworkSettings
 
 
@@ -14,7 +13,7 @@ def data_kwargs(cfg: CN, use_gpu: bool) -> dict[str, Any]:
     """Arguments of :class:`~torchreid_vi.data.VIDataManager`."""
     names = (
         "root sources targets height width interpolation transforms second_view k_tfm norm_mean norm_std "
-        "split_id combineall load_train_targets workers cache maa modalities validation on_bad_image"
+        "split_id combineall load_train_targets workers cache maa modalities validation"
     )
     return (
         {name: cfg.data[name] for name in names.split()}
@@ -68,14 +67,10 @@ def scheduler_kwargs(cfg: CN) -> dict[str, Any]:
     return {name: cfg.train[name] for name in ["lr_scheduler", "stepsize", "gamma", "max_epoch"]}
 
 
-def engine_kwargs(cfg: CN) -> dict[str, Any]:
-    """Options of :class:`~torchreid_vi.engine.VIEngine`."""
-    names = "seed precision memory_format compile sync_bn clip_grad skip_nonfinite"
-    return {name: cfg.train[name] for name in names.split()} | {
-        "protocols": cfg.test.protocols,
-        "flip": cfg.test.flip,
-        "settings": resumable(cfg),
-    }
+def step_kwargs(cfg: CN) -> dict[str, Any]:
+    """Return the options of :class:`~torchreid_vi.engine.step.OptimisationStep`."""
+    names = ("precision", "memory_format", "compile", "sync_bn", "clip_grad")
+    return {name: cfg.train[name] for name in names} | {"restores": cfg.train.skip_nonfinite > 0}
 
 
 def run_kwargs(cfg: CN) -> dict[str, Any]:

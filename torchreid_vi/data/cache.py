@@ -106,7 +106,7 @@ def _build(file: Path, paths: Sequence[str], decoder: Decoder) -> None:
     ahead = 4 * cores  # images that wait in memory, however slow the disk is
     pool = ThreadPoolExecutor(cores)  # Pillow decodes and resizes outside Python's lock
     try:
-        with files.whole(file) as out:
+        with files.atomic_write(file) as out:
             images: deque[Future[np.ndarray]] = deque()
             for path in console.progress(paths, f"caching {file.name[:-20]}"):
                 images.append(pool.submit(decoder, path))

@@ -143,9 +143,7 @@ def _look(path: str, thermal: Range | None) -> _Look:
 
 def _unreadable(looks: dict[str, _Look]) -> list[Finding]:
     bad = [path for path, look in looks.items() if look.colour is None]
-    return _if_any(
-        bad, "{images} cannot be read: unpack the dataset again, or train with data.on_bad_image skip"
-    )
+    return _if_any(bad, "{images} cannot be read: unpack the dataset again, or remove them")
 
 
 def _duplicates(dataset: VIDataset, looks: dict[str, _Look]) -> list[Finding]:

@@ -72,7 +72,7 @@ def planes(image: Image.Image) -> np.ndarray:
 
 
 #: What to do about an image of a dataset that cannot be used.
-OF_DATASET = "restore or remove it (data.on_bad_image skip has training and testing do without)"
+OF_DATASET = "restore or remove it; torchreid-vi check-data finds all of them"
 
 
 def read_image(

@@ -15,15 +15,15 @@ from torchreid_vi import distributed, host
 from torchreid_vi.data.augmentation import Augmentation
 from torchreid_vi.data.changes import Settings
 from torchreid_vi.data.datasets import require_split
-from torchreid_vi.data.datasets.base import VIDataset
+from torchreid_vi.data.datasets.base import VIDataset, relabelled
 from torchreid_vi.data.datasets.vi_labelled import split_by
 from torchreid_vi.data.images import resizer
 from torchreid_vi.data.loader import TestLoader, TrainLoader
 from torchreid_vi.data.maa import MAA
-from torchreid_vi.data.samplers import BALANCED, READ_IDENTITIES, build_sampler, shares
+from torchreid_vi.data.samplers import BALANCED, READ_IDENTITIES, build_sampler, shard_batch
 from torchreid_vi.data.source import Reading, Source
 from torchreid_vi.data.thermal import thermal_range as find_thermal_range
-from torchreid_vi.data.validation import hold_out, renumbered
+from torchreid_vi.data.validation import hold_out
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.folders import expanded
 from torchreid_vi.modality import Modality
@@ -47,8 +47,6 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
             all images count as one identity's.
         validation: share of the training identities, or without them of the images, that is held out,
             from 0 to below 1.
-        on_bad_image: ``error`` stops at the first unreadable image; ``skip`` decodes every image once
-            at the start and leaves the unreadable ones out, saying how many.
         cache: folder of decoded images, under ``root`` or absolute; none when empty.
         interpolation: How images are resized, a name from :data:`torchreid_vi.data.images.INTERPOLATIONS`.
         replacement: Whether ``CrossModalitySampler`` draws with replacement.
@@ -84,7 +82,6 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         train_sampler: str = "RandomSampler",
         identities: bool = True,
         validation: float = 0.0,
-        on_bad_image: str = "error",
         height: int = 256,
         width: int = 128,
         norm_mean: Sequence[float] = (0.485, 0.456, 0.406),
@@ -109,7 +106,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         )
         settings = Settings(height, width, norm_mean, norm_std, maa, interpolation)
         augmentation = Augmentation(transforms, settings, second_view)
-        _check(sources, targets, on_bad_image, kwargs.get("split_id", 0))
+        _check(sources, targets, kwargs.get("split_id", 0))
         if second_view and k_tfm > 1:
             raise InputError(
                 f"data.k_tfm is {k_tfm} with a data.second_view: set it to 1, or leave the view out"
@@ -130,7 +127,6 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
             expanded(str(kwargs.get("root", ""))) / cache if cache else None,
             torch.device("cuda", torch.cuda.current_device()) if self.use_gpu else torch.device("cpu"),
             workers,
-            on_bad_image == "skip",
         )
         train = reading.source(dataset, [*sources[1:], *["all"] * bool(kwargs.get("combineall"))])
         self._test_loaders(reading)
@@ -149,16 +145,10 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         self, sources: list[str], targets: list[str], vi_labelled: dict[str, Any], **options: Any
     ) -> None:
         """Read all datasets, as torchreid's manager does; the loaders that it makes of them are replaced."""
+        options |= {"sources": sources, "targets": targets or None, "transforms": []}
         try:
             with split_by(vi_labelled), redirect_stdout(StringIO()):  # of what is not used
-                super().__init__(
-                    sources=sources,
-                    targets=targets or None,
-                    transforms=[],
-                    batch_size_train=1,
-                    workers=0,
-                    **options,
-                )
+                super().__init__(batch_size_train=1, workers=0, **options)
         except (RuntimeError, OSError) as error:  # from one of torchreid's own datasets
             raise InputError(
                 f"a dataset cannot be loaded ({error}): check --root, or prepare it by hand"
@@ -184,10 +174,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
 
     def _log(self, dataset: VIDataset, identities: bool, augmentation: Augmentation) -> None:
         people = f"{dataset.num_train_pids:,} identities, " if identities else ""
-        log.info(
-            f"Training set, {', '.join(self.sources)}: {people}{len(dataset.train):,} images, "
-            f"{dataset.num_train_cams} cameras"
-        )
+        log.info(f"Training set, {', '.join(self.sources)}: {people}{len(dataset.train):,} images")
         for name, parts in self.test_dataset.items() if identities else ():
             query, gallery = parts["query"], parts["gallery"]
             log.info(
@@ -201,15 +188,14 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         """Replace torchreid's test loaders."""
         for name, both in self.test_loader.items():
             for split, loader in both.items():
-                both[split] = TestLoader(
-                    reading.source(loader.dataset), self._batch_size_test, self.normalise
-                )
+                source = reading.source(loader.dataset)
+                both[split] = TestLoader(source, self._batch_size_test, self.normalise)
                 self.test_dataset[name][split] = both[split].dataset.data
 
     def _hold_out(self, train: Source, keep: set[Modality], share: float, identities: bool) -> None:
         """Keep some modalities of the training set, and hold out a share of it."""
         dataset = train.dataset
-        dataset.set_train(renumbered([item for item in dataset.train if dataset.modality(item) in keep]))
+        dataset.set_train(relabelled([item for item in dataset.train if dataset.modality(item) in keep]))
         held = hold_out(dataset, share, identities) if share else {}
         self.val_loader = {
             name: TestLoader(train.of(part), self._batch_size_test, self.normalise)
@@ -226,15 +212,13 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
                 )
 
 
-def _check(sources: Sequence[str], targets: Sequence[str], on_bad_image: str, split: int) -> None:
+def _check(sources: Sequence[str], targets: Sequence[str], split: int) -> None:
     if not sources:
         raise InputError("data.sources is empty: name at least one")
     for name in (*sources, *targets):
         if name not in host.IMAGE_DATASETS:
             raise unknown_name("dataset", name, host.IMAGE_DATASETS)
     require_split([*sources, *targets], split)
-    if on_bad_image not in ("error", "skip"):
-        raise unknown_name("value of data.on_bad_image", on_bad_image, ("error", "skip"))
 
 
 def _chosen_modalities(names: Sequence[str]) -> set[Modality]:
@@ -255,4 +239,4 @@ def _own_places(sampler: str, batch_size: int, num_instances: int, second_view: 
             f"data.second_view makes the shares of {processes} processes uneven with {sampler}: set "
             f"sampler.train_sampler to {' or '.join(BALANCED)}"
         )
-    return shares(sampler, batch_size, num_instances, processes)[distributed.rank()]
+    return shard_batch(sampler, batch_size, num_instances, processes)[distributed.rank()]

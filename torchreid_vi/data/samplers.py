@@ -214,7 +214,7 @@ def build_sampler(name: str, dataset: Any, **options: Any) -> Sampler[int]:
     return SAMPLERS[name](dataset, **options)
 
 
-def shares(name: str, batch_size: int, num_instances: int, processes: int) -> list[list[int]]:
+def shard_batch(name: str, batch_size: int, num_instances: int, processes: int) -> list[list[int]]:
     """Which images of a batch each of several processes loads.
 
     Of a sampler that draws identities a process gets all images of each of its identities, of one that draws

@@ -19,15 +19,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchreid_vi import console
 from torchreid_vi.data.cache import open_cache
 from torchreid_vi.data.datasets.base import VIDataset
-from torchreid_vi.data.images import Decoder, Range, dataset_image
-from torchreid_vi.errors import InputError
+from torchreid_vi.data.images import Decoder, Range
 from torchreid_vi.modality import Modality
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 _AHEAD = 2  # batches that wait for the step
 
@@ -153,7 +152,6 @@ class Reading:
         cache: Folder of decoded images.
         device: Where batches go.
         threads: Number of threads that read images.
-        skip: Leave out images that cannot be read.
     """
 
     size: tuple[int, int]
@@ -162,7 +160,6 @@ class Reading:
     cache: Path | None
     device: torch.device
     threads: int
-    skip: bool
 
     def source(self, dataset: Any, also: Sequence[str] = ()) -> Source:
         """Return the source of a dataset's images, cached if it is one of ours.
@@ -173,28 +170,8 @@ class Reading:
         """
         if ours := isinstance(dataset, VIDataset):
             dataset.scale_by(self.thermal)
-        if self.skip:
-            _drop_unreadable(dataset)
         read: Any = Decoder(*self.size, self.interpolation, self.thermal if ours else None)
         if self.cache and ours and dataset.data:
             name = "-".join([dataset.root.name, *also, dataset.mode, str(dataset.split_id)])
             read = open_cache(self.cache, name, (item[0] for item in dataset.data), read) or read
         return Source(dataset, read, self.size, self.device, self.threads)
-
-
-def _drop_unreadable(dataset: Any) -> None:
-    """Leaves out of a dataset the images that do not decode, and says which."""
-    bad = set()
-    for item in console.progress(dataset.data, f"checking {dataset.mode} images"):
-        try:
-            dataset_image(item[0], getattr(dataset, "thermal", None))
-        except InputError:
-            bad.add(item[0])
-    if not bad:
-        return
-    names = ", ".join(sorted(bad)[:3]) + (", …" if len(bad) > 3 else "")
-    log.info(f"Left out {len(bad)} unreadable {dataset.mode} images: {names}")
-    dataset.data = [item for item in dataset.data if item[0] not in bad]
-    setattr(dataset, dataset.mode, dataset.data)
-    if not dataset.data:
-        raise InputError(f"no {dataset.mode} image is readable: unpack the dataset again")

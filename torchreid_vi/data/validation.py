@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 
-from torchreid_vi.data.datasets.base import Item, VIDataset
+from torchreid_vi.data.datasets.base import VIDataset, relabelled
 from torchreid_vi.errors import InputError
 from torchreid_vi.modality import Modality
 
@@ -26,7 +26,7 @@ def hold_out(dataset: VIDataset, share: float, identities: bool) -> dict[str, VI
     chosen = _some_identities(dataset, share) if identities else _some_images(dataset, share)
     items = [item for item, held in zip(dataset.train, chosen, strict=True) if held]
     kept = [item for item, held in zip(dataset.train, chosen, strict=True) if not held]
-    dataset.set_train(renumbered(kept))
+    dataset.set_train(relabelled(kept))
     parts: dict[str, VIDataset] = {}
     for name, modality in (("query", Modality.INFRARED), ("gallery", Modality.VISIBLE)):
         part = [item for item in items if dataset.modality(item) is modality]
@@ -39,7 +39,7 @@ def hold_out(dataset: VIDataset, share: float, identities: bool) -> dict[str, VI
 
 
 def _some_identities(dataset: VIDataset, share: float) -> list[bool]:
-    """Which training images are of a randomly drawn share of the identities."""
+    """Sample a share of the identities; return which training images are theirs."""
     pids = sorted({item[1] for item in dataset.train})
     number = round(share * len(pids))
     if not 0 < number < len(pids) - 1:
@@ -51,7 +51,7 @@ def _some_identities(dataset: VIDataset, share: float) -> list[bool]:
 
 
 def _some_images(dataset: VIDataset, share: float) -> list[bool]:
-    """A randomly drawn share of the training images of each modality."""
+    """Sample a share of the training images of each modality."""
     held: set[int] = set()
     for modality in Modality:
         images = [i for i, item in enumerate(dataset.train) if dataset.modality(item) is modality]
@@ -63,9 +63,3 @@ def _some_images(dataset: VIDataset, share: float) -> list[bool]:
             )
         held |= set(random.Random(0).sample(images, number))
     return [i in held for i in range(len(dataset.train))]
-
-
-def renumbered(items: list[Item]) -> list[Item]:
-    """The items with identities 0..N−1 again, after some were taken out."""
-    label = {pid: i for i, pid in enumerate(sorted({item[1] for item in items}))}
-    return [(path, label[pid], camid, dsetid) for path, pid, camid, dsetid in items]

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from torchreid_vi import distributed, files
+from torchreid_vi.engine.loop import NONFINITE
 from torchreid_vi.engine.step import OptimisationStep
 from torchreid_vi.errors import InputError
 
@@ -39,6 +40,22 @@ class Progress:
     seconds: float = 0.0
     images: int = 0
     best: float = -1.0
+
+    def count(self, values: dict[str, float]) -> bool:
+        """Add a step's values to the sums; return False, and count it as skipped, if it was left out."""
+        values = dict(values)
+        if values.pop(NONFINITE):
+            self.skipped += 1
+            return False
+        self.counted += 1
+        self.sums = {name: self.sums.get(name, 0.0) + value for name, value in values.items()}
+        return True
+
+    def end_epoch(self) -> dict[str, float]:
+        """Begin the next epoch; return the means of the values of this one."""
+        means = {name: value / self.counted for name, value in self.sums.items()}
+        self.epoch, self.step, self.sums, self.counted = self.epoch + 1, 0, {}, 0
+        return means
 
     @classmethod
     def read(cls, state: dict[str, Any], steps: int) -> Progress:
@@ -93,7 +110,7 @@ class Checkpoints:
         }
         folder = folder / CHECKPOINTS
         folder.mkdir(parents=True, exist_ok=True)
-        with files.whole(folder / name, folder / PREVIOUS if name == LAST else None) as file:
+        with files.atomic_write(folder / name, folder / PREVIOUS if name == LAST else None) as file:
             torch.save(state | ({} if rank1 is None else {"rank1": float(rank1)}), file)
 
     def restore(self, state: dict[str, Any], steps: int) -> Progress:

@@ -4,39 +4,29 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from textwrap import fill
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
 from torchreid_vi import console, distributed, host, stopping
 from torchreid_vi.data.datasets import VIDataset
 from torchreid_vi.engine.checkpoint import BEST, CHECKPOINTS, LAST, Checkpoints, Progress
 from torchreid_vi.engine.evaluator import Evaluator
-from torchreid_vi.engine.logs import refused_logging_is_said_once
-from torchreid_vi.engine.loop import NONFINITE, Readback, Step
-from torchreid_vi.engine.pretext import BACKBONE, measure_pretext
+from torchreid_vi.engine.logs import TrainingLog
+from torchreid_vi.engine.loop import Readback, Step, small_images_refused
+from torchreid_vi.engine.pretext import BACKBONE, measure_pretext, save_pretrained
 from torchreid_vi.engine.step import OptimisationStep
 from torchreid_vi.errors import InputError
-from torchreid_vi.evaluation import RANKS, Reranking, format_table
-from torchreid_vi.methods import Batch, Method
-from torchreid_vi.methods.embedder import Embedder
-from torchreid_vi.modality import moved
-from torchreid_vi.models import save_backbone
+from torchreid_vi.evaluation import RANKS, format_table
+from torchreid_vi.methods import Batch
 from torchreid_vi.seeds import seed_everything
 
 log = logging.getLogger(__name__)
-
-_COLUMNS = 80  # of a line of the log, whose file also has the time
-_NAMED = 2  # images of a batch that is not finite
-_TOO_SMALL = ("Output size is too small", "can't be greater than actual input size")  # PyTorch's words
 
 
 class VIEngine(host.engine.Engine):  # type: ignore[misc]
@@ -55,56 +45,41 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
 
     Args:
         datamanager: A :class:`~torchreid_vi.data.VIDataManager`.
-        method: On the device that trains.
-        optimizer: Of the parameters of its network.
-        scheduler: Stepped once an epoch; may be None.
-        use_gpu: Train on the GPU when there is one.
+        step: Trains a method by a step, on the device that it is on.
+        evaluator: Evaluates the same method.
+        scheduler: Of the learning rate, stepped once an epoch; may be None.
         seed: Of the run.
-        protocols: Names of the protocols to evaluate, of those the target's family has; its default
-            ones when empty.
-        flip: Average each feature with that of the mirrored image.
-        rerankings: Each adds a result to that of every protocol.
         settings: What a run that continues this one has to share; kept in its checkpoints.
         skip_nonfinite: Number of steps of a run that may be left out because a loss or the gradient is NaN or
             infinite; the next one stops it. In fp16, what the scale of the loss made overflow does not count.
-        **options: Those of :class:`~torchreid_vi.engine.step.OptimisationStep`.
 
     Raises:
-        InputError: When a self-supervised method has no held-out images, and for options that cannot be used.
+        InputError: When a self-supervised method has no held-out images.
     """
 
     def __init__(
         self,
         datamanager: Any,
-        method: Method,
-        optimizer: torch.optim.Optimizer,
+        step: OptimisationStep,
+        evaluator: Evaluator,
         scheduler: Any = None,
-        use_gpu: bool = True,
         seed: int = 1,
-        protocols: Sequence[str] = (),
-        flip: bool = False,
-        rerankings: Sequence[Reranking] = (),
         settings: dict[str, Any] | None = None,
         skip_nonfinite: int = 0,
-        **options: Any,
     ) -> None:
-        super().__init__(datamanager, use_gpu)
-        if method.self_supervised and not datamanager.val_loader:
+        super().__init__(datamanager, use_gpu=step.device.type == "cuda")
+        self.method, self.model, self.step, self.evaluator = step.method, step.method.network, step, evaluator
+        if self.method.self_supervised and not datamanager.val_loader:
             raise InputError(
                 "data.validation is 0: pre-training is judged on held-out images, set it to a share such as 0.05"
             )
-        self.method, self.optimizer, self.scheduler = method, optimizer, scheduler
-        self.device = torch.device("cuda" if self.use_gpu else "cpu")
-        self.step = OptimisationStep(method, optimizer, self.device, restores=skip_nonfinite > 0, **options)
-        self.model = method.network
-        self.register_model("model", self.model, optimizer, scheduler)
-        self.evaluator = Evaluator(Embedder(method, flip, self.step.dtype), protocols, rerankings)
-        self.checkpoints = Checkpoints(self.step, scheduler, settings or {})
+        self.register_model("model", self.model, step.optimizer, scheduler)
+        self.checkpoints = Checkpoints(step, scheduler, settings or {})
         self.progress = Progress()
         self.seed, self.skip_nonfinite = seed, skip_nonfinite
         self.save_dir = Path("log")
         self.results: list[Any] = []  # Result, or of a self-supervised method PretextResult
-        self.writer: SummaryWriter | None = None
+        self.log = TrainingLog()
 
     # Training
 
@@ -116,31 +91,15 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
         if not kwargs.get("test_only"):
             number = self.datamanager.train_loader.batch_size
             self.step.check_precision(number, self.datamanager.height, self.datamanager.width)
-        self._start_momentum()
         total = epochs * len(self.train_loader)
         with (
-            refused_logging_is_said_once(self.save_dir),
+            self.log.open(self.save_dir, start_epoch) if epochs else nullcontext(),
             console.progress(what="training", unit="step", total=total, shown=epochs > 0) as self.bar,
-            _too_small_is_said(),
+            small_images_refused(),
         ):
             self.bar.update(self.progress.step)
-            try:
-                if epochs and self.writer is None:
-                    # What a run that was cut off logged of this epoch is void.
-                    self.writer = SummaryWriter(log_dir=save_dir, purge_step=start_epoch)
-                super().run(save_dir=save_dir, max_epoch=max_epoch, start_epoch=start_epoch, **kwargs)
-            finally:
-                if self.writer is not None:
-                    with suppress(OSError):
-                        self.writer.close()
-
-    def _start_momentum(self) -> None:
-        """Start the momentum of SGD at zero, which its fused form leaves undefined in a step that it skips."""
-        if isinstance(self.optimizer, torch.optim.SGD) and self.optimizer.defaults["fused"]:
-            for group in self.optimizer.param_groups:
-                for parameter in group["params"] if group["momentum"] else ():
-                    state = self.optimizer.state[parameter]
-                    state.setdefault("momentum_buffer", torch.zeros_like(parameter))
+            self.writer = self.log.writer  # else torchreid opens one of its own
+            super().run(save_dir=save_dir, max_epoch=max_epoch, start_epoch=start_epoch, **kwargs)
 
     def train(
         self, print_freq: int = 0, fixbase_epoch: int = 0, open_layers: Sequence[str] | None = None
@@ -160,16 +119,14 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
                 return
             # Some samplers promise more batches than they draw.
             self.bar.total = self.bar.n + (self.max_epoch - self.epoch - 1) * progress.step
-            means = {name: value / progress.counted for name, value in progress.sums.items()}
             speed = {
                 "lr": self.get_current_lr(),
                 "images_per_second": images / seconds if images else math.nan,
             }
-            progress.epoch, progress.step, progress.sums, progress.counted = self.epoch + 1, 0, {}, 0
+            means = progress.end_epoch()
             self.update_lr()
-            self._log(means, speed, self._validate() if self.datamanager.val_loader else "")
-            if self.writer is not None:
-                self.writer.flush()
+            held_out = self._validate() if self.datamanager.val_loader else ""
+            self.log.epoch(self.epoch, self.max_epoch, means, speed, held_out)
             self.save_model(self.epoch, None, self.save_dir)
 
     def _take_steps(self) -> tuple[int, float]:
@@ -192,15 +149,7 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
 
     def forward_backward(self, data: dict[str, Any]) -> dict[str, Tensor]:
         """Take one step on what the loader gives; return its values, scalar tensors by name."""
-        return self.step(self.batch_of(data))
-
-    def batch_of(self, data: dict[str, Any]) -> Batch:
-        """Return the batch for the method; several views of it become one, with their labels."""
-        views = data["img"] if isinstance(data["img"], list) else [data["img"]]
-        images = views[0] if len(views) == 1 else torch.cat(views)
-        images = images.to(self.device, non_blocking=True, memory_format=self.step.memory_format)
-        pids = moved(data["pid"].repeat(len(views)), self.device)
-        return Batch(images, pids, data["modality"].repeat(len(views)))
+        return self.step(Batch.of(data, self.step.device, self.step.memory_format))
 
     def _count(self, step: Step | None) -> None:
         """Add the values of a step to the epoch's sums; report a step that is not finite.
@@ -208,72 +157,43 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
         Raises:
             InputError: When more than ``skip_nonfinite`` steps are not.
         """
-        if step is None:
+        if step is None or self.progress.count(step.values):
             return
-        progress, values = self.progress, dict(step.values)
-        wrong = [f"{name} is {value:.3g}" for name, value in values.items() if not math.isfinite(value)]
-        if not values.pop(NONFINITE):
-            progress.counted += 1
-            progress.sums = {name: progress.sums.get(name, 0.0) + value for name, value in values.items()}
-            return
-        paths = list(dict.fromkeys(step.files))  # one of several views is enough
-        more = len(paths) * distributed.size() - _NAMED
-        said = (
-            f"epoch {self.epoch + 1}, step {step.number}: {', '.join(wrong) or 'the gradient is not finite'}, for "
-            f"{', '.join(paths[:_NAMED])}" + (f" and {more} more images" if more > 0 else "")
-        )
-        progress.skipped += 1
-        if progress.skipped <= self.skip_nonfinite:
+        said = f"epoch {self.epoch + 1}, {step.fault()}"
+        if self.progress.skipped <= self.skip_nonfinite:
             log.info(f"Left out {said}")
             return
         last = self.save_dir / CHECKPOINTS / LAST
         onward = f" and continue with model.resume {last}" if last.is_file() else ""
         raise InputError(f"{said}; set train.skip_nonfinite{onward}, or start again with a lower train.lr")
 
-    def _log(self, means: dict[str, float], speed: dict[str, float], held_out: str) -> None:
-        """Log an epoch: the means of its values, its learning rate and speed, and how held-out images fare."""
-        values = ", ".join(f"{name} {value:.4g}" for name, value in means.items()) or "no step counts"
-        parts = [values, f"lr {speed['lr']:.4g}", f"{speed['images_per_second']:.0f} images/s"]
-        parts += [held_out] * bool(held_out)
-        said = f"Epoch {self.epoch + 1} of {self.max_epoch}: {'; '.join(parts)}"
-        said = re.sub(r"(?<![,;:]) ", "\xa0", said)  # where no line ends
-        log.info(fill(said, _COLUMNS, subsequent_indent="  ").replace("\xa0", " "))
-        self._plot("Train", means | speed)
-
-    def _plot(self, what: str, values: dict[str, float]) -> None:
-        for name, value in values.items():
-            if self.writer is not None and math.isfinite(value):
-                self.writer.add_scalar(f"{what}/{name}", value, self.epoch)
-
     def _validate(self) -> str:
         """Evaluate what is held out, keep the best epoch, and return what to log of it."""
         self.set_model_mode("eval")
         if self.method.self_supervised:
-            return self._measure_pretext()
+            if distributed.rank():
+                return ""
+            self._measure_pretext()
+            self.log.plot("Pretext", self.results[0].scores, self.epoch)
+            return str(self.results[0])
         result = self.evaluator.validate(*self.datamanager.val_loader.values())
         if result is None:
             return ""
         score, best = result.mean("mAP"), max(self.progress.best, result.mean("mAP"))
-        self._plot("Validation", {"mAP": score})
+        self.log.plot("Validation", {"mAP": score}, self.epoch)
         if score > self.progress.best:
             self.progress.best = score
             self.checkpoints.save(self.save_dir, BEST, self.progress)
         return f"validation R1 {result.mean('R1'):.2f}, mAP {score:.2f} (best {best:.2f})"
 
-    def _measure_pretext(self) -> str:
-        """Evaluate the pretext on what is held out, in the first process; return what to log of it."""
-        if distributed.rank():
-            return ""
+    def _measure_pretext(self) -> None:
         loaders = list(self.datamanager.val_loader.values())
-        result = measure_pretext(self.method, loaders, self.device)
-        self.results = [result]
-        self._plot("Pretext", result.scores)
-        return str(result)
+        self.results = [measure_pretext(self.method, loaders, self.step.device)]
 
     # Evaluation
 
     def check_targets(self) -> set[str]:
-        """Make sure, before training, that every target can be evaluated after it; see :class:`Evaluator`."""
+        """Check, before training, that every target can be evaluated after it; see :class:`Evaluator`."""
         return set() if self.method.self_supervised else self.evaluator.check(self.test_loader)
 
     def test(self, *args: Any, **kwargs: Any) -> float:
@@ -287,7 +207,7 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
         if distributed.rank():
             return 0.0
         self.set_model_mode("eval")
-        self.results = [measure_pretext(self.method, list(self.datamanager.val_loader.values()), self.device)]
+        self._measure_pretext()
         console.RESULTS.info(f"Pretext: {self.results[0]}")
         return next(iter(self.results[0].scores.values())) / 100
 
@@ -327,17 +247,13 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
     ) -> None:
         """Write ``checkpoints/last.pth`` and, of a self-supervised method, ``backbone.pth``."""
         self.checkpoints.save(self.save_dir, LAST, self.progress, rank1)
-        if not self.method.self_supervised or distributed.rank():
-            return
-        about = {
-            "method": type(self.method).__name__,
-            "sources": list(self.datamanager.sources),
-            "training_images": len(self.train_loader.dataset),
-            "epochs": epoch + 1,
-            "seed": self.seed,
-            "losses": {name: weight for name, (_, weight) in self.method.losses.items()},
-        }
-        save_backbone(self.model, self.save_dir / BACKBONE, about | self.results[-1].as_dict())
+        if self.method.self_supervised and not distributed.rank():
+            about = {
+                "sources": list(self.datamanager.sources),
+                "training_images": len(self.train_loader.dataset),
+            }
+            about |= {"epochs": epoch + 1, "seed": self.seed} | self.results[-1].as_dict()
+            save_pretrained(self.method, self.save_dir / BACKBONE, about)
 
     def resume(self, state: dict[str, Any]) -> int:
         """Continue from a checkpoint's content; return the number of whole epochs it has behind it.
@@ -347,16 +263,3 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
         """
         self.progress = self.checkpoints.restore(state, len(self.train_loader))
         return self.progress.epoch
-
-
-@contextmanager
-def _too_small_is_said() -> Iterator[None]:
-    """Turn what PyTorch raises for images that a model is too large for into a sentence."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not any(said in str(error) for said in _TOO_SMALL):
-            raise
-        raise InputError(
-            "the images are too small for this model: raise data.height and data.width"
-        ) from error

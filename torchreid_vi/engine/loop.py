@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from torchreid_vi import distributed
+from torchreid_vi.errors import InputError
+
+_NAMED = 2  # images of a batch that is not finite
+_TOO_SMALL = ("Output size is too small", "can't be greater than actual input size")  # PyTorch's words
 NONFINITE = "nonfinite"  # the value that says whether a step was kept from the weights
 
 
@@ -23,6 +30,16 @@ class Step(NamedTuple):
     number: int
     files: list[str]
     values: dict[str, float]
+
+    def fault(self) -> str:
+        """Say what is not finite, and of which images."""
+        wrong = [f"{name} is {value:.3g}" for name, value in self.values.items() if not math.isfinite(value)]
+        paths = list(dict.fromkeys(self.files))  # one of several views is enough
+        more = len(paths) * distributed.size() - _NAMED
+        return (
+            f"step {self.number}: {', '.join(wrong) or 'the gradient is not finite'}, for "
+            f"{', '.join(paths[:_NAMED])}" + (f" and {more} more images" if more > 0 else "")
+        )
 
 
 class Readback:
@@ -53,3 +70,16 @@ class Readback:
         if event:
             event.synchronize()
         return Step(number, files, dict(zip(names, copied.tolist(), strict=True)))
+
+
+@contextmanager
+def small_images_refused() -> Iterator[None]:
+    """Turn what PyTorch raises for images that a model is too large for into a sentence."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(said in str(error) for said in _TOO_SMALL):
+            raise
+        raise InputError(
+            "the images are too small for this model: raise data.height and data.width"
+        ) from error

@@ -1,8 +1,9 @@
-"""How a self-supervised method is judged: by its pretext on held-out images."""
+"""The pretext of a self-supervised method: its metrics on held-out images, and the backbone that it leaves."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -10,16 +11,17 @@ import torch
 from torchreid_vi import console
 from torchreid_vi.data.loader import TestLoader
 from torchreid_vi.methods import Method
+from torchreid_vi.models import save_backbone
 
 BACKBONE = "backbone.pth"
 
 
 class PretextResult(NamedTuple):
-    """How well a pretext is solved.
+    """Metrics of a pretext.
 
     Attributes:
         images: Number of held-out images.
-        scores: By name.
+        scores: Metrics by name.
     """
 
     images: int
@@ -45,3 +47,9 @@ def measure_pretext(method: Method, loaders: Sequence[TestLoader], device: torch
             for batch in console.progress(loader, "held-out images", "batch", leave=False)
         )
     return PretextResult(sum(len(loader.dataset) for loader in loaders), scores)
+
+
+def save_pretrained(method: Method, path: Path, about: dict[str, Any]) -> None:
+    """Write the backbone of a method, and beside it what it was trained by and on."""
+    losses = {name: weight for name, (_, weight) in method.losses.items()}
+    save_backbone(method.network, path, {"method": type(method).__name__, "losses": losses} | about)

@@ -61,9 +61,18 @@ class OptimisationStep:
         method.network.to(memory_format=self.memory_format)
         if compile:
             method.network.compile()
+        self._start_momentum()
         self.dtype = dtype_of(precision, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype is torch.float16)
         self._train: nn.Module = DistributedDataParallel(method) if several else method
+
+    def _start_momentum(self) -> None:
+        """Start the momentum of SGD at zero, which its fused form leaves undefined in a step that it skips."""
+        if isinstance(self.optimizer, torch.optim.SGD) and self.optimizer.defaults["fused"]:
+            for group in self.optimizer.param_groups:
+                for parameter in group["params"] if group["momentum"] else ():
+                    state = self.optimizer.state[parameter]
+                    state.setdefault("momentum_buffer", torch.zeros_like(parameter))
 
     def check_precision(self, number: int, height: int, width: int) -> None:
         """Train in fp32, and say so, where this processor computes wrongly in half precision.

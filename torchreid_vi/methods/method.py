@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from torchreid_vi import distributed
 from torchreid_vi.errors import InputError
-from torchreid_vi.modality import Rows, rows_of
+from torchreid_vi.modality import Rows, moved, rows_of
 
 WeightedLosses = dict[str, tuple[nn.Module, float]]
 Values = dict[str, Tensor]
@@ -42,6 +42,15 @@ class Batch(NamedTuple):
     images: Tensor
     pids: Tensor
     modality: Tensor
+
+    @classmethod
+    def of(cls, data: dict[str, Any], device: torch.device, memory_format: torch.memory_format) -> Batch:
+        """Return the batch of what a loader gives; several views of it become one, with their labels."""
+        views = data["img"] if isinstance(data["img"], list) else [data["img"]]
+        images = views[0] if len(views) == 1 else torch.cat(views)
+        images = images.to(device, non_blocking=True, memory_format=memory_format)
+        pids = moved(data["pid"].repeat(len(views)), device)
+        return cls(images, pids, data["modality"].repeat(len(views)))
 
     @property
     def rows(self) -> Rows:

@@ -133,6 +133,6 @@ def save_backbone(model: nn.Module, path: Path, about: dict[str, Any]) -> None:
     }
     about = json.loads(json.dumps(about))  # plain data alone, which every reader opens
     state = {f"backbone.{name}": value.cpu() for name, value in backbone.state_dict().items()}
-    with files.whole(path) as file:
+    with files.atomic_write(path) as file:
         torch.save({"state_dict": state, "about": about}, file)
     files.write_text(path.with_suffix(".json"), json.dumps(about, indent=1) + "\n")

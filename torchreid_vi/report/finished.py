@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -86,8 +84,7 @@ class FinishedRun:
         """With the trained model in evaluation mode."""
         use_gpu = torch.cuda.is_available()
         seed_everything(self.cfg.train.seed)
-        with redirect_stdout(io.StringIO()):  # torchreid prints what it reads
-            manager = build.build_datamanager(self.cfg, use_gpu)
+        manager = build.build_datamanager(self.cfg, use_gpu)
         method = build.build_method(self.cfg, manager.num_train_pids)
         try:
             method.network.load_state_dict(read_checkpoint(self.weights)["state_dict"])

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.extras import require
-from torchreid_vi.files import making
+from torchreid_vi.files import atomic_path
 from torchreid_vi.folders import expanded, in_text
 from torchreid_vi.modality import Modality
 from torchreid_vi.models import flip_averaged
 from torchreid_vi.models.backbone import Backbone
-from torchreid_vi.retrieval.extractor import FeatureExtractor
+from torchreid_vi.retrieval.extractor import FeatureExtractor, as_modality
 
 Run = Callable[[Tensor], Tensor]  # features of images
 
@@ -57,20 +57,26 @@ class _Embedding(nn.Module):
         return nn.functional.normalize(features.float())
 
 
-def check(format: str) -> None:
+def check(format: str, modality: str = "") -> None:
     """Find out before a model is loaded whether it can be exported.
 
     Raises:
-        InputError: For an unknown format, or a package that is missing.
+        InputError: For an unknown format or modality, or a package that is missing.
     """
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS)
+    if modality:
+        as_modality(modality)
     if format == "onnx":
         require("export", "exporting to ONNX")
 
 
 def export(
-    extractor: FeatureExtractor, folder: str | Path, format: str = "onnx", opset: int = OPSET
+    extractor: FeatureExtractor,
+    folder: str | Path,
+    format: str = "onnx",
+    opset: int = OPSET,
+    modality: str = "",
 ) -> list[Exported]:
     """Writes a model for each modality, or one for both when it has a single stream.
 
@@ -82,16 +88,18 @@ def export(
         folder: made when it is not there.
         format: a key of :data:`FORMATS`.
         opset: Version of the operators of ONNX.
+        modality: ``visible`` or ``infrared`` alone; both when empty.
 
     Raises:
         InputError: for an unknown format, an opset that PyTorch cannot write, a package that is missing, a file
             that is there, or features that differ from PyTorch's by more than :data:`TOLERANCE`.
     """
-    check(format)
+    check(format, modality)
     folder = in_text(expanded(folder))
     backbone = getattr(extractor.model, "backbone", None)
     streams = isinstance(backbone, Backbone) and backbone.streams == 2
-    sides = {side.name.lower(): side for side in Modality} if streams else {"model": Modality.VISIBLE}
+    wanted = [as_modality(modality)] if modality else list(Modality)
+    sides = {side.name.lower(): side for side in wanted} if streams else {"model": wanted[0]}
     write, suffix = FORMATS[format]
     taken = [path for name in sides if (path := folder / f"{name}{suffix}").exists()]
     if taken:
@@ -101,7 +109,7 @@ def export(
     for name, side in sides.items():
         path = folder / f"{name}{suffix}"
         embedding = _Embedding(extractor, side)
-        with making(path) as partial:
+        with atomic_path(path) as partial:
             about = _about(extractor, name if streams else "visible or infrared")
             run = write(_program(embedding, extractor.size), partial, about, opset)
             difference = _difference(embedding, run, extractor.size)

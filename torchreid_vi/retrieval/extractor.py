@@ -17,7 +17,6 @@ from torchvision import transforms as tv
 
 from torchreid_vi import build, config, console
 from torchreid_vi.data.images import Range, read_image, resizer
-from torchreid_vi.engine import CHECKPOINTS
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.files import sha256_of
 from torchreid_vi.folders import expanded
@@ -34,9 +33,9 @@ class FeatureExtractor:
     """Calling it with images gives their features (N, D), L2-normalised, float32: the inner product is the cosine.
 
     Args:
-        weights: a run's checkpoint, such as ``RUN/checkpoints/last.pth``, its ``https://`` address, or a
-            package of weights: its folder or ``hf://OWNER/NAME``.
-        settings: the run's ``config.yaml``; where a run leaves it, or the package's, when left out.
+        weights: What :func:`~torchreid_vi.sharing.locate` takes: a run's folder, a checkpoint, a package, or the
+            ``https://`` or ``hf://`` address of one.
+        settings: The run's ``config.yaml``; the one in the folder of the run or the package when left out.
         device: where to compute; a GPU when there is one.
         batch_size: images at a time.
         imports: Whether what the settings name in ``imports`` is imported; a package's never is.
@@ -53,15 +52,10 @@ class FeatureExtractor:
         batch_size: int = 64,
         imports: bool = True,
     ) -> None:
-        self.weights, packaged = locate(weights)
-        if not self.weights.is_file():
-            raise InputError(f"weights {weights} not found: name a run's checkpoints/last.pth, or a package")
-        beside = self.weights.parent.parent / "config.yaml"
-        file = expanded(settings) if settings else packaged or beside
-        if not (settings or packaged) and (self.weights.parent.name != CHECKPOINTS or not file.is_file()):
-            raise InputError(
-                f"{weights} is not in the {CHECKPOINTS} of a run folder with its config.yaml: name that as settings"
-            )
+        self.weights, beside = locate(weights)
+        file = expanded(settings) if settings else beside
+        if file is None:
+            raise InputError(f"{weights} lies in no run's folder: name the run's config.yaml as settings")
         read = config.load_config if imports else config.read_config
         cfg = read(str(file), overrides={"model.pretrained": False})
         if build.method_class(cfg).self_supervised:
@@ -98,8 +92,8 @@ class FeatureExtractor:
         return sha256_of(self.weights)
 
     @property
-    def identity(self) -> str:
-        """64 hexadecimal digits that tell extractors apart whose features differ."""
+    def fingerprint(self) -> str:
+        """64 hex digits that tell extractors apart whose features differ."""
         what = f"{self.weights_sha256} {self.transform} {self.embedder.flip} {self._model}"
         if self.thermal:
             what += f" {self.thermal}"
@@ -129,7 +123,7 @@ class FeatureExtractor:
         """
         single, number = each_image(images)
         return self._all(
-            (one_image(image, bgr, self.thermal) for image in single), number, _modality(modality), progress
+            (one_image(image, bgr, self.thermal) for image in single), number, as_modality(modality), progress
         )
 
     def image(self, path: str | Path) -> Image.Image:
@@ -160,7 +154,7 @@ class FeatureExtractor:
                 readable.append(number)
                 yield image
 
-        features = self._all(opened(), len(paths), _modality(modality), progress)
+        features = self._all(opened(), len(paths), as_modality(modality), progress)
         if left := sorted(set(range(len(paths))) - set(readable)):
             names = ", ".join(str(paths[number]) for number in left[:3]) + (", …" if len(left) > 3 else "")
             log.info(f"Left out {len(left)} that cannot be read: {names}")
@@ -191,7 +185,7 @@ class FeatureExtractor:
         return self._features(torch.zeros(1, 3, *self.size), side).shape[1]
 
 
-def _modality(name: str | Modality) -> Modality:
+def as_modality(name: str | Modality) -> Modality:
     known = {kind.name.lower(): kind for kind in Modality}
     if isinstance(name, Modality):
         return name

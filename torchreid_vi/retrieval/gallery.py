@@ -13,7 +13,7 @@ import numpy as np
 
 from torchreid_vi.data.listing import images_under
 from torchreid_vi.errors import InputError
-from torchreid_vi.files import whole
+from torchreid_vi.files import atomic_write
 from torchreid_vi.folders import expanded, user_cache
 from torchreid_vi.modality import Modality
 from torchreid_vi.retrieval.extractor import FeatureExtractor
@@ -69,7 +69,7 @@ class Gallery:
         self.folder = expanded(folder)
         paths = images_under(folder)
         root = os.path.abspath(self.folder)
-        about = f"{root}\0{extractor.identity}\0{modality}".encode(errors="surrogateescape")
+        about = f"{root}\0{extractor.fingerprint}\0{modality}".encode(errors="surrogateescape")
         name = hashlib.sha256(about).hexdigest()[:24]
         store = (user_cache() if cache is None else expanded(cache)) / f"{name}.npz"
         kept = _read(store) if cache != "" else {}
@@ -129,7 +129,7 @@ def _read(store: Path) -> dict[str, np.ndarray]:
 def _write(store: Path, marks: list[str], features: np.ndarray) -> None:
     try:
         store.parent.mkdir(parents=True, exist_ok=True)
-        with whole(store) as file:
+        with atomic_write(store) as file:
             np.savez(file, marks=np.array(marks), features=features)
     except OSError as error:
         log.info(

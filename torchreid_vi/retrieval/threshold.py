@@ -8,8 +8,7 @@ import numpy as np
 
 from torchreid_vi.data import VIDataset
 from torchreid_vi.errors import InputError
-from torchreid_vi.modality import Modality
-from torchreid_vi.retrieval.extractor import FeatureExtractor
+from torchreid_vi.retrieval.extractor import FeatureExtractor, as_modality
 
 
 class Point(NamedTuple):
@@ -33,28 +32,39 @@ class Point(NamedTuple):
         return 2 * self.precision * self.recall / max(self.precision + self.recall, 1e-12)
 
 
-def pairs(dataset: VIDataset, extractor: FeatureExtractor) -> tuple[np.ndarray, np.ndarray]:
-    """Return the similarity of every infrared with every visible test image, and which pairs show one person.
+def pairs(
+    dataset: VIDataset, extractor: FeatureExtractor, query: str = "infrared", gallery: str = "visible"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the similarity of pairs of test images, and which of them show one person.
+
+    Args:
+        dataset: With identities.
+        extractor: Embeds its images.
+        query: Modality of one image of each pair.
+        gallery: Modality of the other; of one and the same modality, no image is paired with itself.
 
     Returns:
-        Cosines (I, V) and booleans (I, V).
+        Cosines (P,) and booleans (P,).
 
     Raises:
-        InputError: When no test identity has images of both modalities.
+        InputError: For an unknown modality, and when no two pairs differ in whether they show one person.
     """
+    sides = as_modality(query), as_modality(gallery)
     items = {item[0]: item for item in (*dataset.query, *dataset.gallery)}.values()
-    features, pids = [], []
-    for modality in (Modality.INFRARED, Modality.VISIBLE):
+    embedded = {}
+    for modality in dict.fromkeys(sides):
         own = [item for item in items if dataset.modality(item) is modality]
-        found, readable = extractor.files([item[0] for item in own], modality, progress=True)
-        features.append(found)
-        pids.append(np.array([own[number][1] for number in readable]))
-    same = pids[0][:, None] == pids[1][None, :]
+        features, readable = extractor.files([item[0] for item in own], modality, progress=True)
+        embedded[modality] = features, np.array([own[number][1] for number in readable])
+    (one, of_one), (other, of_other) = (embedded[side] for side in sides)
+    chosen = np.triu(np.ones((len(one), len(other)), bool), 1) if sides[0] is sides[1] else np.s_[:, :]
+    similarity = (one @ other.T)[chosen].ravel()
+    same = (of_one[:, None] == of_other[None, :])[chosen].ravel()
     if not same.any() or same.all():
         raise InputError(
             f"{dataset.root} needs two people, one of them in both modalities, among its test images"
         )
-    return features[0] @ features[1].T, same
+    return similarity, same
 
 
 class Curve:

@@ -15,7 +15,7 @@ import gdown
 
 from torchreid_vi.errors import InputError
 from torchreid_vi.extras import require
-from torchreid_vi.files import making, sha256_of
+from torchreid_vi.files import atomic_path, sha256_of
 from torchreid_vi.folders import user_cache
 from torchreid_vi.locking import locked
 from torchreid_vi.sharing.package import MANIFEST, SETTINGS, WEIGHTS
@@ -46,7 +46,7 @@ def fetch(url: str) -> Path:
     path = user_cache() / "weights" / f"{hashlib.sha256(address.encode()).hexdigest()[:24]}{suffix}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(f"{path}.lock"), making(path) as partial:
+        with locked(f"{path}.lock"), atomic_path(path) as partial:
             if not path.is_file() or (expected and sha256_of(path) != expected):
                 log.info(f"Fetching {address}")
                 _download(address, partial)

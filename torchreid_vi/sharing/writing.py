@@ -14,7 +14,7 @@ from torchreid_vi import build, config
 from torchreid_vi.engine import BACKBONE, CHECKPOINTS
 from torchreid_vi.engine.checkpoint import LAST
 from torchreid_vi.errors import InputError
-from torchreid_vi.files import making, read_json, sha256_of
+from torchreid_vi.files import atomic_path, read_json, sha256_of
 from torchreid_vi.folders import expanded
 from torchreid_vi.models import identities, load_weights, read_checkpoint, save_safetensors
 from torchreid_vi.models.layouts import of_a_run
@@ -60,7 +60,7 @@ def write_package(run: str | Path, out: str | Path, licence: str = "") -> dict[s
     about = _about(run, cfg, path, content) | {"licence": " ".join(licence.split())}
     told = {"epoch": about["model"]["epoch"]} | {k: v for k, v in content.items() if k == "about"}
     try:
-        with making(out) as partial:
+        with atomic_path(out) as partial:
             partial.mkdir(parents=True)
             save_safetensors(_tensors(content), partial / WEIGHTS, told)
             (partial / SETTINGS).write_text(_shared_settings(cfg).dump(), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from torchreid_vi import host
 from torchreid_vi.data.datasets.base import Splits, VIDataset
 from torchreid_vi.data.datasets.llcm import LLCM
 from torchreid_vi.data.datasets.regdb import RegDB
@@ -9,7 +10,7 @@ from torchreid_vi.data.datasets.sysu_mm01 import SYSUMM01
 from torchreid_vi.data.datasets.vi_folder import VIFolder
 from torchreid_vi.data.datasets.vi_labelled import VILabelled
 from torchreid_vi.data.datasets.vi_synthetic import VISynthetic
-from torchreid_vi.errors import InputError
+from torchreid_vi.errors import InputError, unknown_name
 
 __all__ = [
     "DATASETS",
@@ -21,6 +22,7 @@ __all__ = [
     "VIFolder",
     "VILabelled",
     "VISynthetic",
+    "dataset_named",
     "require_split",
 ]
 
@@ -51,3 +53,15 @@ def require_split(names: Collection[str], split_id: int) -> None:
     if not 0 <= split_id < most:
         has = f"the splits 0 to {most - 1}" if most > 1 else "one split, 0"
         raise InputError(f"data.split_id is {split_id}: {' and '.join(dict.fromkeys(names))} has {has}")
+
+
+def dataset_named(name: str) -> type[VIDataset]:
+    """Return the visible-infrared dataset that is registered under a name.
+
+    Raises:
+        InputError: For a name that none is registered under.
+    """
+    known = {each: cls for each, cls in host.IMAGE_DATASETS.items() if hasattr(cls, "cameras")}
+    if name not in known:
+        raise unknown_name("dataset", name, known)
+    return known[name]

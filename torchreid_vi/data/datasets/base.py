@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -21,6 +21,7 @@ from torchreid_vi.modality import Camera, Modality
 
 Item = tuple[str, int, int, int]  # path, identity, index into the dataset's cameras, dataset number
 Record = tuple[str, int, int]  # an item without its dataset number
+R = TypeVar("R", Record, Item)
 Permutations = dict[tuple[int, int], np.ndarray]  # by camera number and identity, (trials, images)
 
 
@@ -173,7 +174,7 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
         self.num_train_pids = self.get_num_pids(self.train)
 
 
-def relabelled(records: Sequence[Record], start: int = 0) -> list[Record]:
-    """The records with identities renumbered from ``start`` in their own order."""
-    label = {pid: start + i for i, pid in enumerate(sorted({pid for _, pid, _ in records}))}
-    return [(path, label[pid], camid) for path, pid, camid in records]
+def relabelled(records: Sequence[R], start: int = 0) -> list[R]:
+    """Return records or items with their identities renumbered from ``start``, in ascending order."""
+    label = {pid: start + i for i, pid in enumerate(sorted({record[1] for record in records}))}
+    return [(path, label[pid], *rest) for path, pid, *rest in records]  # type: ignore[misc]

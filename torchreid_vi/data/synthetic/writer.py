@@ -15,7 +15,7 @@ from torchreid_vi.data.synthetic.person import random_person
 from torchreid_vi.data.synthetic.render import render
 from torchreid_vi.data.synthetic.scene import random_scene
 from torchreid_vi.errors import InputError, unknown_name
-from torchreid_vi.files import making
+from torchreid_vi.files import atomic_path
 from torchreid_vi.folders import expanded
 
 MARKER = "synthetic.json"  # what every finished synthetic tree holds, and no real one
@@ -72,7 +72,7 @@ def draw_dataset(
 
 def _write(plan: Layout, target: Path, seed: int, size: Size, about: dict) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    with making(target) as partial:
+    with atomic_path(target) as partial:
         for folder in sorted({Path(path).parent for path in (*plan.lists, *(p.path for p in plan.pictures))}):
             (partial / folder).mkdir(parents=True, exist_ok=True)
         for path, content in plan.lists.items():
