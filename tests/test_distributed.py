@@ -35,7 +35,7 @@ CASES = {
     "identities": {"sampler.train_sampler": "RandomIdentitySampler", "loss.terms": ["hard_triplet"]},
     "ddag": {"loss.name": "ddag", "loss.terms": DDAG, "loss.weights": [1.0, 1.0, 1.0]},
     "torchreid's": {"loss.name": "triplet", "loss.triplet.weight_x": 1.0},
-    "mmgl": MMGL,
+    "mmgl": MMGL | {"loss.weights": [1.0, 0.5]},
 }
 #: What several processes refuse, by the words in which they do.
 REFUSED = {

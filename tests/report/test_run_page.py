@@ -26,14 +26,14 @@ TWO = {"model.streams": 2, "test.flip": True, "data.second_view": ["random_flip"
 
 @pytest.fixture(scope="module")
 def finished(roots, tmp_path_factory):
-    """Folders of runs of one epoch, by their settings."""
+    """Folders of runs of two epochs, by their settings."""
     known = {}
 
     def make(**changes):
         name = json.dumps(changes, sort_keys=True)
         if name not in known:
             known[name] = tmp_path_factory.mktemp("runs") / "run"
-            settings = {"data.root": str(roots), "data.save_dir": str(known[name]), "train.max_epoch": 1}
+            settings = {"data.root": str(roots), "data.save_dir": str(known[name])}
             run(load_config(overrides=TINY | settings | changes))
         return known[name]
 
