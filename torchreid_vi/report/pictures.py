@@ -16,7 +16,7 @@ from torchvision.transforms.functional import to_pil_image
 
 from torchreid_vi.data.images import planes
 from torchreid_vi.evaluation import Ranking
-from torchreid_vi.methods.mmgl import paired_orders, shuffle_stripes
+from torchreid_vi.methods.mmgl import batch_orders, shuffle_stripes
 from torchreid_vi.modality import Modality
 from torchreid_vi.report.finished import FinishedRun
 from torchreid_vi.report.heads import hide_head
@@ -133,7 +133,7 @@ def batch(run: FinishedRun, most: int = 32, blurred: bool = False) -> Image.Imag
     images, modality = images[:most], content["modality"][:most]
     if stripes := getattr(run.engine.model, "stripes", 0):
         seed_everything(run.cfg.train.seed, 1)
-        images = shuffle_stripes(images, paired_orders(modality, stripes).to(images.device))
+        images = shuffle_stripes(images, batch_orders(modality, stripes).to(images.device))
     names = [
         f"{Modality(int(side)).name.lower()[:3]} {int(pid)}"
         for side, pid in zip(modality, content["pid"], strict=False)

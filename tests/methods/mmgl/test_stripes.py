@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from torchreid_vi.methods.mmgl.stripes import paired_orders, random_orders, shuffle_stripes
+from torchreid_vi.methods.mmgl.stripes import batch_orders, random_orders, shuffle_stripes
 
 
 def test_stripe_k_is_the_original_stripe_at_order_k():
@@ -30,19 +30,29 @@ def test_orders_are_uniform():
 
 
 @pytest.mark.parametrize("modality", [[0, 0, 0, 1, 1, 1], [0, 1, 0, 1, 0, 1], [1, 1, 0, 1, 0, 0]])
-def test_both_images_of_a_pair_have_one_order(modality):
+def test_both_images_of_a_pair_have_one_order_when_asked(modality):
     modality = torch.tensor(modality)
     for _ in range(20):
-        orders = paired_orders(modality, 6)
+        orders = batch_orders(modality, 6, shared=True)
         assert torch.equal(orders[modality == 0], orders[modality == 1])
     assert len(orders.unique(dim=0)) > 1
 
 
+def test_an_order_depends_on_the_place_among_the_images_of_a_modality_alone():
+    found = []
+    for modality in (torch.tensor([0, 0, 0, 1, 1, 1]), torch.tensor([0, 1, 1, 0, 1, 0])):
+        torch.manual_seed(0)
+        orders = batch_orders(modality, 6)
+        assert len(orders.unique(dim=0)) == 6
+        found.append((orders[modality == 0], orders[modality == 1]))
+    assert all(map(torch.equal, *found))
+
+
 def test_images_without_a_partner_are_shuffled_too():
-    orders = paired_orders(torch.tensor([0, 0, 0, 1]), 6)
+    orders = batch_orders(torch.tensor([0, 0, 0, 1]), 6, shared=True)
     assert torch.equal(orders[0], orders[3])
     assert torch.equal(orders.sort(1).values, torch.arange(6).expand(4, 6))
-    assert len(paired_orders(torch.tensor([1, 1]), 6)) == 2
+    assert len(batch_orders(torch.tensor([1, 1]), 6)) == 2
 
 
 def test_a_height_that_the_stripes_do_not_divide_is_refused():

@@ -9,7 +9,7 @@ from torchreid_vi.methods.mmgl.permutation import (
     sinkhorn,
     stripe_accuracy,
 )
-from torchreid_vi.methods.mmgl.stripes import paired_orders, random_orders, shuffle_stripes
+from torchreid_vi.methods.mmgl.stripes import batch_orders, random_orders, shuffle_stripes
 
 __all__ = [
     "MMGL",
@@ -17,8 +17,8 @@ __all__ = [
     "MMGLOutput",
     "PartCycleContrastLoss",
     "PermutationRecoveryLoss",
+    "batch_orders",
     "exact_match",
-    "paired_orders",
     "random_orders",
     "residual",
     "shuffle_stripes",

@@ -33,7 +33,7 @@ from torchreid_vi.methods.mmgl.permutation import (
     stripe_accuracy,
 )
 from torchreid_vi.methods.mmgl.stripes import (
-    paired_orders,
+    batch_orders,
     random_orders,
     shuffle_stripes,
     sort_stripes,
@@ -166,10 +166,7 @@ class MMGL(Method):
     def training_step(self, batch: Batch) -> tuple[Values, Values]:
         """Return each loss and, in percent, the stripes that are put back in their place."""
         (modality,) = distributed.gather(batch.modality)
-        stripes = self.network.stripes
-        orders = (
-            paired_orders(modality, stripes) if self.shared_order else random_orders(len(modality), stripes)
-        )
+        orders = batch_orders(modality, self.network.stripes, self.shared_order)
         orders = moved(orders, batch.images.device)
         shuffled = shuffle_stripes(batch.images, distributed.share(orders))
         (outputs,) = gathered(self.network(shuffled, batch.rows))

@@ -15,20 +15,24 @@ def random_orders(count: int, stripes: int) -> Tensor:
     return torch.rand(count, stripes).argsort(1)
 
 
-def paired_orders(modality: Tensor, stripes: int) -> Tensor:
-    """Sample an order for every image of a batch, the same for both images of a pair.
+def batch_orders(modality: Tensor, stripes: int, shared: bool = False) -> Tensor:
+    """Sample an order for every image of a batch.
 
-    The first visible image is paired with the first infrared one, and so on; images that are left over
-    have an order of their own.
+    An order depends on the image's place among those of its modality alone, so several processes, which hold the
+    images in another order, sample the same.
 
     Args:
         modality: 0 visible, 1 infrared (B,).
         stripes: S, the number of stripes.
+        shared: Give the first visible image the order of the first infrared one, and so on.
 
     Returns:
         Orders (B, S), on the device of ``modality``.
     """
-    place = torch.where(modality == 0, (modality == 0).cumsum(0), (modality == 1).cumsum(0)) - 1
+    visible = modality == 0
+    place = torch.where(visible, visible.cumsum(0), (~visible).cumsum(0)) - 1
+    if not shared:
+        place = place + torch.where(visible, 0, visible.sum())
     return random_orders(len(modality), stripes).to(modality.device)[place]
 
 
