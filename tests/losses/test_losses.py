@@ -147,14 +147,14 @@ def test_published_weights_of_far_negatives_vanish_and_stable_ones_do_not():
 
 @pytest.mark.parametrize("name", SUPERVISED)
 def test_the_order_of_a_batch_does_not_matter(name):
-    x, pids, modality = batch()
+    x, pids, modality = batch(width=18)
     loss, order = LOSSES[name](), torch.randperm(len(x))
     torch.testing.assert_close(loss(x, pids, modality), loss(x[order], pids[order], modality[order]))
 
 
 @pytest.mark.parametrize("name", SUPERVISED)
 def test_half_precision_is_computed_in_float32(name):
-    x, pids, modality = batch()
+    x, pids, modality = batch(width=18)
     half = x.half()
     loss = LOSSES[name]()
     with torch.autocast("cpu", torch.bfloat16):
