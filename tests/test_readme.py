@@ -23,7 +23,7 @@ PAGES = {
 #: Pages whose commands take hours; they have to be understood.
 STUDIES = [f"docs/{name}.md" for name in ("ablation", "backbones", "baselines", "performance", "results")]
 SMALL = """model.name osnet_x0_25 model.pretrained False data.height 32 data.width 16 data.workers 0
-sampler.num_instances 2 train.batch_size 16 train.max_epoch 1 train.staged_lr False
+sampler.num_instances 2 train.batch_size 8 train.max_epoch 1 train.staged_lr False
 train.lr 0.001""".split()  # noqa: SIM905
 PRETRAINING = [*SMALL, "data.height", "96", "data.validation", "0.1"]
 #: What the shell runs in place of a page's programs: each writes down how it was called.
@@ -76,6 +76,7 @@ class Checkout:
             called[called.index("8")] = "2"
         small = SMALL if {*called} & {"tools/train.py", "tools/test.py", "--configs"} else []
         small = PRETRAINING if any(word.startswith("configs/mmgl_") for word in called) else small
+        small = [*SMALL, "model.name", "resnet18"] if "configs/deen_synthetic.yaml" in called else small
         if called[1] == "tools/export.py" and Version(torch.__version__) < Version("2.8"):
             called += ["--format", "torch"]  # its exporter to ONNX cannot write these models
         own = {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(self.folder / "cache")}

@@ -1,1 +1,1 @@
-"""The parts of costs.py, a file each, and what the benchmarks share."""
+"""What the benchmarks share."""

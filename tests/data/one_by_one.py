@@ -81,11 +81,13 @@ def transform(name, height, width, mean, modality):
         "pad_crop": tv.RandomCrop((height, width), padding=10),
         "pad_crop_grey": tv.RandomCrop((height, width), padding=10, fill=127),
         "random_crop": host.transforms.Random2DTranslation(height, width),
+        "random_grey": tv.RandomGrayscale(0.5),
     }
     on_tensor = {
         "random_erase": erase(mean),
         "channel_erase": erase([0.4914, 0.4822, 0.4465]),
         "llcm_erase": erase([0.0, 0.0, 0.0]),
+        "deen_erase": host.transforms.RandomErasing(mean=mean, sl=0.2, sh=0.8),
         "random_erase_zero": tv.RandomErasing(scale=(0.02, 0.3), value=0),
         "channel_exchange": channel_exchange,
         "channel_grey": channel_grey,

@@ -153,7 +153,7 @@ class Indexes(Target):
 
 
 class Extractor:
-    identity = "a"
+    fingerprint = "a"
 
     def files(self, paths, *args):
         return np.ones((len(paths), 8), np.float32), list(range(len(paths)))

@@ -10,6 +10,7 @@ from torchreid_vi.data.changes import Settings
 from torchreid_vi.methods import Batch
 from torchreid_vi.methods.deen import DEENModel, OrthogonalityLoss, PairMiningLoss
 from torchreid_vi.methods.deen.network import Aggregation, ChannelAggregation, Expansion, PositionAggregation
+from torchreid_vi.models import VIModel, load_weights, save_backbone
 
 DEEN = {
     "model__name": "resnet18",
@@ -176,6 +177,18 @@ def test_on_regdb_the_expansion_follows_layer2_and_layer4_is_left_out():
     names = list(model.state_dict())
     assert not any("layer4" in name for name in names)
     assert not any("layer3" in name and "mfa" in name for name in names)
+
+
+@pytest.mark.parametrize("after", ["layer2", "layer3"])
+def test_any_backbone_of_its_kind_starts_it(tmp_path, after):
+    start = VIModel("resnet18", 3, last_stride=1)
+    save_backbone(start, tmp_path / "backbone.pth", {})
+    model = DEENModel("resnet18", 7, expand_after=after, last_stride=1, pooling="avg", classifier_std=0)
+    loaded = load_weights(model, tmp_path / "backbone.pth")
+    assert any("layer4" in name for name in loaded.unused) == (after == "layer2")
+    name = "backbone.trunk.layer3.0.conv1.weight"
+    assert torch.equal(model.state_dict()[name], start.state_dict()[name])
+    assert model.classifier.weight.std() > 0.02  # PyTorch's own start
 
 
 def test_a_step_sees_every_copy(make):

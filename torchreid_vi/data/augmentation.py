@@ -75,9 +75,10 @@ class Augmentation:
         shown = [(side.name.lower(), side, self.names[0]) for side in Modality]
         if self.names[1]:
             shown.append(("second view of visible", Modality.VISIBLE, self.names[1]))
+        used = sorted(TRANSFORMS.items(), key=lambda item: item[1].on_tensor)
         return [
             f"Augmentation, {what}: "
-            + (", ".join(n for n, t in TRANSFORMS.items() if n in names and side in t.modalities) or "none")
+            + (", ".join(n for n, t in used if n in names and side in t.modalities) or "none")
             for what, side, names in shown
         ]
 

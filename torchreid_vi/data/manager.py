@@ -114,7 +114,6 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         norm = {"norm_mean": list(norm_mean), "norm_std": list(norm_std)}
         self._read_datasets(sources, targets, vi_labelled or {}, height=height, width=width, **norm, **kwargs)
         dataset = self._training_set(identities, train_sampler)
-        self._log(dataset, identities, augmentation)
         self.normalise, self._batch_size_test = augmentation.normalise, batch_size_test
         self.transform_te = tv.Compose(
             [resizer(height, width, interpolation), tv.ToTensor(), tv.Normalize(norm_mean, norm_std)]
@@ -131,6 +130,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         train = reading.source(dataset, [*sources[1:], *["all"] * bool(kwargs.get("combineall"))])
         self._test_loaders(reading)
         self._hold_out(train, _chosen_modalities(modalities), validation, identities)
+        self._log(dataset, identities, augmentation)
         options = {"num_cams": num_cams, "num_datasets": num_datasets, "replacement": replacement}
         options |= {"batch_size": batch_size_train, "num_instances": num_instances}
         sampler = build_sampler(train_sampler, dataset, **options)

@@ -5,7 +5,6 @@ There are no loading processes: Pillow decodes and NumPy copies outside Python's
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,9 +23,7 @@ from torchreid_vi.data.datasets.base import VIDataset
 from torchreid_vi.data.images import Decoder, Range
 from torchreid_vi.modality import Modality
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
-log = logging.getLogger(__name__)
 
 _AHEAD = 2  # batches that wait for the step
 

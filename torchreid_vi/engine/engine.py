@@ -94,7 +94,9 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
         total = epochs * len(self.train_loader)
         with (
             self.log.open(self.save_dir, start_epoch) if epochs else nullcontext(),
-            console.progress(what="training", unit="step", total=total, shown=epochs > 0) as self.bar,
+            console.progress(
+                what="training", unit="step", total=total, shown=None if epochs else False
+            ) as self.bar,
             small_images_refused(),
         ):
             self.bar.update(self.progress.step)

@@ -84,7 +84,14 @@ def load_weights(model: nn.Module, path: str | Path, stem: str = "average") -> L
         name: value for name, value in found.items() if value is not None and value.shape == own[name].shape
     }
     unused = source.unused({_shared_name(name)[0] for name in fitting})
-    surplus = [name for name in unused if not _is_head(name, source.names.values())]
+    omitted = getattr(
+        model, "omits", ()
+    )  # beginnings of names of a backbone's layers that the model leaves out
+    surplus = [
+        name
+        for name in unused
+        if not (_is_head(name, source.names.values()) or _shared_name(name)[0].startswith(omitted or "\0"))
+    ]
     count = "num_batches_tracked"  # which older files lack, and no result depends on
     absent = [
         name

@@ -33,9 +33,10 @@ def empty(factory: str, dimensions: int) -> Any:
     cells = library.downcast_index(library.try_extract_index_ivf(vectors))
     if hasattr(part := cells or vectors, "do_polysemous_training"):
         part.do_polysemous_training = False  # minutes, for a search that nobody asks for
-    if cells:  # which keep ids by themselves
+    if cells:
         cells.nprobe = max(min(cells.nlist, 16), cells.nlist // 16)
-        return vectors
+        if not isinstance(vectors, library.IndexRefine):  # else they keep ids by themselves
+            return vectors
     if isinstance(vectors, library.IndexHNSW):
         vectors.hnsw.efConstruction, vectors.hnsw.efSearch = 200, 128
     return vectors if isinstance(vectors, library.IndexIDMap) else library.IndexIDMap2(vectors)

@@ -26,8 +26,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.is_file():
         raise InputError(
-            f"{folder} is a folder without {MANIFEST}: name a run's checkpoints/last.pth, or a folder that "
-            "tools/package_weights.py wrote"
+            f"{folder} is a folder without {MANIFEST}: name one that tools/package_weights.py wrote"
         )
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

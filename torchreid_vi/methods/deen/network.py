@@ -146,10 +146,12 @@ class DEENModel(VIModel):
             setattr(trunk, name, Stage(layers))
         if expand_after == "layer2":
             trunk.layer4 = nn.Identity()
+            self.omits = ("layer4.",)
             self.feature_dim = self.backbone.channels = self.backbone.maps_of(256, 128).shape[1]
             self.neck = neck(self.feature_dim, kwargs.get("neck_std", 0.0))
             self.classifier = nn.Linear(self.feature_dim, num_classes, bias=False)
-            nn.init.normal_(self.classifier.weight, std=kwargs.get("classifier_std") or 0.001)
+            if std := kwargs.get("classifier_std", 0.001):
+                nn.init.normal_(self.classifier.weight, std=std)
 
     def _shapes(self) -> list[tuple[int, int, int]]:
         """Return the channels before and after each stage, and its stride."""
