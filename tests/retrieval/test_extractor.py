@@ -133,7 +133,7 @@ def test_what_cannot_be_used_is_one_sentence(trained, tmp_path):
         extractor(["missing.jpg"])
     alone = tmp_path / "last.pth"
     alone.write_bytes(weights.read_bytes())
-    with pytest.raises(InputError, match=r"of a run folder with its config\.yaml: name that as settings"):
+    with pytest.raises(InputError, match=r"lies in no run's folder: name the run's config\.yaml"):
         FeatureExtractor(alone)
     with pytest.raises(InputError, match=r"weights gone\.pth not found"):
         FeatureExtractor("gone.pth")
