@@ -135,7 +135,7 @@ def test_what_cannot_be_used_is_one_sentence(trained, tmp_path):
     alone.write_bytes(weights.read_bytes())
     with pytest.raises(InputError, match=r"lies in no run's folder: name the run's config\.yaml"):
         FeatureExtractor(alone)
-    with pytest.raises(InputError, match=r"weights gone\.pth not found"):
+    with pytest.raises(InputError, match=r"gone\.pth not found: name a run"):
         FeatureExtractor("gone.pth")
     settings = trained() / "config.yaml"
     image = np.zeros((9, 9), np.uint8)
