@@ -49,7 +49,9 @@ class Row(NamedTuple):
 def spread(rows: Sequence[Row], counted: str) -> list[str]:
     """Return the lines of a table: means, and under them, where there are several values, deviations.
 
-    >>> print("\n".join(spread([Row("all", {"R1": 26.3, "mAP": 29.7}, {"R1": 2.0, "mAP": 0.7}, 3)], "runs")))
+    >>> row = Row("all", {"R1": 26.3, "mAP": 29.7}, {"R1": 2.0, "mAP": 0.7}, 3)
+    >>> for line in spread([row], "runs"):
+    ...     print(line)
              R1     mAP    runs
     all   26.30   29.70       3
       ±    2.00    0.70

@@ -18,7 +18,7 @@ class PairMiningLoss(ReIDLoss):
     With v, n the visible and infrared centres of an identity in copy 1, v′, n′ those in the other copy, and
     h(a, b) = max(0, a − b + margin), one half of it is
 
-    h(|n − v′|, |v − v′| without gradient) + ½ h(|n − v′|, d(v′)) + ½ h(|n − v′|, d(v)),
+    h(‖n − v′‖, ‖v − v′‖ without gradient) + ½ h(‖n − v′‖, d(v′)) + ½ h(‖n − v′‖, d(v)),
 
     where d(c) is the distance of a centre from the nearest one of another identity. The other half exchanges
     visible and infrared. The loss is the mean of both over the identities that have both modalities.
