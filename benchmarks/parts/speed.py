@@ -168,7 +168,7 @@ def training(cfg: CfgNode, manager: Any, block: int) -> tuple[Speed, Any]:
     gpu = torch.cuda.is_available()
     method = build.build_method(cfg, IDENTITIES)
     engine = build.build_engine(cfg, manager, method.cuda() if gpu else method, gpu)
-    stopwatch, take = Stopwatch(engine.device, block), engine.forward_backward
+    stopwatch, take = Stopwatch(engine.step.device, block), engine.forward_backward
 
     def step(data: Any) -> Any:
         stopwatch.start_step()
@@ -189,7 +189,7 @@ def extraction(cfg: CfgNode, engine: Any, block: int) -> Speed:
     source = train.of(train.dataset.with_items(items))
     loader = TestLoader(source, cfg.test.batch_size, engine.datamanager.normalise)
     engine.set_model_mode("eval")
-    stopwatch = Stopwatch(engine.device, 1)
+    stopwatch = Stopwatch(engine.step.device, 1)
     for _ in range(4):  # the first warms up
         stopwatch.start_step()
         engine.evaluator.features([loader])
