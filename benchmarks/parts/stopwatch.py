@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 
 from parts.measurement import peak_mib
+from torchreid_vi import console
 
 BLOCKS = 5  # that count, after one that warms up
 
@@ -98,8 +99,8 @@ def number_of_steps(block: int) -> int:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Hide what torchreid prints until the block exits."""
-    with redirect_stdout(io.StringIO()):
+    """Hide the log, and what torchreid prints, until the block exits."""
+    with console.muted(), redirect_stdout(io.StringIO()):
         yield
 
 
