@@ -103,7 +103,13 @@ def test_what_is_held_out_depends_on_no_identity_either(pretrain, other_pids):
 
 @pytest.mark.parametrize("streams", [1, 2])
 def test_a_step_is_the_weighted_sum_of_both_pretexts(pretrain, streams):
-    engine, _ = pretrain(model__streams=streams, train__optim="sgd", train__weight_decay=0.0, train__lr=0.1)
+    engine, _ = pretrain(
+        loss__part_cycle__reading="part",
+        model__streams=streams,
+        train__optim="sgd",
+        train__weight_decay=0.0,
+        train__lr=0.1,
+    )
     data = next(iter(engine.train_loader))
     engine.model.train()
     before = {name: p.detach().clone() for name, p in engine.model.named_parameters()}
@@ -119,7 +125,7 @@ def test_a_step_is_the_weighted_sum_of_both_pretexts(pretrain, streams):
     scores, shuffled_parts = engine.model(shuffle_stripes(data["img"], orders), data["modality"])
     parts = torch.stack([image[order.argsort()] for image, order in zip(shuffled_parts, orders, strict=True)])
     permutation = PermutationRecoveryLoss()(scores, orders)
-    cycle = PartCycleContrastLoss()(parts, data["modality"])
+    cycle = PartCycleContrastLoss(reading="part")(parts, data["modality"])
     (permutation + 0.5 * cycle).backward()
     assert summary["permutation"].item() == pytest.approx(permutation.item(), rel=1e-5)
     assert summary["part_cycle"].item() == pytest.approx(cycle.item(), rel=1e-5)
