@@ -10,7 +10,7 @@ from command_lines import call
 from tiny_engines import METHODS, engine_of
 
 from torchreid_vi import FeatureExtractor
-from torchreid_vi.engine.loop import Readback
+from torchreid_vi.engine.readback import Readback
 from torchreid_vi.seeds import seed_everything
 
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")]

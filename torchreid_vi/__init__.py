@@ -11,6 +11,8 @@ from importlib.metadata import version
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 # OpenMP's threads then sleep while they wait, and leave the cores to other processes. It is read with PyTorch, too.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# oneDNN computes some bf16 convolutions wrongly with the AMX of Intel processors. This is read once, too.
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
 if os.environ.get("RANK", "0") != "0":  # of torchrun's processes the first alone shows its progress
     os.environ.setdefault("TQDM_DISABLE", "1")
 

@@ -142,7 +142,10 @@ def test_each_mistake_is_one_sentence(own, damage, words):
     ("settings", "words"),
     [
         ({"test_share": 1.5}, "vi_labelled.test_share is 1.5: it must be above 0"),
-        ({"test_list": "gone.txt"}, "gone.txt cannot be read (No such file or directory): name a list"),
+        (
+            {"test_list": "gone.txt"},
+            "gone.txt cannot be read (No such file or directory): restore it, or name",
+        ),
     ],
 )
 def test_a_split_that_cannot_be_made_is_one_sentence(own, settings, words):

@@ -1,30 +1,28 @@
-"""What TensorBoard's thread does when the system refuses to write."""
-
-import threading
+"""TensorBoard's events, and what happens when the system refuses to write them."""
 
 import pytest
-from engine_helpers import diverge_at, run
+from engine_helpers import run
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from torchreid_vi import InputError
-
-
-def heard_by(monkeypatch):
-    """The errors that threads end with from now on; called within a test, since pytest hears them, too."""
-    errors = []
-    monkeypatch.setattr(threading, "excepthook", lambda failed: errors.append(failed.exc_type))
-    return errors
+from torchreid_vi.engine.logs import EventFile
 
 
-def test_what_the_system_refuses_to_log_is_said_once(make, tmp_path, monkeypatch, little_room):
-    """TensorBoard's thread fails with the disk full, and so does the next call that logs."""
-    heard = heard_by(monkeypatch)
-    before = threading.active_count()
-    for number in range(2):
-        engine, cfg = make(train__max_epoch=1)
-        with pytest.raises(OSError) as raised:
-            run(engine, cfg, save_dir=str(tmp_path / f"run{number}"))
-        assert raised.value.filename.startswith(str(tmp_path / f"run{number}"))
-    assert threading.active_count() == before and not heard
+def test_a_full_disk_is_reported_with_the_runs_folder(make, tmp_path, little_room):
+    engine, cfg = make(train__max_epoch=1)
+    with pytest.raises(OSError) as raised:
+        run(engine, cfg, save_dir=str(tmp_path / "run"))
+    assert raised.value.filename.startswith(str(tmp_path / "run"))
+
+
+def test_tensorboard_reads_the_events_and_drops_those_that_are_void(tmp_path):
+    for first, value in ((0, 1.0), (1, 2.0)):  # the second one resumes after an epoch
+        events = EventFile(tmp_path, first)
+        for epoch in range(first, 3):
+            events.add_scalar("Train/loss", value, epoch)
+        events.close()
+    read = EventAccumulator(str(tmp_path))
+    read.Reload()
+    assert [(each.step, each.value) for each in read.Scalars("Train/loss")] == [(0, 1.0), (1, 2.0), (2, 2.0)]
 
 
 @pytest.mark.parametrize(
@@ -41,12 +39,3 @@ def test_what_others_refuse_keeps_its_words_and_its_name(make, error):
     with pytest.raises(OSError) as raised:
         run(engine, cfg)
     assert str(raised.value) == before
-
-
-def test_tensorboards_thread_has_ended_when_a_run_has(make, tmp_path):
-    before = threading.active_count()
-    engine, cfg = make()
-    diverge_at(engine, 1)
-    with pytest.raises(InputError):
-        run(engine, cfg)
-    assert threading.active_count() == before

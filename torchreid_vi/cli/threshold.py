@@ -28,7 +28,6 @@ def main(arguments: list[str] | None = None) -> int:
         import numpy as np
 
         from torchreid_vi.data.datasets import dataset_named, require_split
-        from torchreid_vi.data.datasets.vi_labelled import split_by
         from torchreid_vi.errors import InputError
         from torchreid_vi.retrieval import FeatureExtractor
         from torchreid_vi.retrieval.threshold import Curve, pairs
@@ -39,8 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
         split, labelled = extractor.split  # the training's, whose test people it did not see
         split = split if args.split is None else args.split - 1
         require_split([args.dataset], split)
-        with split_by(labelled):
-            dataset = dataset_named(args.dataset)(root=args.root, split_id=split, verbose=False)
+        own = labelled if args.dataset == "vi_labelled" else {}
+        dataset = dataset_named(args.dataset)(root=args.root, split_id=split, verbose=False, **own)
         similarity, same = pairs(dataset, extractor, args.modality, args.gallery_modality)
         curve = Curve(similarity, same)
         print(f"{'threshold':>9}  {'precision':>9}  {'recall':>7}  {'pairs':>9}")

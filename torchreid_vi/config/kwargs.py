@@ -13,11 +13,11 @@ def data_kwargs(cfg: CN, use_gpu: bool) -> dict[str, Any]:
     """Arguments of :class:`~torchreid_vi.data.VIDataManager`."""
     names = (
         "root sources targets height width interpolation transforms second_view k_tfm norm_mean norm_std "
-        "split_id combineall load_train_targets workers cache maa modalities validation"
+        "split_id combineall workers cache maa modalities validation"
     )
     return (
         {name: cfg.data[name] for name in names.split()}
-        | dict(cfg.sampler)
+        | {name: value for name, value in cfg.sampler.items() if name != "train_sampler_t"}
         | {
             "use_gpu": use_gpu,
             "seed": cfg.train.seed,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
+from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -16,7 +17,6 @@ from torchreid_vi.data.augmentation import Augmentation
 from torchreid_vi.data.changes import Settings
 from torchreid_vi.data.datasets import require_split
 from torchreid_vi.data.datasets.base import VIDataset, relabelled
-from torchreid_vi.data.datasets.vi_labelled import split_by
 from torchreid_vi.data.images import resizer
 from torchreid_vi.data.loader import TestLoader, TrainLoader
 from torchreid_vi.data.maa import MAA
@@ -35,46 +35,55 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
     """Loads visible-infrared sources and targets for an engine.
 
     Args:
-        sources: names of the training datasets (or one name), a visible-infrared one first.
-        targets: names of the test datasets; the sources when left out.
-        transforms: names from :data:`torchreid_vi.data.transforms.TRANSFORMS`.
-        second_view: names of the transforms of a second view of each visible image, which joins the batch
+        sources: Names of the training datasets (or one name), a visible-infrared one first.
+        targets: Names of the test datasets; the sources when empty.
+        root: Folder that holds the datasets' folders.
+        transforms: Names from :data:`torchreid_vi.data.transforms.TRANSFORMS`.
+        second_view: Names of the transforms of a second view of each visible image, which joins the batch
             as an image of its own; none when empty.
-        maa: branches of Modality Alignment Augmentation that are on.
-        modalities: which modalities to train on, ``visible`` and ``infrared``.
-        train_sampler: a name from :data:`torchreid_vi.data.samplers.SAMPLERS`.
-        identities: whether training needs identities; without them no dataset has to have any, and
+        maa: Branches of Modality Alignment Augmentation that are on.
+        modalities: Which modalities to train on, ``visible`` and ``infrared``.
+        train_sampler: A name from :data:`torchreid_vi.data.samplers.SAMPLERS`.
+        identities: Whether training needs identities; without them no dataset has to have any, and
             all images count as one identity's.
-        validation: share of the training identities, or without them of the images, that is held out,
+        validation: Share of the training identities, or without them of the images, that is held out,
             from 0 to below 1.
-        cache: folder of decoded images, under ``root`` or absolute; none when empty.
+        height: Of the images, in pixels.
+        width: Of the images, in pixels.
+        norm_mean: Mean of each channel, of values from 0 to 1.
+        norm_std: Standard deviation of each channel.
+        batch_size_train: Images of a training batch, in all processes together.
+        batch_size_test: Images of a test batch.
+        replacement: Whether ``CrossModalitySampler`` samples with replacement.
         interpolation: How images are resized, a name from :data:`torchreid_vi.data.images.INTERPOLATIONS`.
-        replacement: Whether ``CrossModalitySampler`` draws with replacement.
-        norm_mean, norm_std: of the three channels.
+        cache: Folder of decoded images, under ``root`` or absolute; none when empty.
         thermal_range: What is black and white in images of more than 8 bits; percentiles of the infrared training
             images when empty.
+        split_id: Which split, from 0, where a dataset has several.
+        combineall: Train on queries and galleries, too.
         vi_labelled: Settings of :class:`~torchreid_vi.data.datasets.VILabelled`, ``test_share`` and ``test_list``.
         workers: Number of threads that read images; no batch depends on it.
-        seed: Of all that is random in training batches, with the epoch and the step.
-        **kwargs: those of torchreid's ``ImageDataManager``.
+        seed: Seed, with the epoch and the step, of everything random in training batches.
+        k_tfm: Independent views of each training image.
+        use_gpu: Whether batches go to the GPU.
+        num_instances, num_cams, num_datasets: Options of the samplers.
+        **kwargs: Options of torchreid's own datasets, such as ``market1501_500k``.
 
     Attributes:
         train_loader: A :class:`~torchreid_vi.data.loader.TrainLoader`.
-        test_loader: Of each target a :class:`~torchreid_vi.data.loader.TestLoader` of its query and its gallery.
-        val_loader: The same of what is held out for validation; None without it.
+        test_loader: For each target a :class:`~torchreid_vi.data.loader.TestLoader` of its query and its gallery.
+        val_loader: The same for what is held out for validation; None without it.
         normalise: The normalisation of 8-bit images.
 
     Raises:
-        InputError: for a name, dataset or share that cannot be used.
+        InputError: For a name, dataset or share that cannot be used.
     """
-
-    train_loader: TrainLoader
-    test_loader: dict[str, dict[str, TestLoader]]
 
     def __init__(
         self,
         sources: str | Sequence[str],
         targets: str | Sequence[str] = (),
+        root: str = "",
         transforms: str | Sequence[str] = ("random_flip",),
         second_view: Sequence[str] = (),
         maa: Sequence[str] = MAA,
@@ -95,10 +104,13 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         interpolation: str = "bilinear",
         cache: str = "",
         thermal_range: Sequence[float] = (),
+        split_id: int = 0,
+        combineall: bool = False,
         vi_labelled: dict[str, Any] | None = None,
         workers: int = 4,
         seed: int = 1,
         k_tfm: int = 1,
+        use_gpu: bool = True,
         **kwargs: Any,
     ) -> None:
         sources, targets, transforms = (
@@ -106,29 +118,34 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         )
         settings = Settings(height, width, norm_mean, norm_std, maa, interpolation)
         augmentation = Augmentation(transforms, settings, second_view)
-        _check(sources, targets, kwargs.get("split_id", 0))
+        _check(sources, targets, split_id)
         if second_view and k_tfm > 1:
             raise InputError(
                 f"data.k_tfm is {k_tfm} with a data.second_view: set it to 1, or leave the view out"
             )
-        norm = {"norm_mean": list(norm_mean), "norm_std": list(norm_std)}
-        self._read_datasets(sources, targets, vi_labelled or {}, height=height, width=width, **norm, **kwargs)
-        dataset = self._training_set(identities, train_sampler)
+        # torchreid's base class knows names and sizes; its own manager would read the datasets for its loaders.
+        super(host.data.ImageDataManager, self).__init__(
+            sources, targets or None, height, width, [], list(norm_mean), list(norm_std), use_gpu
+        )
         self.normalise, self._batch_size_test = augmentation.normalise, batch_size_test
         self.transform_te = tv.Compose(
             [resizer(height, width, interpolation), tv.ToTensor(), tv.Normalize(norm_mean, norm_std)]
         )
+        options: dict[str, Any] = {"root": root, "split_id": split_id, "combineall": combineall, **kwargs}
+        options |= {"transform": self.transform_te, "verbose": False}
+        read = partial(_dataset, own={"vi_labelled": vi_labelled or {}}, **options)
+        dataset = self._training_set(read, identities, train_sampler)
         self.thermal_range = find_thermal_range(dataset, thermal_range)
         reading = Reading(
             (height, width),
             interpolation,
             self.thermal_range,
-            expanded(str(kwargs.get("root", ""))) / cache if cache else None,
+            expanded(root) / cache if cache else None,
             torch.device("cuda", torch.cuda.current_device()) if self.use_gpu else torch.device("cpu"),
             workers,
         )
-        train = reading.source(dataset, [*sources[1:], *["all"] * bool(kwargs.get("combineall"))])
-        self._test_loaders(reading)
+        train = reading.source(dataset, [*sources[1:], *["all"] * combineall])
+        self._test_loaders(read, reading)
         self._hold_out(train, _chosen_modalities(modalities), validation, identities)
         self._log(dataset, identities, augmentation)
         options = {"num_cams": num_cams, "num_datasets": num_datasets, "replacement": replacement}
@@ -141,22 +158,11 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
                 f"{len(dataset)} training images fill no batch of {batch_size_train}: lower train.batch_size"
             )
 
-    def _read_datasets(
-        self, sources: list[str], targets: list[str], vi_labelled: dict[str, Any], **options: Any
-    ) -> None:
-        """Read all datasets, as torchreid's manager does; the loaders that it makes of them are replaced."""
-        options |= {"sources": sources, "targets": targets or None, "transforms": []}
-        try:
-            with split_by(vi_labelled), redirect_stdout(StringIO()):  # of what is not used
-                super().__init__(batch_size_train=1, workers=0, **options)
-        except (RuntimeError, OSError) as error:  # from one of torchreid's own datasets
-            raise InputError(
-                f"a dataset cannot be loaded ({error}): check --root, or prepare it by hand"
-            ) from error
-
-    def _training_set(self, identities: bool, train_sampler: str) -> VIDataset:
+    def _training_set(
+        self, read: Callable[[str, str], Any], identities: bool, train_sampler: str
+    ) -> VIDataset:
         """Return the training set; without identities, all of its images are one identity's."""
-        dataset: Any = self.train_loader.dataset
+        dataset = sum(read(name, "train") for name in self.sources)
         if not isinstance(dataset, VIDataset):
             raise InputError(
                 f"data.sources begins with {self.sources[0]}: name a visible-infrared dataset first"
@@ -184,13 +190,16 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         for line in augmentation.described():
             log.info(line)
 
-    def _test_loaders(self, reading: Reading) -> None:
-        """Replace torchreid's test loaders."""
-        for name, both in self.test_loader.items():
-            for split, loader in both.items():
-                source = reading.source(loader.dataset)
-                both[split] = TestLoader(source, self._batch_size_test, self.normalise)
-                self.test_dataset[name][split] = both[split].dataset.data
+    def _test_loaders(self, read: Callable[[str, str], Any], reading: Reading) -> None:
+        self.test_loader: dict[str, dict[str, TestLoader]] = {}
+        self.test_dataset: dict[str, dict[str, Any]] = {}
+        for name in self.targets:
+            sources = {mode: reading.source(read(name, mode)) for mode in ("query", "gallery")}
+            self.test_loader[name] = {
+                mode: TestLoader(source, self._batch_size_test, self.normalise)
+                for mode, source in sources.items()
+            }
+            self.test_dataset[name] = {mode: source.dataset.data for mode, source in sources.items()}
 
     def _hold_out(self, train: Source, keep: set[Modality], share: float, identities: bool) -> None:
         """Keep some modalities of the training set, and hold out a share of it."""
@@ -210,6 +219,24 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
                     f"dataset {name} has no identities to train or test on: pre-train on it with "
                     "loss.name mmgl, or name another one in data.sources and data.targets"
                 )
+
+
+def _dataset(name: str, mode: str, own: dict[str, dict[str, Any]], **options: Any) -> Any:
+    """Return a part of a dataset: ``train``, ``query`` or ``gallery``.
+
+    Args:
+        name: A registered dataset.
+        mode: Which part.
+        own: Options of single datasets by their names.
+        **options: Options of every dataset.
+    """
+    try:
+        with redirect_stdout(StringIO()):  # torchreid's datasets print
+            return host.IMAGE_DATASETS[name](mode=mode, **options, **own.get(name, {}))
+    except (RuntimeError, OSError) as error:  # from one of torchreid's own datasets
+        raise InputError(
+            f"a dataset cannot be loaded ({error}): check --root, or prepare it by hand"
+        ) from error
 
 
 def _check(sources: Sequence[str], targets: Sequence[str], split: int) -> None:

@@ -194,10 +194,7 @@ def _torchreids(name: str) -> SamplerFactory:
 #: Samplers by the names that ``sampler.train_sampler`` uses.
 SAMPLERS: dict[str, SamplerFactory] = {name: _torchreids(name) for name in host.samplers.AVAI_SAMPLERS}
 READ_IDENTITIES = {"RandomIdentitySampler", "CrossModalitySampler"}
-BALANCED = (
-    "CrossModalitySampler",
-    "ModalityPairSampler",
-)  # as many images of either modality for every process
+BALANCED = ("CrossModalitySampler", "ModalityPairSampler")  # every process gets as many of each modality
 SAMPLERS |= {"CrossModalitySampler": _cross_modality, "ModalityPairSampler": _modality_pair}
 
 

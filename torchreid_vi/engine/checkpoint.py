@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from torchreid_vi import distributed, files
-from torchreid_vi.engine.loop import NONFINITE
+from torchreid_vi.engine.readback import NONFINITE
 from torchreid_vi.engine.step import OptimisationStep
 from torchreid_vi.errors import InputError
 
@@ -131,7 +131,7 @@ class Checkpoints:
             self._restore_optimizer(state["optimizer"])
             if self.scheduler:
                 self.scheduler.load_state_dict(state["scheduler"])
-            if state["scaler"]:  # nothing of a run that computes in another precision
+            if state["scaler"]:  # empty if the run began in another precision
                 self.step.scaler.load_state_dict(state["scaler"])
             return Progress.read(state, steps)
         except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from torchreid_vi import console, distributed, host, stopping
 from torchreid_vi.data.datasets import VIDataset
 from torchreid_vi.engine.checkpoint import BEST, CHECKPOINTS, LAST, Checkpoints, Progress
 from torchreid_vi.engine.evaluator import Evaluator
-from torchreid_vi.engine.logs import TrainingLog
-from torchreid_vi.engine.loop import Readback, Step, small_images_refused
+from torchreid_vi.engine.logs import EventFile, TrainingLog
 from torchreid_vi.engine.pretext import BACKBONE, measure_pretext, save_pretrained
+from torchreid_vi.engine.readback import Readback, Step, small_images_refused
 from torchreid_vi.engine.step import OptimisationStep
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import RANKS, format_table
@@ -87,20 +87,18 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
         """torchreid's ``run``; every argument is its."""
         self.save_dir = Path(save_dir)
         self.epoch = start_epoch - 1  # stays so when the run to resume was already complete
-        epochs = 0 if kwargs.get("test_only") else max(max_epoch - start_epoch, 0)
-        if not kwargs.get("test_only"):
-            number = self.datamanager.train_loader.batch_size
-            self.step.check_precision(number, self.datamanager.height, self.datamanager.width)
-        total = epochs * len(self.train_loader)
+        training = not kwargs.get("test_only")
+        if training:
+            self.writer = self.log.events = EventFile(self.save_dir, start_epoch)
+        total = max(max_epoch - start_epoch, 0) * len(self.train_loader)
         with (
-            self.log.open(self.save_dir, start_epoch) if epochs else nullcontext(),
+            closing(self.writer) if training else nullcontext(),
             console.progress(
-                what="training", unit="step", total=total, shown=None if epochs else False
+                what="training", unit="step", total=total, shown=None if training and total else False
             ) as self.bar,
             small_images_refused(),
         ):
             self.bar.update(self.progress.step)
-            self.writer = self.log.writer  # else torchreid opens one of its own
             super().run(save_dir=save_dir, max_epoch=max_epoch, start_epoch=start_epoch, **kwargs)
 
     def train(

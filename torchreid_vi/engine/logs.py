@@ -5,41 +5,59 @@ from __future__ import annotations
 import logging
 import math
 import re
-import threading
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import time
 from pathlib import Path
 from textwrap import fill
+from typing import Any
 
-from torch.utils.tensorboard import SummaryWriter
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.summary.writer.record_writer import RecordWriter
+from torch.utils.tensorboard.summary import scalar
 
 log = logging.getLogger(__name__)
 
-_COLUMNS = 80  # of a line, which the log's file begins with the time
-_TENSORBOARD = "tensorboard."  # its modules
+_COLUMNS = 80  # of a line, without the time that train.log puts before it
+
+
+class EventFile:
+    """A new file of TensorBoard's events, written at once and by the calling thread.
+
+    Args:
+        folder: Run folder.
+        first: Epoch from 0; what earlier files of the folder say of it and later epochs is void.
+
+    Raises:
+        OSError: From every method, with the folder's name, if the system refuses to write.
+    """
+
+    def __init__(self, folder: Path, first: int) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = (folder / f"events.out.tfevents.{time.time_ns()}").open("wb", buffering=0)
+        self._write(step=first, file_version="brain.Event:2")
+        self._write(step=first, session_log=SessionLog(status=SessionLog.START))
+
+    def add_scalar(self, name: str, value: float, epoch: int) -> None:
+        """Add a value to a curve."""
+        self._write(step=epoch, summary=scalar(name, value))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _write(self, **event: Any) -> None:
+        try:
+            RecordWriter(self._file).write(Event(wall_time=time.time(), **event).SerializeToString())
+        except OSError as error:
+            error.filename = str(self.folder)
+            raise
 
 
 class TrainingLog:
-    """Logs the epochs of a training, and plots them in TensorBoard while it is :meth:`open`."""
+    """Logs the epochs of a training, and plots them in TensorBoard where :attr:`events` is an open file."""
 
     def __init__(self) -> None:
-        self.writer: SummaryWriter | None = None
-
-    @contextmanager
-    def open(self, folder: Path, first: int) -> Iterator[None]:
-        """Write TensorBoard's events into a folder; those from the epoch ``first`` on, logged before, are void.
-
-        Raises:
-            OSError: When the system refuses to write, naming the folder.
-        """
-        with refused_logging_is_said_once(folder):
-            self.writer = SummaryWriter(log_dir=str(folder), purge_step=first)
-            try:
-                yield
-            finally:
-                with suppress(OSError):
-                    self.writer.close()
+        self.events: EventFile | None = None
 
     def epoch(
         self, number: int, total: int, means: dict[str, float], speed: dict[str, float], held_out: str
@@ -53,43 +71,9 @@ class TrainingLog:
         )  # unbreakable
         log.info(fill(said, _COLUMNS, subsequent_indent="  ").replace("\xa0", " "))
         self.plot("Train", means | speed, number)
-        if self.writer is not None:
-            self.writer.flush()
 
     def plot(self, what: str, values: dict[str, float], epoch: int) -> None:
         """Add a value to each curve."""
         for name, value in values.items():
-            if self.writer is not None and math.isfinite(value):
-                self.writer.add_scalar(f"{what}/{name}", value, epoch)
-
-
-@contextmanager
-def refused_logging_is_said_once(folder: Path) -> Iterator[None]:
-    """Within it TensorBoard's thread is silent if the system refuses to write, which is raised elsewhere, too.
-
-    In the end the thread has ended, if its writer is closed.
-
-    Raises:
-        OSError: of TensorBoard, naming the folder that it writes into.
-    """
-    before, others = threading.excepthook, threading.enumerate()
-
-    def logs(thread: threading.Thread | None) -> bool:
-        return type(thread).__module__.startswith(_TENSORBOARD) and thread not in others
-
-    def said(failed: threading.ExceptHookArgs) -> None:
-        if not (issubclass(failed.exc_type, OSError) and logs(failed.thread)):
-            before(failed)
-
-    threading.excepthook = said
-    try:
-        yield
-    except OSError as error:
-        frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
-        if any(frame.f_globals.get("__name__", "").startswith(_TENSORBOARD) for frame in frames):
-            error.filename = error.filename or str(folder)
-        raise
-    finally:
-        for thread in filter(logs, threading.enumerate()):
-            thread.join(1)
-        threading.excepthook = before
+            if self.events and math.isfinite(value):
+                self.events.add_scalar(f"{what}/{name}", value, epoch)

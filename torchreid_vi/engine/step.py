@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from torchreid_vi import distributed
-from torchreid_vi.engine.loop import NONFINITE
-from torchreid_vi.engine.precision import dtype_of, memory_format_of, wrong_layer
+from torchreid_vi.engine.precision import dtype_of, memory_format_of
+from torchreid_vi.engine.readback import NONFINITE
 from torchreid_vi.errors import InputError
 from torchreid_vi.methods import Batch, Method
-from torchreid_vi.models import Backbone
-
-log = logging.getLogger(__name__)
 
 
 class OptimisationStep:
@@ -73,28 +68,6 @@ class OptimisationStep:
                 for parameter in group["params"] if group["momentum"] else ():
                     state = self.optimizer.state[parameter]
                     state.setdefault("momentum_buffer", torch.zeros_like(parameter))
-
-    def check_precision(self, number: int, height: int, width: int) -> None:
-        """Train in fp32, and say so, where this processor computes wrongly in half precision.
-
-        Args:
-            number: Images of a batch.
-            height: Of the images, in pixels.
-            width: Likewise.
-        """
-        backbone = getattr(self.method.network, "backbone", None)
-        if self.device.type != "cpu" or self.dtype is torch.float32 or not isinstance(backbone, Backbone):
-            return
-        generator = torch.Generator().manual_seed(0)
-        images = torch.randn(number, 3, height, width, generator=generator)
-        images = images.contiguous(memory_format=self.memory_format)
-        if layer := wrong_layer(backbone, images, torch.arange(len(images)) % 2, self.dtype):
-            log.info(
-                f"This processor computes {layer} wrongly in {str(self.dtype).removeprefix('torch.')}, for images "
-                f"of {height} × {width}: training in fp32"
-            )
-            self.dtype = torch.float32
-            self.scaler = torch.amp.GradScaler(self.device.type, enabled=False)
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         """Backpropagate the weighted sum of the losses and move the parameters.

@@ -20,7 +20,7 @@ def read_ids(path: Path, root: Path) -> list[int]:
         path: of the list.
         root: the dataset's folder, out of which the list must not lead.
     """
-    tokens = [token for token in re.split(r"[,\s]+", _text(path, root)) if token]
+    tokens = [token for token in re.split(r"[,\s]+", _text_inside(path, root)) if token]
     for token in tokens:
         if not is_number(token):
             raise InputError(
@@ -41,7 +41,7 @@ def read_index(path: Path, root: Path) -> list[tuple[str, int]]:
         root: the dataset's folder, out of which neither the list nor a path in it must lead.
     """
     rows = []
-    for number, line in enumerate(_text(path, root).splitlines(), 1):
+    for number, line in enumerate(_text_inside(path, root).splitlines(), 1):
         name, _, label = line.strip().rpartition(" ")
         if line.strip() and (not name or not is_number(label)):
             raise InputError(f"{path}, line {number}: expected 'path label', found {line[:80]!r}")
@@ -93,16 +93,25 @@ def require_inside(root: Path, paths: Iterable[str | Path]) -> None:
             raise InputError(f"{path} cannot be read ({error.strerror}): restore or remove it") from error
 
 
-def _text(path: Path, root: Path) -> str:
-    require_inside(root, [path])
+def read_text(path: Path) -> str:
+    """Return the content of a list.
+
+    Raises:
+        InputError: When it is not there, or no text.
+    """
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text file: restore it from the dataset's archive") from error
+        raise InputError(f"{path} is no text file: restore it, or name another list") from error
     except OSError as error:
         raise InputError(
-            f"{path} cannot be read ({error.strerror}): the dataset's layout needs this list"
+            f"{path} cannot be read ({error.strerror}): restore it, or name another list"
         ) from error
+
+
+def _text_inside(path: Path, root: Path) -> str:
+    require_inside(root, [path])
+    return read_text(path)
 
 
 def require(paths: Iterable[Path], layout: str) -> None:

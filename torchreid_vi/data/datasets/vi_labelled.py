@@ -5,14 +5,12 @@ from __future__ import annotations
 import random
 import re
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from torchreid_vi.data.datasets.base import Record, Splits
+from torchreid_vi.data.datasets.lists import read_text
 from torchreid_vi.data.datasets.vi_folder import VIFolder
 from torchreid_vi.data.listing import images_under
 from torchreid_vi.errors import InputError
@@ -21,17 +19,6 @@ from torchreid_vi.modality import Camera, Modality
 
 TEST_LIST = "test.txt"  # in the dataset's folder, read where no other list is named
 _CAMERA = re.compile(r"cam(era)?[ _-]?\d{1,6}", re.IGNORECASE)  # what a folder of a camera is called
-_settings: ContextVar[dict[str, Any]] = ContextVar("settings", default={})  # noqa: B039 - it is not changed
-
-
-@contextmanager
-def split_by(settings: dict[str, Any]) -> Iterator[None]:
-    """Give these settings to every :class:`VILabelled` that is made in the context, as by torchreid's managers."""
-    token = _settings.set(settings)
-    try:
-        yield
-    finally:
-        _settings.reset(token)
 
 
 class VILabelled(VIFolder):
@@ -61,13 +48,11 @@ class VILabelled(VIFolder):
         self,
         root: str = "",
         split_id: int = 0,
-        test_share: float | None = None,
-        test_list: str | None = None,
+        test_share: float = 0.5,
+        test_list: str = "",
         **kwargs: Any,
     ) -> None:
-        chosen: dict[str, Any] = {"test_share": 0.5, "test_list": ""} | _settings.get()
-        self.test_share = chosen["test_share"] if test_share is None else test_share
-        self.test_list = chosen["test_list"] if test_list is None else test_list
+        self.test_share, self.test_list = test_share, test_list
         super().__init__(root, split_id, **kwargs)
 
     def read(self, folder: Path, split_id: int) -> Splits:
@@ -156,15 +141,7 @@ def _drawn(names: list[str], share: float, split_id: int) -> set[str]:
 
 def _listed(file: Path, names: list[str], both: list[str]) -> set[str]:
     """Return the names in a list of identities to test."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file} is no text file: write one identity's name a line") from error
-    except OSError as error:
-        raise InputError(
-            f"{file} cannot be read ({error.strerror}): name a list of identities in vi_labelled.test_list"
-        ) from error
-    tested = [line.strip() for line in lines if line.strip()]
+    tested = [line.strip() for line in read_text(file).splitlines() if line.strip()]
     if not tested:
         raise InputError(f"{file} names no identity: write one a line")
     for name in tested:
