@@ -72,6 +72,18 @@ def mmgl(seed: int, backbone: str, variant: str = "mmgl", **settings: Any) -> Ru
     return Run(f"{seed}/{backbone}/{variant}", "mmgl_synthetic", chosen | settings)
 
 
+def mmgl_plus(seed: int, backbone: str) -> Run:
+    """MMGL plus: two views of half as many images."""
+    settings = {
+        "model.name": backbone,
+        "train.seed": seed,
+        "train.max_epoch": epochs(STEPS["pretraining"][backbone], 2736 * 2),
+        "train.lr": RATES[backbone],
+        "data.root": "full",
+    }
+    return Run(f"{seed}/{backbone}/mmgl_plus", "mmgl_plus_synthetic", settings)
+
+
 def supervised_on_visible(seed: int, backbone: str) -> Run:
     """A classifier of other people in visible images, which stands for ImageNet's weights."""
     steps = STEPS["pretraining"][backbone]
@@ -132,10 +144,10 @@ def fine_tuning(method: str, start: Run | str, dataset: str = "vi_synthetic") ->
 
 
 def starts(seed: int, backbone: str) -> list[Run | str]:
-    """List the starts of fine-tuning: random values, MMGL, and its rivals."""
+    """List the starts of fine-tuning: random values, MMGL, MMGL plus, and their rivals."""
     return [
         f"{seed}/{backbone}/random",
-        *(start(seed, backbone) for start in (mmgl, supervised_on_visible, simclr)),
+        *(start(seed, backbone) for start in (mmgl, mmgl_plus, supervised_on_visible, simclr)),
     ]
 
 

@@ -37,11 +37,13 @@ class Batch(NamedTuple):
         images: Normalised images (B, 3, H, W), on the device that trains.
         pids: Identities (B,), there, too.
         modality: 0 visible, 1 infrared (B,), on the CPU, so that nothing waits for a GPU.
+        views: Number of views of each image; the first views of all images come first.
     """
 
     images: Tensor
     pids: Tensor
     modality: Tensor
+    views: int = 1
 
     @classmethod
     def of(cls, data: dict[str, Any], device: torch.device, memory_format: torch.memory_format) -> Batch:
@@ -50,7 +52,13 @@ class Batch(NamedTuple):
         images = views[0] if len(views) == 1 else torch.cat(views)
         images = images.to(device, non_blocking=True, memory_format=memory_format)
         pids = moved(data["pid"].repeat(len(views)), device)
-        return cls(images, pids, data["modality"].repeat(len(views)))
+        return cls(images, pids, data["modality"].repeat(len(views)), len(views))
+
+    @property
+    def image(self) -> Tensor:
+        """The number of the image that each row is a view of (B,), on the CPU; unique among all processes."""
+        number = len(self.modality) // self.views
+        return torch.arange(number).repeat(self.views) + distributed.rank() * number
 
     @property
     def rows(self) -> Rows:

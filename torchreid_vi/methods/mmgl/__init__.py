@@ -2,6 +2,7 @@
 
 from torchreid_vi.methods.mmgl.method import MMGL, MMGLModel, MMGLOutput
 from torchreid_vi.methods.mmgl.part_cycle import PartCycleContrastLoss
+from torchreid_vi.methods.mmgl.part_views import PartViewContrastLoss
 from torchreid_vi.methods.mmgl.permutation import (
     PermutationRecoveryLoss,
     exact_match,
@@ -16,6 +17,7 @@ __all__ = [
     "MMGLModel",
     "MMGLOutput",
     "PartCycleContrastLoss",
+    "PartViewContrastLoss",
     "PermutationRecoveryLoss",
     "batch_orders",
     "exact_match",

@@ -1,4 +1,4 @@
-"""MMGL: pre-training by recovering the order of stripes and by part-aware cycle contrast.
+"""MMGL: pre-training by recovering the order of stripes and by contrasting parts.
 
 Reference:
     MMGL. arXiv 2112.06147.
@@ -25,6 +25,7 @@ from torchreid_vi.methods.method import (
     register_method,
 )
 from torchreid_vi.methods.mmgl.part_cycle import PartCycleContrastLoss, PartHead
+from torchreid_vi.methods.mmgl.part_views import PartViewContrastLoss
 from torchreid_vi.methods.mmgl.permutation import (
     PermutationHead,
     PermutationRecoveryLoss,
@@ -55,6 +56,11 @@ class MMGLOutput(NamedTuple):
 
     permutation: Tensor
     parts: Tensor
+
+    @property
+    def views(self) -> Tensor:
+        """The part embeddings, for a loss that compares the views of an image."""
+        return self.parts
 
 
 class MMGLModel(nn.Module):
@@ -154,7 +160,7 @@ class MMGL(Method):
             parts,
             shared_projection,
         )
-        super().__init__(network, losses, MMGLOutput._fields)
+        super().__init__(network, losses, (*MMGLOutput._fields, "views"))
         contrast = losses.get("part_cycle", (None, 0))[0]
         if not parts and isinstance(contrast, PartCycleContrastLoss) and contrast.negatives != "batch":
             raise InputError(
@@ -165,13 +171,13 @@ class MMGL(Method):
 
     def training_step(self, batch: Batch) -> tuple[Values, Values]:
         """Return each loss and, in percent, the stripes that are put back in their place."""
-        (modality,) = distributed.gather(batch.modality)
+        modality, image = distributed.gather(batch.modality, batch.image)
         orders = batch_orders(modality, self.network.stripes, self.shared_order)
         orders = moved(orders, batch.images.device)
         shuffled = shuffle_stripes(batch.images, distributed.share(orders))
         (outputs,) = gathered(self.network(shuffled, batch.rows))
         outputs = outputs._replace(parts=sort_stripes(outputs.parts, orders))
-        targets = {"permutation": (orders,), "parts": (modality,)}
+        targets = {"permutation": (orders,), "parts": (modality,), "views": (image,)}
         losses = self.loss_values(outputs, lambda field: targets[field])
         return losses, {"stripes": stripe_accuracy(self.recover(outputs.permutation.detach()), orders)}
 
@@ -197,3 +203,4 @@ class MMGL(Method):
 register_method("mmgl", MMGL)
 register_loss("permutation", PermutationRecoveryLoss)
 register_loss("part_cycle", PartCycleContrastLoss)
+register_loss("part_views", PartViewContrastLoss)
