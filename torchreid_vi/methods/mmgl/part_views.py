@@ -18,9 +18,10 @@ from torchreid_vi.modality import moved
 class PartViewContrastLoss(nn.Module):
     """Find each part of an image in another view of that image, among the same part of all images.
 
-    For the embedding z of part i of a view, −log exp(z·z⁺/τ) / Σ exp(z·z'/τ): z⁺ is part i of the same image's other
-    view, and z' runs over part i of all other views in the batch, of both modalities. The loss is the mean over views
-    and parts. With MAA a visible image's views differ in spectrum, so what they share does not depend on it.
+    For the embedding z of part i of a view, −log exp(z·z⁺/τ) / Σ exp(z·z'/τ): z⁺ is part i of the same
+    image's other view, and z' runs over part i of all other views in the batch, of both modalities. The loss
+    is the mean over views and parts. With MAA a visible image's views differ in spectrum, so what they share
+    does not depend on it.
 
     Args:
         temperature: τ.
