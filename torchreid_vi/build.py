@@ -1,4 +1,4 @@
-"""From settings to objects: the functions that build what a run needs."""
+"""Build the objects of a run from its settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several processes that train one model: which of them this one is, and how their shares of a batch become one.
+"""Train one model in several processes, each with its share of a batch.
 
 ``torchrun`` starts the processes, on one machine or many. All of them draw the same epoch from the same seeds; each
 loads and computes its share of every batch. The first one alone writes and prints. Without ``torchrun`` there is
@@ -35,10 +35,10 @@ _leaving = Lock()
 
 
 def size() -> int:
-    """The number of processes.
+    """Return the number of processes.
 
     Raises:
-        InputError: when ``torchrun`` has started several and they are not :func:`connected`.
+        InputError: When ``torchrun`` has started several and they are not :func:`connected`.
     """
     if dist.is_initialized():
         return dist.get_world_size()
@@ -51,18 +51,18 @@ def size() -> int:
 
 
 def rank() -> int:
-    """This process's number, from 0."""
+    """Return this process's number, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 @contextlib.contextmanager
 def connected() -> Iterator[None]:
-    """Within it this process works with the others that ``torchrun`` has started, each on a GPU of its own.
+    """Connect this process to the others that ``torchrun`` has started, each on a GPU of its own.
 
     What another process than the first prints is dropped.
 
     Raises:
-        InputError: when there are fewer GPUs than processes, or one of the processes has died.
+        InputError: When there are fewer GPUs than processes, or one of the processes has died.
     """
     if _started() == 1:
         yield
@@ -101,7 +101,7 @@ def connected() -> Iterator[None]:
 
 @contextlib.contextmanager
 def continues_from(checkpoint: Path) -> Iterator[None]:
-    """Within it that is the file to go on from, for what is said when a process dies."""
+    """Name the checkpoint to resume from in the message about a process that has died."""
     _checkpoint[:] = [checkpoint]
     yield
     _checkpoint.clear()  # not after an error, which may be such a death: `connected` says it
@@ -109,7 +109,7 @@ def continues_from(checkpoint: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def first_here_first() -> Iterator[None]:
-    """What is done within it the first process of each machine does before the others: they find what it made."""
+    """Run the block in the first process of each machine, then in the others, which find what it made."""
     if size() == 1:
         yield
         return
@@ -121,7 +121,7 @@ def first_here_first() -> Iterator[None]:
 
 
 def from_first(make: Callable[[], T]) -> T:
-    """What ``make``, called in the first process alone, returns there; the other processes wait for it."""
+    """Call ``make`` in the first process alone, and return its result in all of them."""
     several = size() > 1
     box: list[Any] = [None if rank() else make()]
     if several:
@@ -131,7 +131,7 @@ def from_first(make: Callable[[], T]) -> T:
 
 
 def gather(*shares: Tensor) -> tuple[Tensor, ...]:
-    """Tensors of the whole batch from every process's share of it, in the order of the processes.
+    """Gather the whole batch from every process's share of it, in the order of the processes.
 
     Each process is expected to compute the same loss from them, and the gradients of its parameters to be averaged
     over the processes, as ``DistributedDataParallel`` does: the average is then the gradient of the whole batch.
@@ -146,16 +146,16 @@ def gather(*shares: Tensor) -> tuple[Tensor, ...]:
 
 
 def share(whole: Tensor) -> Tensor:
-    """This process's rows of what :func:`gather` returns."""
+    """Return this process's rows of what :func:`gather` returns."""
     return whole.chunk(size())[rank()]
 
 
 def collect(rows: Tensor, number: int) -> Tensor:
-    """All rows, from those that the processes have dealt among themselves one by one.
+    """Collect rows that were dealt to the processes one by one.
 
     Args:
         rows: (⌈number / processes⌉, ...), on the CPU; what is dealt beyond ``number`` is dropped.
-        number: how many there are altogether.
+        number: Number of rows altogether.
     """
     if size() == 1:
         return rows[:number]
@@ -163,7 +163,7 @@ def collect(rows: Tensor, number: int) -> Tensor:
 
 
 def agree(model: nn.Module) -> None:
-    """Gives every process the buffers of the first one's model, of which each has seen other images."""
+    """Copy the buffers of the first process's model to the others, each of which has seen other images."""
     if size() > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, 0)
@@ -202,7 +202,7 @@ def _meet() -> None:
 
 
 def _watch_for_sigterm() -> None:
-    """Ends the process on SIGTERM, which ``torchrun`` sends when another process has died.
+    """End the process on SIGTERM, which ``torchrun`` sends when another process has died.
 
     A thread does, since the main one may be waiting for the dead process outside of Python.
     """
@@ -220,7 +220,7 @@ def _watch_for_sigterm() -> None:
 
 
 def _leave(reason: str) -> None:
-    """Ends this process, most often because another one has ended: that one says why before there is a run."""
+    """End this process, most often because another one has ended."""
     _leaving.acquire()  # for good: it is said once
     if _checkpoint:
         remedy = (

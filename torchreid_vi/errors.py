@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake raises, and the sentence for an unknown name."""
+"""The exception for a user's mistake, and the sentence for an unknown name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class InputError(ValueError):
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
-    """An :class:`InputError` for ``name``, with the nearest known name or all of them.
+    """Return an :class:`InputError` for ``name``, with the nearest known name or all of them.
 
     >>> str(unknown_name("loss", "cmrr", ["identity", "cmr"]))
     "unknown loss 'cmrr': did you mean 'cmr'?"

@@ -1,4 +1,4 @@
-"""Folders that a person names, and the one where the package keeps what it can make or fetch again."""
+"""Paths that a user names, and the folder for files that can be made or fetched again."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torchreid_vi.errors import InputError
 
 
 def expanded(path: str | Path) -> Path:
-    """A path with the home folder that it may begin with.
+    """Expand the home folder that a path may begin with.
 
     Raises:
-        InputError: for that of somebody who is not known.
+        InputError: For the home of an unknown user.
     """
     found = os.path.expanduser(path)
     if found.startswith("~"):
@@ -21,10 +21,10 @@ def expanded(path: str | Path) -> Path:
 
 
 def in_text(path: Path) -> Path:
-    """A path for libraries that take names in UTF-8 alone.
+    """Check a path for libraries that take names in UTF-8 alone.
 
     Raises:
-        InputError: for a name that is not.
+        InputError: For a name that is not UTF-8.
     """
     try:
         str(path).encode()
@@ -34,10 +34,10 @@ def in_text(path: Path) -> Path:
 
 
 def user_cache() -> Path:
-    """The package's folder under the user's cache, ``$XDG_CACHE_HOME`` or ``~/.cache``.
+    """Return the package's folder under the user's cache, ``$XDG_CACHE_HOME`` or ``~/.cache``.
 
     Raises:
-        InputError: for a user without a home.
+        InputError: For a user without a home.
     """
     try:
         return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "torchreid_vi"

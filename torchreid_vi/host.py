@@ -1,4 +1,4 @@
-"""torchreid, reached in the one way that works for its PyPI package and its GitHub checkout alike.
+"""Access to torchreid that works for its PyPI package and its GitHub checkout alike.
 
 The two differ in their module paths (``torchreid.reid.data`` against ``torchreid.data``), so everything
 is reached by attribute. What the host offers no function for (registering a model) or refuses to do
@@ -30,16 +30,16 @@ MODELS: dict[str, Callable[..., Any]] = vars(models)["__model_factory"]
 
 
 def register_dataset(name: str, cls: type) -> None:
-    """Adds an image dataset to torchreid's registry; a second call, as by a reload, replaces it."""
+    """Add an image dataset to torchreid's registry; a second call, as by a reload, replaces it."""
     IMAGE_DATASETS.pop(name, None)
     data.register_image_dataset(name, cls)
 
 
 def register_model(name: str, factory: Callable[..., Any]) -> None:
-    """Adds a model to torchreid's registry.
+    """Add a model to torchreid's registry.
 
     Args:
-        name: what ``model.name`` and ``torchreid.models.build_model`` call it.
-        factory: called with ``num_classes``, ``loss``, ``pretrained`` and ``use_gpu``.
+        name: What ``model.name`` and ``torchreid.models.build_model`` call it.
+        factory: Called with ``num_classes``, ``loss``, ``pretrained`` and ``use_gpu``.
     """
     MODELS[name] = factory

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Modality(IntEnum):
-    """What light a camera sees; its value is what batches carry."""
+    """The light that a camera sees; batches carry its value."""
 
     VISIBLE = 0
     INFRARED = 1
@@ -20,9 +20,9 @@ class Camera(NamedTuple):
     """One camera of a dataset; an item's ``camid`` is an index into its dataset's tuple of cameras.
 
     Attributes:
-        number: the number that the dataset prints (1 for ``cam1``).
-        location: cameras that stand at the same place share it.
-        modality: what the camera sees.
+        number: The number that the dataset prints (1 for ``cam1``).
+        location: Cameras that stand at the same place share it.
+        modality: What the camera sees.
     """
 
     number: int

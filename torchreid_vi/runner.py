@@ -1,4 +1,4 @@
-"""One run from settings to results, and the folder that it leaves."""
+"""Run a training or an evaluation from settings to results."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def run(cfg: CfgNode, exactly: bool = False) -> list[Result] | list[PretextResul
     events, ``checkpoints/last.pth``, ``results.json`` and, from pre-training, ``backbone.pth``.
 
     Args:
-        cfg: from :func:`torchreid_vi.load_config`.
-        exactly: whether a taken ``data.save_dir`` is refused and not numbered.
+        cfg: From :func:`torchreid_vi.load_config`.
+        exactly: Whether a taken ``data.save_dir`` is refused and not numbered.
 
     Raises:
-        InputError: for anything in the settings, the data or a checkpoint that cannot be used.
-        Stopped: after a signal while training, once the step is saved.
+        InputError: For anything in the settings, the data or a checkpoint that cannot be used.
+        Stopped: After a signal while training, once the step is saved.
     """
     config.import_named(cfg.imports)  # in a process of its own, where nobody loaded the settings
     return _run(cfg, exactly)
@@ -118,7 +118,7 @@ def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
 
 
 def _plan(cfg: CfgNode, folder: RunFolder) -> str:
-    """What will run, and where it goes."""
+    """Describe what will run, and where it goes."""
     sources, targets = (
         ", ".join(names) for names in (cfg.data.sources, cfg.data.targets or cfg.data.sources)
     )
@@ -184,7 +184,7 @@ def _write_results(folder: Path, engine: VIEngine, source: dict[str, Any]) -> No
     Args:
         folder: The run's.
         engine: Which has just tested.
-        source: What else to say of where the metrics came from: the seed, versions, the weights.
+        source: Where the metrics came from: the seed, versions, the weights.
     """
     rankings = {
         f"{number}/{trial}/{name}": getattr(ranking, name).astype(kind)

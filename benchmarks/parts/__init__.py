@@ -1,1 +1,1 @@
-"""What the benchmarks share."""
+"""Parts of the benchmarks: measurements, speeds, stopwatch."""

@@ -17,7 +17,7 @@ class Measurement(NamedTuple):
     Attributes:
         name: What was measured.
         value: The number.
-        unit: Its unit.
+        unit: Unit of the value.
         least, most: The goal, if there is one.
     """
 
@@ -29,7 +29,7 @@ class Measurement(NamedTuple):
 
     @property
     def goal(self) -> str:
-        """The goal, and whether it is met."""
+        """Return the goal, and whether it is met."""
         if self.least is None and self.most is None:
             return ""
         met = (self.least is None or self.value >= self.least) and (

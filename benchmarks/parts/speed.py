@@ -1,4 +1,4 @@
-"""How fast a device trains and embeds: bare steps on one batch, and the package's loader and engines."""
+"""Measure how fast a device trains and embeds: bare steps on one batch, and the package's loader and engine."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def bare_step(cfg: CfgNode, block: int, best: bool = True, compiled: bool = Fals
     """Measure forward, cross-entropy, backward and Adam on one random batch that is on the device.
 
     Args:
-        cfg: Of the method.
+        cfg: Settings of the method.
         block: Steps of a block.
         best: With channels last, on a GPU, and a fused optimiser.
         compiled: Under torch.compile.

@@ -23,11 +23,11 @@ BLOCKS = 5  # that count, after one that warms up
 
 
 class Speed(NamedTuple):
-    """How fast something is.
+    """Speed of a step.
 
     Attributes:
         images: Images of a step.
-        seconds: Of a step.
+        seconds: Seconds of a step.
         memory: Peak memory in MiB: what PyTorch has on a GPU, all of the process on a CPU.
     """
 

@@ -1,4 +1,4 @@
-"""Which values of settings are refused."""
+"""Refuse values of settings that cannot work."""
 
 from __future__ import annotations
 

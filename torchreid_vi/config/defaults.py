@@ -14,7 +14,7 @@ from torchreid_vi.methods import METHODS
 
 
 class Affects(Enum):
-    """What another value of a setting changes."""
+    """The effect of a setting on a run."""
 
     TRAINING = "what is trained, so no interrupted run resumes with it"
     RESUMABLE = "what is trained, and an interrupted run may resume with it"
@@ -23,10 +23,10 @@ class Affects(Enum):
 
 
 class Setting(NamedTuple):
-    """The default of a setting that needs saying more about.
+    """A default with more to say about it.
 
     Attributes:
-        default: Its value where nobody sets it.
+        default: Value where nobody sets it.
         affects: What another value changes.
         of: What a list that is empty by default holds, by an example.
     """
@@ -196,7 +196,7 @@ def settings_of(builder: Callable[..., Any]) -> dict[str, Any]:
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by their whole keys, such as ``train.lr``."""
+    """Return settings by their whole keys, such as ``train.lr``."""
     found: dict[str, Any] = {}
     for key, value in tree.items():
         found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}

@@ -1,4 +1,4 @@
-"""Which settings make two runs the same, and what a run is called by them."""
+"""Compare runs by their settings, and name them after settings."""
 
 from __future__ import annotations
 

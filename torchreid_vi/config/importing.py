@@ -42,7 +42,7 @@ def import_named(names: Iterable[str]) -> list[str]:
 
 
 def _running(file: Path) -> bool:
-    """Whether a file is the program itself, or was imported before."""
+    """Return whether a file is the program itself, or was imported before."""
     return any(_is_of(sys.modules.get(name), file) for name in ("__main__", file.stem))
 
 

@@ -1,4 +1,4 @@
-"""From settings to the plain arguments that the rest of the package takes."""
+"""Turn settings into the plain arguments that the rest of the package takes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torchreid_vi.methods import NetworkSettings
 
 
 def data_kwargs(cfg: CN, use_gpu: bool) -> dict[str, Any]:
-    """Arguments of :class:`~torchreid_vi.data.VIDataManager`."""
+    """Return the arguments of :class:`~torchreid_vi.data.VIDataManager`."""
     names = (
         "root sources targets height width interpolation transforms second_view k_tfm norm_mean norm_std "
         "split_id combineall workers cache maa modalities validation"
@@ -33,7 +33,7 @@ def data_kwargs(cfg: CN, use_gpu: bool) -> dict[str, Any]:
 
 
 def network_settings(cfg: CN, identities: int) -> NetworkSettings:
-    """What a method builds its network from."""
+    """Return the settings of a method's network."""
     names = ("pooling", "classifier_std", "neck_std", "blocks")
     chosen = cfg.model.get(cfg.model.blocks)
     options = dict(chosen) if isinstance(chosen, CN) else {}
@@ -50,7 +50,7 @@ def network_settings(cfg: CN, identities: int) -> NetworkSettings:
 
 
 def optimizer_kwargs(cfg: CN) -> dict[str, Any]:
-    """Arguments of ``torchreid.optim.build_optimizer``."""
+    """Return the arguments of ``torchreid.optim.build_optimizer``."""
     names = "optim lr weight_decay staged_lr new_layers base_lr_mult"
     return {name: cfg.train[name] for name in names.split()} | {
         "momentum": cfg.sgd.momentum,
@@ -63,7 +63,7 @@ def optimizer_kwargs(cfg: CN) -> dict[str, Any]:
 
 
 def scheduler_kwargs(cfg: CN) -> dict[str, Any]:
-    """Arguments of ``torchreid.optim.build_lr_scheduler``."""
+    """Return the arguments of ``torchreid.optim.build_lr_scheduler``."""
     return {name: cfg.train[name] for name in ["lr_scheduler", "stepsize", "gamma", "max_epoch"]}
 
 
@@ -74,7 +74,7 @@ def step_kwargs(cfg: CN) -> dict[str, Any]:
 
 
 def run_kwargs(cfg: CN) -> dict[str, Any]:
-    """Arguments of an engine's ``run``."""
+    """Return the arguments of an engine's ``run``."""
     train = ("max_epoch", "start_epoch", "fixbase_epoch", "open_layers")
     test = ("start_eval", "eval_freq", "dist_metric", "normalize_feature", "ranks", "rerank")
     visrank = ("visrank", "visrank_topk")

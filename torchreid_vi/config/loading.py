@@ -1,4 +1,4 @@
-"""How a file and the command line change the settings."""
+"""Load settings from a file and the command line."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def load_config(
     options: list[str] | None = None,
     imports: Sequence[str] = (),
 ) -> CN:
-    """The defaults, changed by a YAML file, then by ``overrides``, then by KEY VALUE pairs.
+    """Return the defaults, changed by a YAML file, then by ``overrides``, then by KEY VALUE pairs.
 
     A file changes the settings of the files that it names as ``_BASE_``, one or a list, of which later ones win.
     What the setting ``imports`` names is imported, unless the file came with weights, as a package's
@@ -44,7 +44,7 @@ def load_config(
         imports: What to import beside what the settings name.
 
     Raises:
-        InputError: naming the key and the nearest known one, a value of the wrong type, a file that
+        InputError: Naming the key and the nearest known one, a value of the wrong type, a file that
             is not there or not YAML, or what cannot be imported.
     """
     of_file = _read(named_config(file)) if file else {}
@@ -86,7 +86,7 @@ def named_config(file: str) -> Path:
 
 
 def _changes(overrides: dict[str, Any] | None, options: list[str] | None) -> dict[str, Any]:
-    """Settings of a program and of a command line, by their whole keys."""
+    """Merge the settings of a program and of a command line, by their whole keys."""
     options = options or []
     if len(options) % 2:
         raise InputError(f"'{options[-1]}' has no value: settings come as KEY VALUE pairs")
@@ -95,11 +95,11 @@ def _changes(overrides: dict[str, Any] | None, options: list[str] | None) -> dic
 
 
 def _with_defaults(file: str, of_file: dict[str, Any], changes: dict[str, Any], known: bool) -> CN:
-    """The defaults, changed by the settings of a file and then by others.
+    """Return the defaults, changed by the settings of a file and then by others.
 
     Args:
         file: Name of the file.
-        of_file: Its settings.
+        of_file: Settings of that file.
         changes: The others.
         known: Whether every loss and method has to be registered that the file has settings of.
     """
@@ -142,7 +142,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def _own(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings without ``imports`` where they came with weights: those may be anybody's."""
+    """Drop ``imports`` from settings that came with weights, which may be anybody's."""
     if settings.get("imports") and _came_with_weights(path):
         names = settings.pop("imports")
         log.info(
@@ -153,7 +153,7 @@ def _own(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_of_an_import(key: str, value: Any) -> bool:
-    """Whether it may be a setting of a loss or a method that an import would register."""
+    """Return whether this may be a setting of a loss or a method that an import would register."""
     parts = key.split(".")
     plain = all(type(each) in (bool, int, float, str) for each in (value if type(value) is list else [value]))
     known = {"name", "terms", "weights", *LOSSES, *METHODS}
@@ -165,7 +165,7 @@ def _came_with_weights(path: Path) -> bool:
 
 
 def _by_key(content: dict[Any, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by their whole keys, which have at most three parts: YAML's sections may hold themselves."""
+    """Return settings by their whole keys, of at most three parts: YAML's sections may hold themselves."""
     found: dict[str, Any] = {}
     for key, value in content.items():
         name = f"{prefix}{_shown(key) if isinstance(key, int) else key}"
@@ -175,7 +175,7 @@ def _by_key(content: dict[Any, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    """A value in a message, of bounded length whatever it holds."""
+    """Return a value as text of bounded length, for a message."""
     try:
         return reprlib.repr(value)
     except ValueError:  # Python writes no number of thousands of digits
@@ -183,7 +183,7 @@ def _shown(value: Any) -> str:
 
 
 def _parsed(value: str) -> Any:
-    """A value of the command line: what YAML makes of it, or the text itself."""
+    """Parse a value of the command line as YAML; return the text itself where it is none."""
     try:
         return yaml.safe_load(value)
     except Exception:  # whatever a text that looks like a date or a number makes the reader raise
@@ -214,7 +214,7 @@ def _set(cfg: CN, key: str, value: Any) -> None:
 
 
 def _typed(key: str, value: Any, default: Any) -> Any:
-    """The value, a whole number or a number written like 5e-4 as a float where one is expected."""
+    """Return the value with the default's type; integers and texts like 5e-4 become floats."""
     if isinstance(default, float) and isinstance(value, (int, str)) and not isinstance(value, bool):
         with suppress(ValueError, OverflowError):
             value = float(value)

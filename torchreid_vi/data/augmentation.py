@@ -1,4 +1,4 @@
-"""The training transforms of a run, applied to whole batches of 8-bit images on the device that trains."""
+"""Apply the training transforms of a run to whole batches of 8-bit images, on the device that trains."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Augmentation:
     Args:
         names: Keys of :data:`~torchreid_vi.data.transforms.TRANSFORMS`.
         settings: Image size, normalisation and MAA's branches.
-        second: Those of a second view of each visible image, which follows the first in the batch.
+        second: Names for a second view of each visible image, which follows the first in the batch.
 
     Attributes:
         on_cpu: Whether 8-bit images have to be changed on the CPU, for a transform without a form for batches.
@@ -118,7 +118,7 @@ class Augmentation:
         Args:
             images: (B, 3, H, W), uint8, of the size that the settings say; they are left as they are.
             modality: 0 for visible and 1 for infrared images (B,).
-            seed: Of what is random.
+            seed: Random seed.
         """
         sides = torch.tensor([int(side) for side in modality])
         plan = self.plan(sides, torch.zeros_like(sides), Generator().manual_seed(seed))
@@ -139,8 +139,8 @@ class Normalise:
     """Calling it with 8-bit images (B, 3, H, W) gives them as floats, less each channel's mean, over its deviation.
 
     Args:
-        mean: Of each channel, of values from 0 to 1.
-        std: Likewise.
+        mean: Mean of each channel, of values from 0 to 1.
+        std: Standard deviation of each channel.
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:

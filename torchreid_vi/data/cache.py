@@ -29,8 +29,8 @@ class ImageCache:
 
     Args:
         file: Made by :func:`open_cache`.
-        paths: Of the images, in the file's order.
-        height: Of the images, in pixels.
+        paths: Paths of the images, in the file's order.
+        height: Height of the images, in pixels.
         width: Likewise.
     """
 
@@ -52,16 +52,16 @@ def open_cache(folder: Path, name: str, paths: Iterable[str], decoder: Decoder) 
     files under the same name, size and interpolation are removed.
 
     Args:
-        folder: of the caches, made when it is not there.
-        name: of what is cached, such as a dataset and its part.
-        paths: of the images; repeated ones are kept once.
+        folder: Folder of the caches, made when it is not there.
+        name: Name of what is cached, such as a dataset and its part.
+        paths: Paths of the images; repeated ones are kept once.
         decoder: Decodes and resizes an image.
 
     Returns:
         None when the folder cannot be written or is too small, which is said.
 
     Raises:
-        InputError: naming an image that is missing or does not decode.
+        InputError: Naming an image that is missing or does not decode.
     """
     paths, (height, width) = sorted(set(paths)), decoder.size
     size = len(paths) * height * width * 3

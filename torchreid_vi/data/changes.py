@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 
 class Settings(NamedTuple):
-    """What the transforms of a run are built from."""
+    """Settings of the transforms of a run."""
 
     height: int
     width: int
@@ -40,7 +40,7 @@ class Change(NamedTuple):
     numbers: Tensor
 
     def of(self, part: Tensor, number: int) -> Change:
-        """Return what the change is to some of the batch's images.
+        """Return the change of some of the batch's images.
 
         Args:
             part: Places of these images in the batch (m,).
@@ -88,7 +88,7 @@ def boxes(
         area: Bounds of the share of the image.
         aspect: Maps uniform numbers to height over width.
         attempts: Boxes sampled for each image.
-        generator: Of random numbers.
+        generator: Generator of random numbers.
         inside: Whether a box has to be smaller than the image on both sides.
     """
     (height, width), (least, most) = size, area

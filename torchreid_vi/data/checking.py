@@ -1,4 +1,4 @@
-"""What is wrong with a dataset on disk: missing images, unreadable ones, duplicates, ones of the other modality."""
+"""Check a dataset on disk for missing and unreadable images, duplicates, and images of the other modality."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ GREY, COLOUR = 1.5, 6.0
 
 
 class Finding(NamedTuple):
-    """Something that is wrong.
+    """A problem with a dataset.
 
     Attributes:
-        what: in one sentence, with the remedy.
-        where: the files concerned, if it is about files.
+        what: The problem in one sentence, with the remedy.
+        where: Files concerned; empty if it is not about files.
     """
 
     what: str
@@ -38,7 +38,7 @@ class Finding(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What a part of a dataset (``train``, ``query`` or ``gallery``) holds."""
+    """Numbers of a part of a dataset: ``train``, ``query`` or ``gallery``."""
 
     name: str
     identities: int
@@ -47,25 +47,25 @@ class Part(NamedTuple):
 
 
 class _Look(NamedTuple):
-    """A digest of a file's bytes, and how much colour there is; nothing if it does not decode."""
+    """Digest of a file's bytes, and its amount of colour; None if it does not decode."""
 
     digest: str
     colour: float | None
 
 
 def examine(dataset_class: type[VIDataset], root: str, split_id: int = 0) -> tuple[VIDataset, list[Finding]]:
-    """Reads a dataset and every one of its images.
+    """Read a dataset and every one of its images.
 
     Args:
-        dataset_class: one of :data:`~torchreid_vi.data.datasets.DATASETS`.
-        root: the folder that holds the dataset's folder, or that folder itself.
-        split_id: which split, from 0, where a dataset has several.
+        dataset_class: One of :data:`~torchreid_vi.data.datasets.DATASETS`.
+        root: The folder that holds the dataset's folder, or that folder itself.
+        split_id: Which split, from 0, where a dataset has several.
 
     Returns:
         The dataset and what is wrong with it.
 
     Raises:
-        InputError: when it is not there, or so incomplete that it cannot be read.
+        InputError: When it is not there, or so incomplete that it cannot be read.
     """
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
@@ -87,7 +87,7 @@ def examine(dataset_class: type[VIDataset], root: str, split_id: int = 0) -> tup
 
 
 def _one_modality(dataset: VIDataset) -> list[Finding]:
-    """Training identities of one modality only, each by its first image; none where one modality has no images."""
+    """Find training identities of one modality only, each by its first image."""
     first: dict[Modality, dict[int, str]] = {side: {} for side in Modality}
     for item in dataset.train:
         first[dataset.modality(item)].setdefault(item[1], item[0])
@@ -107,7 +107,7 @@ def _one_modality(dataset: VIDataset) -> list[Finding]:
 
 
 def overview(dataset: VIDataset) -> list[Part]:
-    """What each part of a dataset holds."""
+    """Count identities and images of each part of a dataset."""
     rows = []
     for name, items in _parts(dataset).items():
         number = {side: sum(dataset.modality(item) is side for item in items) for side in Modality}
@@ -147,7 +147,7 @@ def _unreadable(looks: dict[str, _Look]) -> list[Finding]:
 
 
 def _duplicates(dataset: VIDataset, looks: dict[str, _Look]) -> list[Finding]:
-    """Files of the same bytes that make test images known from training, or one image two people's."""
+    """Find equal files in training and testing, or under two identities."""
     held: dict[str, list[tuple[str, str, int]]] = defaultdict(list)
     for part, items in _parts(dataset).items():
         for path, pid, *_ in items:

@@ -50,7 +50,7 @@ class Decoder:
     """Calling it with a path gives that image of a dataset (3, H, W), uint8, resized.
 
     Args:
-        height: Of the result, in pixels.
+        height: Height of the result, in pixels.
         width: Likewise.
         interpolation: How images are resized; a name from :data:`INTERPOLATIONS`.
         thermal: What is black and white in images of more than 8 bits.
@@ -82,8 +82,8 @@ def read_image(
 
     Args:
         path: Image file: JPEG, PNG, BMP, GIF, TIFF or WebP.
-        content: Its bytes, if they have been read.
-        remedy: What a message tells the user to do, where the usual advice does not fit.
+        content: Bytes of the file, if they have been read.
+        remedy: Advice that ends an error's message, in place of the usual one.
         thermal: What is black and white in images of more than 8 bits.
 
     Raises:
@@ -127,7 +127,7 @@ def in_rgb(image: Image.Image, named: str, remedy: str = "", thermal: Range | No
 
     Args:
         image: One of Pillow's.
-        named: What it is called in a message.
+        named: Name of the image in messages.
         remedy, thermal: As for :func:`read_image`.
 
     Raises:

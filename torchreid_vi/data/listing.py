@@ -1,4 +1,4 @@
-"""Which files of a folder are images: the one list that datasets, galleries and queries share."""
+"""List the images of a folder, for datasets, galleries and queries alike."""
 
 from __future__ import annotations
 

@@ -20,9 +20,9 @@ class TestLoader:
     """Normalised batches of a dataset in its order: ``img`` (B, 3, H, W) on the device, all else on the CPU.
 
     Args:
-        source: Of the images.
+        source: Source of the images.
         batch_size: B; the last batch may be smaller.
-        normalise: Of 8-bit images.
+        normalise: Normalisation of 8-bit images.
         indices: Which images of the dataset; all when left out.
     """
 
@@ -59,12 +59,12 @@ class TrainLoader:
     list of such; all else on the CPU. V is B, or more where images have a second view, which follows the first.
 
     Args:
-        source: Of the images.
-        sampler: Of the images of an epoch.
+        source: Source of the images.
+        sampler: Sampler of an epoch's images.
         batch_size: Images of a batch, of all processes together.
-        places: Those in each batch that are for this process, B of them.
+        places: Places in each batch of this process's images, B of them.
         augmentation: Changes and normalises images.
-        seed: Of all that is random.
+        seed: Random seed.
         views: Number of times that each image is changed.
 
     Attributes:

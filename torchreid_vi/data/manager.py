@@ -48,8 +48,8 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
             all images count as one identity's.
         validation: Share of the training identities, or without them of the images, that is held out,
             from 0 to below 1.
-        height: Of the images, in pixels.
-        width: Of the images, in pixels.
+        height: Height of the images, in pixels.
+        width: Width of the images, in pixels.
         norm_mean: Mean of each channel, of values from 0 to 1.
         norm_std: Standard deviation of each channel.
         batch_size_train: Images of a training batch, in all processes together.

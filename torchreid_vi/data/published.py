@@ -17,7 +17,7 @@ class Identity(NamedTuple):
 
 
 def sysu_mm01_identities() -> dict[int, Identity]:
-    """The 491 identities of SYSU-MM01 that have images.
+    """Return the 491 identities of SYSU-MM01 that have images.
 
     >>> len(sysu_mm01_identities()), sysu_mm01_identities()[1]
     (491, Identity(split='train', images=[29, 8, 20, 20, 20, 20]))

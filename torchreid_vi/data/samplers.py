@@ -28,14 +28,14 @@ class CrossModalitySampler(Sampler[int]):
     ⌊max(visible, infrared) / (P·K)⌋ + 1 batches.
 
     Args:
-        pids: identity of each training image (N,).
-        modality: modality of each training image (N,).
+        pids: Identity of each training image (N,).
+        modality: Modality of each training image (N,).
         batch_size: B = P·2K.
         num_instances: K.
         replacement: Whether images and, between batches, identities are drawn with replacement.
 
     Raises:
-        InputError: when 2K does not divide the batch or fewer than P identities have both modalities.
+        InputError: When 2K does not divide the batch or fewer than P identities have both modalities.
     """
 
     def __init__(
@@ -86,11 +86,11 @@ class ModalityPairSampler(Sampler[int]):
     batches as show the larger modality once.
 
     Args:
-        modality: modality of each training image (N,).
+        modality: Modality of each training image (N,).
         batch_size: B, even.
 
     Raises:
-        InputError: for an odd batch, or a modality with fewer images than half of it.
+        InputError: For an odd batch, or a modality with fewer images than half of it.
     """
 
     def __init__(self, modality: Sequence[int], batch_size: int) -> None:
@@ -172,7 +172,7 @@ def _modality_pair(dataset: Any, batch_size: int, **_: Any) -> Sampler[int]:
 
 
 def _torchreids(name: str) -> SamplerFactory:
-    """torchreid's sampler of that name, its assertions turned into sentences."""
+    """Return a factory of torchreid's sampler of that name, whose assertions become sentences."""
 
     def build(dataset: Any, batch_size: int, num_instances: int, **options: Any) -> Sampler[int]:
         if name == "RandomIdentitySampler":
@@ -199,11 +199,11 @@ SAMPLERS |= {"CrossModalitySampler": _cross_modality, "ModalityPairSampler": _mo
 
 
 def build_sampler(name: str, dataset: Any, **options: Any) -> Sampler[int]:
-    """The sampler called ``name`` over a dataset's training images.
+    """Return the sampler called ``name`` over a dataset's training images.
 
     Args:
-        name: a key of :data:`SAMPLERS`.
-        dataset: a :class:`~torchreid_vi.data.VIDataset`.
+        name: A key of :data:`SAMPLERS`.
+        dataset: A :class:`~torchreid_vi.data.VIDataset`.
         **options: ``batch_size``, ``num_instances``, ``replacement``, ``num_cams``, ``num_datasets``.
     """
     if name not in SAMPLERS:
@@ -212,13 +212,13 @@ def build_sampler(name: str, dataset: Any, **options: Any) -> Sampler[int]:
 
 
 def shard_batch(name: str, batch_size: int, num_instances: int, processes: int) -> list[list[int]]:
-    """Which images of a batch each of several processes loads.
+    """Divide a batch among several processes.
 
-    Of a sampler that draws identities a process gets all images of each of its identities, of one that draws
-    pairs as many images of either modality.
+    With a sampler of identities a process gets all images of each of its identities, with a sampler of pairs
+    as many images of each modality.
 
     Args:
-        name: a key of :data:`SAMPLERS`.
+        name: A key of :data:`SAMPLERS`.
         batch_size: B.
         num_instances: K.
         processes: N.
@@ -227,7 +227,7 @@ def shard_batch(name: str, batch_size: int, num_instances: int, processes: int) 
         For each process the places in the batch, B/N from 0 to B−1, in ascending order.
 
     Raises:
-        InputError: when the batch cannot be shared out evenly.
+        InputError: When the batch cannot be shared out evenly.
     """
     unit = {"CrossModalitySampler": 2 * num_instances, "RandomIdentitySampler": num_instances}.get(name, 1)
     places = np.arange(batch_size)

@@ -32,7 +32,7 @@ class Source:
     """Reads the images of a dataset for batches on a device.
 
     Args:
-        dataset: Of torchreid's kind; its items are ``dataset.data``.
+        dataset: A torchreid dataset; its items are ``dataset.data``.
         read: Returns the image (3, H, W) of a path, uint8.
         size: Height and width of the images, in pixels.
         device: Where batches go.
@@ -70,7 +70,7 @@ class Source:
         """Return images (B, 3, H, W), uint8, on the CPU; in pinned memory if they go to a GPU.
 
         Args:
-            paths: Of the images.
+            paths: Paths of the images.
             each: ``map``, or that of some threads.
         """
         pinned = self.device.type == "cuda"
@@ -162,8 +162,8 @@ class Reading:
         """Return the source of a dataset's images, cached if it is one of ours.
 
         Args:
-            dataset: Of torchreid's kind.
-            also: What else its images are of, for the name of the cache.
+            dataset: A torchreid dataset.
+            also: What else its images come from, for the name of the cache.
         """
         if ours := isinstance(dataset, VIDataset):
             dataset.scale_by(self.thermal)

@@ -1,4 +1,4 @@
-"""Which numbers of 16-bit and float infrared images are black and white: decided here, once for a run."""
+"""Find which numbers of 16-bit and float infrared images are black and white, once for a run."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Transform(NamedTuple):
         build: Returns, from a run's settings, what is called with an image; of a ``batched`` transform, what
             samples the changes of a number of images.
         on_tensor: Whether it works on normalised tensors (3, H, W); on Pillow's images otherwise.
-        modalities: Those it is for.
+        modalities: Modalities that it applies to.
         batched: Whether it has a form for batches.
     """
 

@@ -1,4 +1,4 @@
-"""Checkpoints: what a run has behind it, saved whole and restored bit for bit."""
+"""Checkpoints: a run's state, saved atomically and restored bit for bit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LAST, PREVIOUS, BEST = "last.pth", "previous.pth", "best.pth"
 
 @dataclass
 class Progress:
-    """What a run has behind it.
+    """How far a run has come.
 
     Attributes:
         epoch: Whole epochs.
@@ -62,7 +62,7 @@ class Progress:
         """Return what a checkpoint says, of epochs of so many steps.
 
         Raises:
-            KeyError, TypeError, ValueError: For what no run has behind it.
+            KeyError, TypeError, ValueError: For a state that no run can be in.
         """
         found = cls(
             **{name: type(default)(state[name]) for name, default in asdict(cls()).items() if name != "sums"},
@@ -77,9 +77,9 @@ class Checkpoints:
     """Saves and restores a run; the files load with ``torch.load(weights_only=True)`` and torchreid's own tools.
 
     Args:
-        step: Whose network, optimiser and loss scale are saved.
-        scheduler: Of the learning rate; may be None.
-        settings: What a run that continues this one has to share.
+        step: Holds the network, the optimiser and the loss scale.
+        scheduler: Schedule of the learning rate; may be None.
+        settings: Settings that a run which continues this one has to share.
     """
 
     def __init__(self, step: OptimisationStep, scheduler: Any, settings: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The engine: torchreid's ``run`` with our loop over an epoch's steps, for any method."""
+"""Engine on torchreid's ``run``, with our loop over an epoch's steps, for any method."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
         datamanager: A :class:`~torchreid_vi.data.VIDataManager`.
         step: Trains a method by a step, on the device that it is on.
         evaluator: Evaluates the same method.
-        scheduler: Of the learning rate, stepped once an epoch; may be None.
-        seed: Of the run.
-        settings: What a run that continues this one has to share; kept in its checkpoints.
+        scheduler: Schedule of the learning rate, stepped once an epoch; may be None.
+        seed: Seed of the run.
+        settings: Settings that a run which continues this one has to share; kept in its checkpoints.
         skip_nonfinite: Number of steps of a run that may be left out because a loss or the gradient is NaN or
             infinite; the next one stops it. In fp16, what the scale of the loss made overflow does not count.
 

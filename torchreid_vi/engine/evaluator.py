@@ -1,4 +1,4 @@
-"""Evaluation of a target: its features once, then its protocols."""
+"""Evaluate a target: extract its features once, then apply its protocols."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Evaluator:
     """Evaluates features under the protocols of visible-infrared datasets.
 
     Args:
-        embedder: Of images.
+        embedder: Computes the features of images.
         protocols: Names of the protocols to evaluate, of those the target's family has; its default
             ones when empty.
         rerankings: Each adds a result to that of every protocol.
@@ -88,7 +88,7 @@ class Evaluator:
         """Evaluate a target; of several processes the first alone has the results.
 
         Args:
-            name: Of the target.
+            name: Name of the target.
             query: Loads its queries.
             gallery: Loads its gallery.
             metric: ``euclidean`` or ``cosine``.
@@ -176,7 +176,7 @@ def check_default_protocols(dataset: VIDataset) -> None:
 
 
 def describe(datasets: Sequence[VIDataset]) -> TestSet:
-    """What the images of some views of one dataset are, in their order.
+    """Describe the images of some views of one dataset, in their order.
 
     Training images, held out for validation, may come from several datasets and are numbered in order.
     """

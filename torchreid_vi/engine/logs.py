@@ -1,4 +1,4 @@
-"""The log of a training: a line and a value of each curve for every epoch."""
+"""Log a training: a line and a value of each curve for every epoch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The precision and the memory format of a model."""
+"""Precision and memory format of a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pretext of a self-supervised method: its metrics on held-out images, and the backbone that it leaves."""
+"""Evaluate the pretext of a self-supervised method, and save its backbone."""
 
 from __future__ import annotations
 

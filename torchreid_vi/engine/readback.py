@@ -1,4 +1,4 @@
-"""The values of a training step, read without waiting for the device."""
+"""Read the values of a training step without waiting for the device."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ class OptimisationStep:
 
     Args:
         method: On the device that trains.
-        optimizer: Of the parameters of its network; one with ``fused=True`` does not wait for the device.
+        optimizer: Optimiser of its network's parameters; one with ``fused=True`` does not wait for the device.
         device: Where to train.
         precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: on a GPU bf16 where it has it and fp16
             otherwise, on a CPU fp32. Losses are always computed in full precision.

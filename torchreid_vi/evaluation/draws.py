@@ -27,7 +27,7 @@ def trials(protocol: Protocol, test_set: TestSet) -> Iterator[Trial]:
     """Yield the index arrays of each trial.
 
     Raises:
-        InputError: when the test set has no image for one of the sides.
+        InputError: When the test set has no image for one of the sides.
     """
     modality = test_set.of("modality")
     sides = {"query": np.nonzero(modality == protocol.query)[0]}

@@ -1,4 +1,4 @@
-"""From features to results: one product of features for every trial of every protocol."""
+"""Evaluate features: one product of features serves every trial of every protocol."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ def evaluate(
     Args:
         features: (N, D), in the order of ``test_set``; a memory-mapped file of half precision will do, and is
             read in blocks.
-        test_set: identities and cameras of the N images.
-        protocols: by name.
-        dataset: what the results say of the dataset.
+        test_set: Identities and cameras of the N images.
+        protocols: Protocols by name.
+        dataset: What the results say of the dataset.
         metric: ``cosine`` or ``euclidean``.
         normalise: L2-normalise the features first; the cosine always does.
-        flip: whether the features are averaged over an image and its mirror image; only stated.
-        rerankings: each adds a result to that of every protocol.
+        flip: Whether the features are averaged over an image and its mirror image; only stated.
+        rerankings: Each adds a result to that of every protocol.
         spectra: (3, V, D) features of the V visible images, in order, with one channel in all places; for a
             re-ranking that asks for them.
 
     Raises:
-        InputError: for an unknown metric, or a protocol the test set has no images for.
+        InputError: For an unknown metric, or a protocol the test set has no images for.
     """
     normalise = normalise or metric == "cosine"
     stated = {"metric": metric, "normalised": normalise, "flip": flip, "reranking": "none"}
@@ -134,7 +134,7 @@ def _ranker(
         rows, columns: Which these are, ascending.
         protocol: What is hidden, and what is counted.
         trial: The queries and the gallery.
-        test_set: What the images are.
+        test_set: The images.
     """
     gallery = GalleryIds.of(test_set.pids[trial.gallery])
     shown = _run(np.searchsorted(columns, trial.gallery))
@@ -174,7 +174,7 @@ def _distances(
 
 
 def _full(features: np.ndarray) -> np.ndarray:
-    """The features, in single precision if they were in half."""
+    """Return features in single precision if they were in half."""
     if features.dtype != np.float16:
         return features
     # PyTorch converts with all cores.
@@ -183,7 +183,7 @@ def _full(features: np.ndarray) -> np.ndarray:
 
 
 def _unit(features: np.ndarray) -> np.ndarray:
-    """The features, L2-normalised in place, in single precision at least."""
+    """L2-normalise features in place, in single precision at least."""
     features = _full(features)
     whole = torch.from_numpy(features)
     whole /= torch.linalg.vector_norm(whole, dim=-1, keepdim=True).clamp(min=1e-12)
@@ -214,7 +214,7 @@ def distance_matrix(query: np.ndarray, gallery: np.ndarray, metric: str) -> np.n
     """Distances (Q, G) between features (Q, D) and (G, D).
 
     Args:
-        query, gallery: features of either side.
+        query, gallery: Features of either side.
         metric: ``cosine``: one less the inner product, for L2-normalised features; ``euclidean``: the
             squared Euclidean distance, which ranks as the Euclidean one does.
 

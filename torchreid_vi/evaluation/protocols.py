@@ -25,11 +25,11 @@ class TestSet:
     """The test images of a dataset, by index; every array has N entries.
 
     Attributes:
-        pids: identities.
-        cameras: index into ``table`` of the camera that took each image.
-        numbers: number of each image among those of its identity and camera, from 1.
-        table: the dataset's cameras.
-        permutations: published gallery draws by (camera number, identity), when the dataset has them.
+        pids: Identities.
+        cameras: Index into ``table`` of the camera that took each image.
+        numbers: Number of each image among those of its identity and camera, from 1.
+        table: The dataset's cameras.
+        permutations: Published gallery draws by (camera number, identity), when the dataset has them.
     """
 
     __test__ = False  # not a class of tests
@@ -57,15 +57,15 @@ class Protocol:
     """One way to compare; everything a reader of its figures has to know.
 
     Attributes:
-        mode: which gallery cameras (``all``, ``indoor``) or which published variant.
-        query, gallery: the modality of each.
-        draw: how the gallery is chosen: ``official``, ``seeded`` or ``everything``.
+        mode: Which gallery cameras (``all``, ``indoor``) or which published variant.
+        query, gallery: The modality of each.
+        draw: How the gallery is chosen: ``official``, ``seeded`` or ``everything``.
         drawn: ``gallery`` or ``query``: which side is drawn, the other being complete.
-        shots: images drawn of each identity and camera.
-        cameras: numbers of the gallery cameras; all when empty.
-        exclude: what a query is not shown: ``location`` (same place), ``own camera`` (same identity
+        shots: Images drawn of each identity and camera.
+        cameras: Numbers of the gallery cameras; all when empty.
+        exclude: What a query is not shown: ``location`` (same place), ``own camera`` (same identity
             under the same camera number) or ``nothing``.
-        unique_ids: whether the CMC counts identities (each once) or images.
+        unique_ids: Whether the CMC counts identities (each once) or images.
     """
 
     mode: str
@@ -136,12 +136,12 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
 
 
 def choose(family: str, names: list[str], test_set: TestSet) -> dict[str, Protocol]:
-    """The named protocols of a family, or its default ones.
+    """Return the named protocols of a family, or its default ones.
 
     Where an official draw is the default and the test set has none on disk, the seeded one stands in.
 
     Raises:
-        InputError: for an unknown name, or an official draw asked for where its file is missing.
+        InputError: For an unknown name, or an official draw asked for where its file is missing.
     """
     table = PROTOCOLS[family]
     if not names:

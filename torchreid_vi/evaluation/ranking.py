@@ -1,4 +1,4 @@
-"""From distances to metrics: the rank of every match of each query.
+"""Rank a gallery by distance: the rank of every match of each query, and metrics of it.
 
 Nothing is sorted but numbers: the rank of a match is one plus how many gallery images are nearer, which one sort
 of each row and a search for all matches give. Equal distances rank in gallery order, as a stable sort would leave
@@ -14,7 +14,7 @@ import torch
 
 
 class Ranking(NamedTuple):
-    """What each valid query found; a query without a match in its gallery is left out.
+    """Ranks of the matches of each valid query; a query without a match in its gallery is left out.
 
     Attributes:
         query: Which queries these are (Q,), by their row in the distances.
@@ -30,7 +30,7 @@ class Ranking(NamedTuple):
 
 
 class GalleryIds(NamedTuple):
-    """The images of a gallery by identity.
+    """Gallery images by identity.
 
     Attributes:
         pids: Identity of each image (G,).

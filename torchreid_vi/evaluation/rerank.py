@@ -25,16 +25,16 @@ class Reranking:
     """k-reciprocal re-ranking and its relatives.
 
     Attributes:
-        name: for the reader of the figures.
-        k1: neighbours that have to find each other.
-        k2: neighbours whose encodings are averaged.
+        name: For the reader of the figures.
+        k1: Neighbours that have to find each other.
+        k2: Neighbours whose encodings are averaged.
         weight: λ of the distance itself beside the Jaccard distance, in [0, 1].
-        expand: also take in the reciprocal neighbours' own, where two thirds of them are shared.
-        among_queries: look for neighbours among the queries alone.
-        spectra: compare visible images in four versions: as they are, and each channel in all places.
+        expand: Also take in the reciprocal neighbours' own, where two thirds of them are shared.
+        among_queries: Look for neighbours among the queries alone.
+        spectra: Compare visible images in four versions: as they are, and each channel in all places.
 
     Raises:
-        InputError: for a number of neighbours below 1, or a weight outside of its range.
+        InputError: For a number of neighbours below 1, or a weight outside of its range.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Reranking:
 
         Args:
             query: L2-normalised features (Q, D), one array for each version of the images.
-            gallery: the same of the gallery (G, D).
+            gallery: The same of the gallery (G, D).
         """
         features = np.concatenate([*query, *gallery])
         distances = _rerank(features, sum(map(len, query)), self)
@@ -120,7 +120,7 @@ def _expanded(mutual: scipy.sparse.csr_array, half: scipy.sparse.csr_array) -> s
 
 
 def _mean_of(near: np.ndarray) -> scipy.sparse.csr_array:
-    """The matrix (N, N) that averages over the given neighbours of each row."""
+    """Return the matrix (N, N) that averages over the given neighbours of each row."""
     rows = np.repeat(np.arange(len(near)), near.shape[1])
     return _matrix(rows, near.ravel(), np.full(near.size, 1 / near.shape[1]), len(near))
 

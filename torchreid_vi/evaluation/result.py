@@ -17,15 +17,15 @@ RANKS = (1, 5, 10, 20)
 
 @dataclass(frozen=True)
 class Result:
-    """The figures of one protocol, with all that is needed to compare them.
+    """The metrics of one protocol, with all that is needed to compare them.
 
     Attributes:
-        dataset: name, and whether it is synthetic and which split was used.
-        name: the protocol's name in its family.
-        protocol: what was compared with what.
-        settings: metric, normalisation, flip averaging and re-ranking.
-        trials: for each trial its figures in percent, and its numbers of queries and gallery images.
-        rankings: for each trial what every query found; queries are numbered as in the test set.
+        dataset: Name, and whether it is synthetic and which split was used.
+        name: The protocol's name in its family.
+        protocol: What was compared with what.
+        settings: Metric, normalisation, flip averaging and re-ranking.
+        trials: For each trial its figures in percent, and its numbers of queries and gallery images.
+        rankings: For each trial what every query found; queries are numbered as in the test set.
     """
 
     dataset: dict[str, Any]
@@ -37,7 +37,7 @@ class Result:
 
     @property
     def label(self) -> str:
-        """The protocol's name, and the re-ranking's if there is one."""
+        """Return the protocol's name, and the re-ranking's if there is one."""
         how = self.settings["reranking"]
         return self.name if how == "none" else f"{self.name} + {how.split(' (')[0]}"
 

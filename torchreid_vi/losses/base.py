@@ -1,4 +1,4 @@
-"""What every loss on a batch shares: which output it reads, checked shapes and full precision."""
+"""Base class of losses on a batch: chooses the output to read, checks shapes, computes in full precision."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ class ReIDLoss(nn.Module):
     autocast.
 
     Attributes:
-        on: the field of the model's output that an engine hands to the loss: ``logits``, ``embedding``
+        on: The field of the model's output that an engine hands to the loss: ``logits``, ``embedding``
             (after the neck) or ``pooled`` (before it).
     """
 
     on: str = "embedding"
 
     def forward(self, inputs: Tensor, pids: Tensor, modality: Tensor) -> Tensor:
-        """The loss of a batch.
+        """Compute the loss of a batch.
 
         Args:
-            inputs: embeddings or logits (B, D).
-            pids: identities (B,).
+            inputs: Embeddings or logits (B, D).
+            pids: Identities (B,).
             modality: 0 visible, 1 infrared (B,), on any device; one on the CPU lets no loss wait for a GPU.
 
         Returns:
             A scalar tensor with a gradient, zero where the batch has nothing to compare.
 
         Raises:
-            ValueError: when the shapes do not fit together.
+            ValueError: When the shapes do not fit together.
         """
         if inputs.ndim != 2 or pids.shape != inputs.shape[:1] or modality.shape != inputs.shape[:1]:
             raise ValueError(
@@ -44,7 +44,7 @@ class ReIDLoss(nn.Module):
             return self.compute(inputs, pids, modality)
 
     def compute(self, inputs: Tensor, pids: Tensor, modality: Tensor) -> Tensor:
-        """The loss, for inputs of the right shape in full precision."""
+        """Compute the loss of inputs of the right shape in full precision."""
         raise NotImplementedError
 
 

@@ -12,10 +12,10 @@ class IdentityLoss(ReIDLoss):
     """Cross-entropy of the identity logits.
 
     Args:
-        label_smoothing: share of the target spread over all identities, in [0, 1].
+        label_smoothing: Share of the target spread over all identities, in [0, 1].
 
     Raises:
-        ValueError: for a share outside of it.
+        ValueError: For a share outside of it.
     """
 
     on = "logits"

@@ -23,12 +23,12 @@ class CrossModalityRetrievalLoss(ReIDLoss):
     without a right or without a wrong answer are left out.
 
     Args:
-        epsilon: regularisation of the soft ranks. At the paper's 0.5 and n ≥ 4 they are an affine
+        epsilon: Regularisation of the soft ranks. At the paper's 0.5 and n ≥ 4 they are an affine
             function of the distances, so the loss pulls mean distances apart; ranks proper begin to
             show at about 2/n. Below it they are found in a loop, each turn of which waits for the device.
 
     Raises:
-        ValueError: for an ``epsilon`` that is not above 0.
+        ValueError: For an ``epsilon`` that is not above 0.
     """
 
     on = "embedding"

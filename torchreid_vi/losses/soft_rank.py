@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def soft_rank(values: Tensor, epsilon: float, spread: float | None = None) -> Tensor:
-    """Soft ranks of each row, ascending: the smallest value has the rank nearest to 1.
+    """Return soft ranks of each row, ascending: the smallest value has the rank nearest to 1.
 
     The ranks are the Euclidean projection of ``values / epsilon`` on the permutahedron of (1, …, n). For
     ``epsilon`` → 0 they become the ranks themselves; from ``epsilon ≥ 2·spread/n`` on, a sufficient
@@ -20,14 +20,14 @@ def soft_rank(values: Tensor, epsilon: float, spread: float | None = None) -> Te
 
     Args:
         values: (..., n).
-        epsilon: strength of the regularisation, above 0.
-        spread: a known bound of max − min of every row, which saves reading it from the device.
+        epsilon: Strength of the regularisation, above 0.
+        spread: A known bound of max − min of every row, which saves reading it from the device.
 
     Returns:
         Soft ranks (..., n) in [1, n]; each row sums to n(n + 1)/2.
 
     Raises:
-        ValueError: for an ``epsilon`` that is not above 0.
+        ValueError: For an ``epsilon`` that is not above 0.
 
     >>> soft_rank(torch.tensor([[0.3, 0.1, 0.2]]), epsilon=0.01)
     tensor([[3., 1., 2.]])
@@ -51,7 +51,7 @@ def soft_rank(values: Tensor, epsilon: float, spread: float | None = None) -> Te
 
 
 def pool_adjacent_violators(values: Tensor) -> Tensor:
-    """Blocks of the non-increasing isotonic regression of each row (R, n), numbered from 0 (R, n).
+    """Return the blocks of the non-increasing isotonic regression of each row (R, n), numbered from 0 (R, n).
 
     All neighbouring blocks whose means increase are pooled at once, and again until none do; blocks that
     violate the order belong to one block of the solution, so the order of pooling does not matter.
@@ -69,7 +69,7 @@ def pool_adjacent_violators(values: Tensor) -> Tensor:
 
 
 def _block_mean(values: Tensor, block: Tensor) -> Tensor:
-    """The mean of each entry's block, at each entry (R, n)."""
+    """Return the mean of each entry's block, at each entry (R, n)."""
     total = torch.zeros_like(values).scatter_add(1, block, values)
     count = torch.zeros_like(values).scatter_add(1, block, torch.ones_like(values))
     return total.gather(1, block) / count.gather(1, block)

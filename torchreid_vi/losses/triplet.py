@@ -17,13 +17,13 @@ _LARGEST = 88.0  # of a squared difference, beyond which its exponential leaves 
 
 
 class HardTripletLoss(ReIDLoss):
-    """The hardest positive and the hardest negative of each image, whatever their modality.
+    """Find the hardest positive and the hardest negative of each image, whatever their modality.
 
     mean max(0, margin + max d(anchor, positive) − min d(anchor, negative)), d Euclidean, over the anchors
     that have a negative. An anchor alone of its identity is its own positive, at distance 0.
 
     Args:
-        margin: the distance by which a negative should be farther than a positive.
+        margin: The distance by which a negative should be farther than a positive.
     """
 
     on = "pooled"

@@ -45,14 +45,14 @@ class GraphIdentityLoss(IdentityLoss):
 
 
 class DDAGOutput(NamedTuple):
-    """What the model returns in training.
+    """The output of :class:`DDAGModel` in training.
 
     Attributes:
-        pooled: features before the neck (B, D).
-        embedding: features after the neck (B, D).
-        logits: identity scores of the embedding (B, number of identities).
-        part_logits: of the part-attended feature, by the same classifier.
-        graph_logits: of the graph-attended feature.
+        pooled: Features before the neck (B, D).
+        embedding: Features after the neck (B, D).
+        logits: Identity scores of the embedding (B, number of identities).
+        part_logits: Identity scores of the part-attended feature, by the same classifier.
+        graph_logits: Identity scores of the graph-attended feature.
     """
 
     pooled: Tensor
@@ -63,7 +63,7 @@ class DDAGOutput(NamedTuple):
 
 
 class PartAttention(nn.Module):
-    """The embedding with what the horizontal parts of the image find in each other.
+    """Add to an embedding what the horizontal parts of the image find in each other.
 
     softmax(queryᵀ key) over parts mixes the values, a learnt softmax over parts mixes those, and the sum
     with the embedding is normalised.
@@ -81,7 +81,7 @@ class PartAttention(nn.Module):
         self.neck = neck(channels, neck_std)
 
     def forward(self, maps: Tensor, embedding: Tensor) -> Tensor:
-        """The attended feature (B, C) of maps (B, C, H, W) and the embedding (B, C)."""
+        """Return the attended feature (B, C) for maps (B, C, H, W) and the embedding (B, C)."""
         parts = F.adaptive_avg_pool2d(maps, (len(self.gate), 1))[..., 0]  # (B, C, P)
         with torch.autocast(maps.device.type, enabled=False):  # the products leave float16
             parts = full_precision(parts)
@@ -94,8 +94,8 @@ class GraphAttentionLayer(nn.Module):
     """Each node becomes a mean of its neighbours, weighted by softmax(LeakyReLU(a·[h_i, h_j])), h = xW.
 
     Args:
-        inputs, outputs: widths.
-        dropout: of the weights.
+        inputs, outputs: Widths.
+        dropout: Dropout of the weights.
 
     Reference:
         Veličković et al. Graph Attention Networks. ICLR 2018.
@@ -120,11 +120,11 @@ class GraphAttention(nn.Module):
     """Identity scores of each image from the images of its identity in the batch; for training alone.
 
     Args:
-        channels: width of the pooled features.
-        num_classes: number of identities.
-        width: of each head.
-        heads: number of heads.
-        dropout: of features and weights.
+        channels: Width of the pooled features.
+        num_classes: Number of identities.
+        width: Width of each head.
+        heads: Number of heads.
+        dropout: Dropout of features and weights.
     """
 
     def __init__(
@@ -151,10 +151,10 @@ class DDAGModel(VIModel):
     ``model(images, modality, pids)`` in training a :class:`DDAGOutput`.
 
     Args:
-        backbone: name of a torchreid model.
-        num_classes: number of training identities.
-        parts: number of horizontal parts.
-        **kwargs: those of :class:`~torchreid_vi.models.VIModel`.
+        backbone: Name of a torchreid model.
+        num_classes: Number of training identities.
+        parts: Number of horizontal parts.
+        **kwargs: Arguments of :class:`~torchreid_vi.models.VIModel`.
     """
 
     run_graph_weight: Tensor  # of the graph's loss
@@ -196,8 +196,8 @@ class DDAG(Supervised):
     weighted sum of all others, and by zero in the first epoch.
 
     Args:
-        settings: Of the network.
-        losses: By name, each with its weight.
+        settings: Settings of the network.
+        losses: Losses by name, each with its weight.
         parts: Number of horizontal parts that attend to each other.
     """
 

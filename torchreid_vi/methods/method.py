@@ -71,7 +71,7 @@ class NetworkSettings:
     """Settings of a network: ``model.*``, and what the data say.
 
     Attributes:
-        backbone: torchreid's name of the backbone.
+        backbone: Torchreid's name of the backbone.
         identities: Number of training identities.
         height: Height of the images, in pixels.
         width: Width of the images, in pixels.
@@ -101,7 +101,7 @@ class Method(nn.Module):
     Args:
         network: Holds all that is trained and saved. Buffers that belong to a run and not to the weights have names
             that begin with ``run_``.
-        losses: By name, each with its weight.
+        losses: Losses by name, each with its weight.
         outputs: Fields of what the network returns in training; a loss reads the one that its ``on`` names. Not
             checked when empty.
 

@@ -22,8 +22,8 @@ class Supervised(Method):
     """A :class:`~torchreid_vi.models.VIModel` with a weighted sum of losses.
 
     Args:
-        settings: Of the network.
-        losses: By name, each with its weight.
+        settings: Settings of the network.
+        losses: Losses by name, each with its weight.
     """
 
     def __init__(self, settings: NetworkSettings, losses: WeightedLosses) -> None:

@@ -35,8 +35,8 @@ class TorchreidSoftmax(Method):
     """Cross-entropy of a torchreid model, as ``ImageSoftmaxEngine`` trains it; blind to modality.
 
     Args:
-        settings: Of the network, of which a torchreid model has no use for streams, head and stride.
-        losses: Those of ``loss.terms``, of which it has no use.
+        settings: Settings of the network; streams, head and stride have no effect.
+        losses: Losses of ``loss.terms``; they have no effect.
         label_smooth: Whether a tenth of the target is spread over all identities.
     """
 

@@ -26,22 +26,22 @@ _STEM = ("conv1", "bn1", "layer0")  # what they call their first layers
 
 
 class Backbone(nn.Module):
-    """The feature maps of a torchreid model.
+    """A torchreid model up to its feature maps.
 
     With two streams each modality has a copy of the stem (the first convolution and its normalisation)
     and all else is shared.
 
     Args:
-        name: what torchreid calls the model.
+        name: torchreid's name of the model.
         streams: 1, or 2 for a stem for each modality.
         last_stride: 1 keeps the last stage at its input's resolution, where the model has such a stage.
-        pretrained: start from the ImageNet weights that torchreid downloads.
+        pretrained: Start from the ImageNet weights that torchreid downloads.
 
     Attributes:
         channels: C of the feature maps (B, C, H, W).
 
     Raises:
-        InputError: for an unknown name, a model without feature maps or a stem, or a failed download.
+        InputError: For an unknown name, a model without feature maps or a stem, or a failed download.
     """
 
     def __init__(self, name: str, streams: int = 1, last_stride: int = 2, pretrained: bool = False) -> None:
@@ -73,11 +73,11 @@ class Backbone(nn.Module):
         The layers keep their names, so weights from without the blocks still fit.
 
         Args:
-            name: from :data:`~torchreid_vi.models.blocks.BLOCKS`.
-            **options: of the block.
+            name: From :data:`~torchreid_vi.models.blocks.BLOCKS`.
+            **options: Options of the block.
 
         Raises:
-            InputError: for an unknown name, an option the block refuses, or a model without such stages.
+            InputError: For an unknown name, an option the block refuses, or a model without such stages.
         """
         if name not in BLOCKS:
             raise unknown_name("blocks in model.blocks", name, BLOCKS)
@@ -101,7 +101,7 @@ class Backbone(nn.Module):
             setattr(self.trunk, stage, nn.Sequential(longer))
 
     def _widths(self, layers: list[nn.Module]) -> list[int]:
-        """How many channels the maps have after each layer."""
+        """Return the number of channels after each layer."""
         widths: list[int] = []
         hooks = [
             layer.register_forward_hook(lambda _, __, out: widths.append(out.shape[1])) for layer in layers
@@ -127,7 +127,7 @@ class Backbone(nn.Module):
         return maps(images)
 
     def keep_stem(self, modality: Modality) -> None:
-        """Of two streams keeps that of one modality, whose images alone it then takes, without being told so."""
+        """Keep one modality's stream of two; the backbone then takes that modality's images alone."""
         if len(self.stems):
             self.stems = nn.ModuleList([self.stems[modality]])
 
@@ -140,10 +140,10 @@ class Backbone(nn.Module):
 
     @torch.no_grad()
     def maps_of(self, height: int, width: int) -> Tensor:
-        """The maps (1, C, H′, W′) of one blank image of that size.
+        """Return the maps (1, C, H′, W′) of one blank image of that size.
 
         Raises:
-            InputError: when the model cannot take it, or returns no maps.
+            InputError: When the model cannot take it, or returns no maps.
         """
         training = self.training
         try:
@@ -164,7 +164,7 @@ def torchreid_model(name: str, num_classes: int = 1, pretrained: bool = False, *
     """torchreid's model of that name.
 
     Raises:
-        InputError: for an unknown name, or when its weights cannot be downloaded.
+        InputError: For an unknown name, or when its weights cannot be downloaded.
     """
     if name not in host.MODELS:
         raise unknown_name("model in model.name", name, host.MODELS)

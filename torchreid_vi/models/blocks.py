@@ -19,7 +19,7 @@ class NonLocal(nn.Module):
 
     Args:
         channels: C of the maps (B, C, H, W).
-        width: of θ, φ and g; AGW's cross-modal code has 1.
+        width: Width of θ, φ and g; AGW's cross-modal code has 1.
     """
 
     def __init__(self, channels: int, width: int = 1) -> None:
@@ -60,7 +60,7 @@ class ModalityDistributionAdapter(nn.Module):
 
 
 def _silent(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
-    """The normalisation with zero gain, so that what it follows adds nothing at first."""
+    """Set the gain of a normalisation to zero, so that its block adds nothing at first."""
     nn.init.zeros_(norm.weight)
     return norm
 

@@ -1,4 +1,4 @@
-"""The visible-infrared model: backbone, pooling, batch-normalisation neck, classifier."""
+"""Visible-infrared model: backbone, pooling, batch-normalisation neck, classifier."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from torchreid_vi.models.backbone import Backbone
 
 
 class VIOutput(NamedTuple):
-    """What a model returns in training.
+    """The output of :class:`VIModel` in training.
 
     Attributes:
-        pooled: features before the neck (B, D).
-        embedding: features after the neck (B, D), also what it returns in evaluation.
-        logits: identity scores (B, number of identities).
+        pooled: Features before the neck (B, D).
+        embedding: Features after the neck (B, D), also what it returns in evaluation.
+        logits: Identity scores (B, number of identities).
     """
 
     pooled: Tensor
@@ -29,7 +29,7 @@ class VIOutput(NamedTuple):
 
 
 def full_precision(values: Tensor) -> Tensor:
-    """The values, in float32 where they come in half precision."""
+    """Return values in float32 if they are in half precision."""
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
@@ -48,7 +48,7 @@ class GeM(nn.Module):
     """Generalised mean pooling, (mean xᵖ)^(1/p), of maps (B, C, H, W) to (B, C), in float32.
 
     Args:
-        p: the exponent, fixed; 1 is the average and larger values lean to the maximum.
+        p: The exponent, fixed; 1 is the average and larger values lean to the maximum.
 
     Reference:
         Radenović et al. Fine-tuning CNN Image Retrieval with No Human Annotation. TPAMI 2019.
@@ -63,7 +63,7 @@ class GeM(nn.Module):
 
 
 class AveragePooling(nn.Module):
-    """The mean of maps (B, C, H, W) over positions (B, C)."""
+    """Average maps (B, C, H, W) over positions (B, C)."""
 
     def forward(self, maps: Tensor) -> Tensor:
         return maps.mean((2, 3))
@@ -95,17 +95,17 @@ class VIModel(nn.Module):
     models do: the logits, or with ``loss="triplet"`` the logits and the pooled features.
 
     Args:
-        backbone: name of a torchreid model.
-        num_classes: number of training identities.
+        backbone: Name of a torchreid model.
+        num_classes: Number of training identities.
         streams: 1, or 2 for a stem for each modality.
         pooling: ``gem`` or ``avg``.
         last_stride: 1 keeps the last stage's resolution, where the backbone has one.
         classifier_std: Standard deviation of the classifier's normal start; 0 keeps PyTorch's uniform start.
         neck_std: Standard deviation of the normal start, around 1, of the neck's weight.
-        pretrained: start from torchreid's ImageNet weights.
-        blocks: between the layers of the backbone, a name from
+        pretrained: Start from torchreid's ImageNet weights.
+        blocks: Between the layers of the backbone, a name from
             :data:`~torchreid_vi.models.blocks.BLOCKS`, or "" for none.
-        block_options: their settings.
+        block_options: Settings of the blocks.
         loss: ``softmax`` or ``triplet``, for torchreid's engines alone.
     """
 

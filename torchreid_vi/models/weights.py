@@ -19,14 +19,14 @@ STEMS = ("average", "visible", "infrared")  # what a one-stream model can take o
 
 
 class Loaded(NamedTuple):
-    """What loading did.
+    """Tensors that were and were not loaded.
 
     Attributes:
-        matched: how many tensors of the model were loaded.
-        total: how many it has.
-        fresh: those that the file lacks and that kept their values: a head, or the classifier.
-        unused: those of the file that are not for this model.
-        epoch: after how many epochs they were saved, where the file says so.
+        matched: Number of the model's tensors that were loaded.
+        total: Number of tensors of the model.
+        fresh: Tensors that the file lacks, such as those of a head.
+        unused: Tensors of the file that this model lacks.
+        epoch: After how many epochs they were saved, where the file says so.
     """
 
     matched: int
@@ -61,14 +61,14 @@ def load_weights(model: nn.Module, path: str | Path, stem: str = "average") -> L
     model what ``stem`` says of two.
 
     Args:
-        model: receives the weights.
-        path: a checkpoint, a ``backbone.pth``, a dictionary of tensors or a ``.safetensors`` file, of this package,
+        model: Receives the weights.
+        path: A checkpoint, a ``backbone.pth``, a dictionary of tensors or a ``.safetensors`` file, of this package,
             torchreid or a code that ``torchreid_vi.models.layouts`` knows, with or without ``module.`` in its
             names.
         stem: ``average``, ``visible`` or ``infrared``.
 
     Raises:
-        InputError: naming the tensors, when any of the backbone, or some of the head, is missing or of
+        InputError: Naming the tensors, when any of the backbone, or some of the head, is missing or of
             another shape.
     """
     if stem not in STEMS:
@@ -115,7 +115,7 @@ def load_weights(model: nn.Module, path: str | Path, stem: str = "average") -> L
 
 
 class _Source:
-    """The tensors of a file by the name they have in a model of one stream."""
+    """Tensors of a file by the name they have in a model of one stream."""
 
     def __init__(self, state: dict[str, Tensor]) -> None:
         self.names: dict[str, str] = {}  # of the file, by the one of one stream
@@ -128,7 +128,7 @@ class _Source:
             where[shared if stream is None else stream] = value
 
     def find(self, name: str, stem: str) -> Tensor | None:
-        """The tensor for a model's ``name``."""
+        """Return the tensor for a model's ``name``."""
         shared, stream = _shared_name(name)
         if shared in self.shared:
             return self.shared[shared]
@@ -142,12 +142,12 @@ class _Source:
         return stems.get(wanted)
 
     def unused(self, used: set[str]) -> list[str]:
-        """The file's names, but for those of the tensors ``used``."""
+        """Return the file's names, without those of the tensors ``used``."""
         return [name for shared, name in self.names.items() if shared not in used]
 
 
 def _shared_name(name: str) -> tuple[str, str | None]:
-    """What torchreid's own model calls a tensor, and the modality whose stem it belongs to, if any."""
+    """Return torchreid's own name of a tensor, and the modality whose stem it belongs to, if any."""
     for stream, modality in enumerate(Modality):
         if name.startswith(prefix := f"backbone.stems.{stream}."):
             return name.removeprefix(prefix), modality.name.lower()
@@ -155,11 +155,11 @@ def _shared_name(name: str) -> tuple[str, str | None]:
 
 
 def _is_head(name: str, own: Iterable[str]) -> bool:
-    """Whether a tensor is none of torchreid's backbone: a block between its layers, or after its maps.
+    """Return whether a tensor is none of torchreid's backbone: a block between its layers, or after its maps.
 
     Args:
-        name: of the tensor.
-        own: the names of all tensors of its model.
+        name: Name of the tensor.
+        own: The names of all tensors of its model.
     """
     if f"{INSERTED}." in name:
         return True

@@ -38,14 +38,14 @@ DATASETS: dict[str, type[VIDataset]] = {
 
 
 def require_split(names: Collection[str], split_id: int) -> None:
-    """Compares a split's number with those that the datasets of a run have, of which one is enough.
+    """Check that one of a run's datasets at least has this split.
 
     Args:
-        names: of the datasets; those that are not in :data:`DATASETS` look themselves.
-        split_id: from 0.
+        names: Names of the datasets; those that are not in :data:`DATASETS` look themselves.
+        split_id: Number of the split, from 0.
 
     Raises:
-        InputError: when all are ours and none has that split.
+        InputError: When all are ours and none has that split.
     """
     if not names or not all(name in DATASETS for name in names):
         return

@@ -1,4 +1,4 @@
-"""What every visible-infrared dataset is to torchreid: an image dataset that knows its cameras."""
+"""Base class of visible-infrared datasets: a torchreid image dataset that knows its cameras."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Permutations = dict[tuple[int, int], np.ndarray]  # by camera number and identit
 
 
 class Splits(NamedTuple):
-    """What a reader finds on disk; training identities as the dataset numbers them."""
+    """Images found on disk; training identities are numbered as the dataset numbers them."""
 
     train: list[Record]
     query: list[Record]
@@ -40,12 +40,12 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
     training and kept as they are for testing.
 
     Args:
-        root: the folder that holds the dataset's folder, or that folder itself.
-        split_id: which split to read, from 0, where a dataset has several.
-        **kwargs: torchreid's own (``transform``, ``k_tfm``, ``mode``, ``combineall``, ``verbose``).
+        root: The folder that holds the dataset's folder, or that folder itself.
+        split_id: Which split to read, from 0, where a dataset has several.
+        **kwargs: Arguments of torchreid's datasets: ``transform``, ``k_tfm``, ``mode``, ``combineall``, ``verbose``.
 
     Raises:
-        InputError: when the dataset is not there, not in its published layout, or leads out of its folder.
+        InputError: When the dataset is not there, not in its published layout, or leads out of its folder.
     """
 
     cameras: tuple[Camera, ...] = ()
@@ -81,7 +81,7 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
         self.thermal, self.image = thermal, partial(dataset_image, thermal=thermal)
 
     def find(self, root: str) -> Path:
-        """The dataset's folder under ``root``."""
+        """Return the dataset's folder under ``root``."""
         above = expanded(root)
         candidates = [above / name for name in self.folders]
         for path in candidates:
@@ -95,15 +95,15 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
         )
 
     def read(self, folder: Path, split_id: int) -> Splits:
-        """Lists the images under ``folder``."""
+        """List the images under ``folder``."""
         raise NotImplementedError
 
     def gallery_permutations(self) -> Permutations | None:
-        """The dataset's published gallery draws, where it has some and they are on disk."""
+        """Return the dataset's published gallery draws, if it has some and they are on disk."""
         return None
 
     def image_numbers(self, items: list[Item]) -> np.ndarray:
-        """The number of each item among those of its identity and camera, from 1, by file name (N,)."""
+        """Number each item among those of its identity and camera, from 1, by file name (N,)."""
         seen: Counter[tuple[int, int]] = Counter()
         numbers = np.zeros(len(items), dtype=np.int64)
         for i in sorted(range(len(items)), key=lambda i: items[i][0]):
@@ -113,11 +113,11 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
 
     @property
     def synthetic(self) -> bool:
-        """Whether this tree was drawn by :mod:`torchreid_vi.data.synthetic`."""
+        """Whether this dataset was rendered by :mod:`torchreid_vi.data.synthetic`."""
         return (self.root / "synthetic.json").is_file()
 
     def modality(self, item: Item) -> Modality:
-        """The modality of one of the dataset's items."""
+        """Return the modality of one of the dataset's items."""
         return self.cameras[item[2]].modality
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -136,7 +136,7 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
         }
 
     def __add__(self, other: Any) -> VIDataset:
-        """Both training sets as one; torchreid's own datasets count as visible."""
+        """Join both training sets; torchreid's own datasets count as visible."""
         own = len(self.cameras)
         cameras = getattr(other, "cameras", None)
         if cameras is None:
@@ -152,7 +152,7 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
         return total
 
     def set_train(self, items: list[Item]) -> None:
-        """Replaces the training items and recounts identities, cameras and datasets."""
+        """Replace the training items and recount identities, cameras and datasets."""
         self.train = items
         self.num_train_pids = self.get_num_pids(items)
         self.num_train_cams = self.get_num_cams(items)
@@ -167,7 +167,7 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
         return view
 
     def combine_all(self) -> None:
-        """Adds query and gallery to the training set; a query without a gallery match is kept too."""
+        """Add query and gallery to the training set; a query without a gallery match is kept, too."""
         test = [(path, pid, camid) for path, pid, camid, _ in self.query + self.gallery]
         extra = [(*record, 0) for record in relabelled(test, self.num_train_pids)]
         self.train = self.train + extra

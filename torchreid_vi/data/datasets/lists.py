@@ -14,11 +14,11 @@ from torchreid_vi.errors import InputError
 
 
 def read_ids(path: Path, root: Path) -> list[int]:
-    """Identities from a list in SYSU-MM01's style: numbers separated by commas, on one line or more.
+    """Read identities from a list in SYSU-MM01's style: numbers separated by commas, on one line or more.
 
     Args:
-        path: of the list.
-        root: the dataset's folder, out of which the list must not lead.
+        path: The list.
+        root: The dataset's folder, out of which the list must not lead.
     """
     tokens = [token for token in re.split(r"[,\s]+", _text_inside(path, root)) if token]
     for token in tokens:
@@ -34,11 +34,11 @@ def read_ids(path: Path, root: Path) -> list[int]:
 
 
 def read_index(path: Path, root: Path) -> list[tuple[str, int]]:
-    """Image paths and labels from a list in RegDB's style: ``path label`` on each line.
+    """Read image paths and labels from a list in RegDB's style: ``path label`` on each line.
 
     Args:
-        path: of the list.
-        root: the dataset's folder, out of which neither the list nor a path in it must lead.
+        path: The list.
+        root: The dataset's folder, out of which neither the list nor a path in it must lead.
     """
     rows = []
     for number, line in enumerate(_text_inside(path, root).splitlines(), 1):
@@ -57,19 +57,19 @@ def read_index(path: Path, root: Path) -> list[tuple[str, int]]:
 
 
 def is_number(text: str) -> bool:
-    """Whether it is written as identities and images are numbered: at most nine of the digits 0 to 9."""
+    """Return whether a text is a number as identities and images have it: at most nine of the digits 0 to 9."""
     return re.fullmatch("[0-9]{1,9}", text) is not None
 
 
 def require_inside(root: Path, paths: Iterable[str | Path]) -> None:
-    """Makes sure that files lie in a folder, wherever their names and symbolic links lead.
+    """Check that files lie in a folder, wherever their names and symbolic links lead.
 
     Args:
-        root: the folder, which may itself be a link.
-        paths: of the files; those that are not there are passed over.
+        root: The folder, which may itself be a link.
+        paths: Paths of the files; missing ones are passed over.
 
     Raises:
-        InputError: naming a file that lies elsewhere, or is none.
+        InputError: Naming a file that lies elsewhere, or is none.
     """
     real = os.path.realpath(root)
 
@@ -115,7 +115,7 @@ def _text_inside(path: Path, root: Path) -> str:
 
 
 def require(paths: Iterable[Path], layout: str) -> None:
-    """Raises an :class:`InputError` that names the first few of ``paths`` that do not exist."""
+    """Raise an :class:`InputError` that names the first few of ``paths`` that do not exist."""
     missing = [str(path) for path in paths if not os.path.exists(path)]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""

@@ -48,7 +48,7 @@ def _camid(number: int, modality: Modality) -> int:
 
 
 def _train(folder: Path, path: Path, modality: Modality) -> list[Record]:
-    """Training images; the camera number is in the file name (``_c04_``), 1 where it is not."""
+    """List the training images; the camera number is in the file name (``_c04_``), 1 where it is not."""
     rows = read_index(path, folder)
     require([folder / name for name, _ in rows], f"LLCM (listed in {path.name})")
     records = []

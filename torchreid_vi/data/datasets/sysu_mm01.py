@@ -58,7 +58,7 @@ class SYSUMM01(VIDataset):
         ]
 
     def image_numbers(self, items: list[Item]) -> np.ndarray:
-        """The numbers in the file names, to which the official draws refer (N,)."""
+        """Return the numbers in the file names, to which the official draws refer (N,)."""
         names = [Path(item[0]).stem for item in items]
         for name, item in zip(names, items, strict=True):
             if not is_number(name):
@@ -68,7 +68,7 @@ class SYSUMM01(VIDataset):
         return np.array([int(name) for name in names], dtype=np.int64)
 
     def gallery_permutations(self) -> Permutations | None:
-        """The official draws of ``rand_perm_cam.mat``, from ``exp/`` or the dataset's folder."""
+        """Read the official draws of ``rand_perm_cam.mat``, from ``exp/`` or the dataset's folder."""
         for path in (self.root / "exp" / "rand_perm_cam.mat", self.root / "rand_perm_cam.mat"):
             if path.is_file():
                 require_inside(self.root, [path])
@@ -98,7 +98,7 @@ def _orders(matrix: np.ndarray) -> np.ndarray:
 
 
 def _compare_with_published(folder: Path) -> None:
-    """Warns with the folders whose number of images is not the published one."""
+    """Warn of folders whose number of images is not the published one."""
     differences = []
     for pid, identity in sysu_mm01_identities().items():
         for camera, expected in enumerate(identity.images, 1):

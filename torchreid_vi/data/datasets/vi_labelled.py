@@ -34,7 +34,7 @@ class VILabelled(VIFolder):
         test_share: Share of the identities with images of both modalities that are drawn for testing.
         test_list: File with the names of the identities to test, one a line, under the dataset's folder or
             anywhere; ``test.txt`` in that folder when empty and there.
-        **kwargs: Those of :class:`~torchreid_vi.data.VIDataset`.
+        **kwargs: Arguments of :class:`~torchreid_vi.data.VIDataset`.
 
     Raises:
         InputError: For a folder or a list that cannot be used.

@@ -1,4 +1,4 @@
-"""The package's own dataset, drawn when it is first asked for: no licence, no download."""
+"""The package's own dataset, rendered when it is first used: no licence, no download."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files a synthetic dataset has: the exact layouts of SYSU-MM01, RegDB and LLCM as plans.
+"""Plan the files of a synthetic dataset in the exact layouts of SYSU-MM01, RegDB and LLCM.
 
 A plan names every picture (who, by which camera, which take) and holds the bytes of every list, so
 that drawing is a loop over pictures and a reader can be tried on a plan without drawing anything.

@@ -1,4 +1,4 @@
-"""Where a synthetic person is seen: a camera's background, light and noise."""
+"""Scenes of synthetic people: a camera's background, light and noise."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Scene:
     """One camera's place.
 
     Attributes:
-        modality: what the camera sees.
-        panorama: its background, several images wide; each picture shows a part of it.
-        gain: light of the three channels (3,).
-        contrast: slope of its response around mid-grey.
-        noise: standard deviation of its noise, in grey levels.
-        facing: the direction in which most people walk past it, in radians.
-        falloff: how much darker the corners are than the centre, in [0, 1].
+        modality: What the camera sees.
+        panorama: Background, several images wide; each picture shows a part of it.
+        gain: Light of the three channels (3,).
+        contrast: Slope of its response around mid-grey.
+        noise: Standard deviation of its noise, in grey levels.
+        facing: The direction in which most people walk past it, in radians.
+        falloff: How much darker the corners are than the centre, from 0 to 1.
     """
 
     modality: Modality

@@ -1,4 +1,4 @@
-"""Draws a plan to disk: from seeds alone, and all of it or nothing."""
+"""Render a plan to disk from seeds alone: all of it or nothing."""
 
 from __future__ import annotations
 
@@ -32,24 +32,23 @@ def draw_dataset(
     folder: str = "",
     published: bool = False,
 ) -> Path:
-    """Draws a synthetic dataset and returns its folder.
+    """Render a synthetic dataset and return its folder.
 
-    The same arguments give the same bytes. Until every file is
-    written the tree has another, hidden name, so an interrupted drawing leaves nothing to be mistaken
-    for a dataset.
+    The same arguments give the same bytes. The folder gets its name when every file is written, so an
+    interrupted rendering leaves nothing that looks like a dataset.
 
     Args:
-        root: folder that gets the dataset's folder.
+        root: Folder that gets the dataset's folder.
         layout: ``sysu``, ``regdb`` or ``llcm``.
-        ids: number of identities; the layouts divide them into train and test.
-        images: pictures of each identity under each camera.
-        seed: of everything random, from 0.
-        size: of the pictures, (width, height) in pixels.
-        folder: name of the dataset's folder; by default the layout's own (``sysu_mm01``, …).
-        published: draw SYSU-MM01's published structure instead of ``ids`` × ``images``.
+        ids: Number of identities; the layouts divide them into train and test.
+        images: Pictures of each identity under each camera.
+        seed: Random seed, from 0.
+        size: Size of the pictures, (width, height) in pixels.
+        folder: Name of the dataset's folder; by default the layout's own (``sysu_mm01``, …).
+        published: Draw SYSU-MM01's published structure instead of ``ids`` × ``images``.
 
     Raises:
-        InputError: for arguments that give no dataset, or a folder that exists or cannot be written.
+        InputError: For arguments that give no dataset, or a folder that exists or cannot be written.
     """
     if layout not in LAYOUTS:
         raise unknown_name("layout", layout, LAYOUTS)

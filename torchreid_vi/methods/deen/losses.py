@@ -24,7 +24,7 @@ class PairMiningLoss(ReIDLoss):
     visible and infrared. The loss is the mean of both over the identities that have both modalities.
 
     Args:
-        margin: By which the first distance should be smaller than the second.
+        margin: Smallest difference wanted between the second distance and the first.
     """
 
     on = "copies"

@@ -46,8 +46,8 @@ class DEEN(Supervised):
     """Trains a :class:`DEENModel`; every loss but those on ``copies`` sees three copies of each image.
 
     Args:
-        settings: Of the network.
-        losses: By name, each with its weight.
+        settings: Settings of the network.
+        losses: Losses by name, each with its weight.
         expand_after: ``layer3`` or ``layer2``; see :class:`DEENModel`.
     """
 

@@ -25,7 +25,7 @@ class ChannelAggregation(nn.Module):
     Args:
         low: Channels of the maps from before a stage.
         high: Channels of the maps from after it.
-        stride: By which the stage makes maps smaller.
+        stride: Stride of the stage.
     """
 
     def __init__(self, low: int, high: int, stride: int) -> None:
@@ -126,7 +126,7 @@ class DEENModel(VIModel):
         num_classes: Number of training identities.
         expand_after: Stage after which embeddings are multiplied: ``layer3``, or ``layer2`` as on RegDB, where
             layer3 has no aggregation and layer4 is left out.
-        **kwargs: Those of :class:`~torchreid_vi.models.VIModel`.
+        **kwargs: Arguments of :class:`~torchreid_vi.models.VIModel`.
 
     Raises:
         InputError: For a backbone without these stages.

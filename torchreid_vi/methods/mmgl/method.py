@@ -67,19 +67,19 @@ class MMGLModel(nn.Module):
     """A torchreid backbone with MMGL's two heads; ``model(images, modality)`` returns :class:`MMGLOutput`.
 
     Args:
-        backbone: name of a torchreid model.
-        height: of the images, in pixels.
-        width: of the images, in pixels.
+        backbone: Name of a torchreid model.
+        height: Height of the images, in pixels.
+        width: Width of the images, in pixels.
         streams: 1, or 2 for a stem for each modality.
         last_stride: 1 keeps the last stage's resolution, where the backbone has one.
-        pretrained: start from torchreid's ImageNet weights.
+        pretrained: Start from torchreid's ImageNet weights.
         stripes: S.
         part_dim: D of the part embeddings.
         parts: False gives one embedding of the whole image instead of one for each stripe.
         shared_projection: Use one projection for all stripes instead of one for each.
 
     Raises:
-        InputError: when the stripes divide neither the images' height nor that of the feature maps.
+        InputError: When the stripes divide neither the images' height nor that of the feature maps.
     """
 
     def __init__(
@@ -123,8 +123,8 @@ class MMGL(Method):
     """Pre-trains a :class:`MMGLModel`; no identity is read.
 
     Args:
-        settings: Of the network.
-        losses: By name, each with its weight.
+        settings: Settings of the network.
+        losses: Losses by name, each with its weight.
         stripes: S, of the images and of the feature maps.
         part_dim: Width of the part embeddings.
         parts: Embed each stripe; False embeds the whole image.

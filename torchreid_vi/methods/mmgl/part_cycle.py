@@ -18,7 +18,7 @@ from torchreid_vi.modality import rows_of
 
 
 class Reading(NamedTuple):
-    """The stripes that a reading of the paper's figure compares.
+    """Stripes that a reading of the paper's figure compares.
 
     Attributes:
         support: Where a stripe looks for neighbours: its ``image`` (and that image's partner), its ``part`` in all

@@ -15,14 +15,14 @@ REDUCTIONS = ("sum", "mean")
 
 
 def sinkhorn(logits: Tensor, rounds: int = 20) -> Tensor:
-    """The doubly stochastic matrix near ``exp(logits)``: rows, then columns, normalised in turn.
+    """Return the doubly stochastic matrix near ``exp(logits)``: normalise rows, then columns, in turn.
 
     Computed in log space and at least float32. Columns sum to one; how far rows are from it after the
     given rounds is :func:`residual`.
 
     Args:
         logits: (..., S, S).
-        rounds: how many times rows and columns are normalised.
+        rounds: Number of times that rows and columns are normalised.
 
     Returns:
         Matrices (..., S, S) of non-negative numbers.
@@ -59,14 +59,14 @@ class PermutationRecoveryLoss(nn.Module):
     the original.
 
     Args:
-        rounds: of Sinkhorn.
-        temperature: the logits are divided by it.
-        noise: scale of the Gumbel noise added to the logits in training.
-        reduction: of the squared errors of one matrix: ``sum``, the squared Frobenius norm, or ``mean``,
+        rounds: Rounds of Sinkhorn.
+        temperature: The logits are divided by it.
+        noise: Scale of the Gumbel noise added to the logits in training.
+        reduction: Reduction of the squared errors of a matrix: ``sum``, the squared Frobenius norm, or ``mean``,
             S² times less.
 
     Attributes:
-        on: the field of the model's output that it reads.
+        on: The field of the model's output that it reads.
     """
 
     on: str = "permutation"
@@ -85,7 +85,7 @@ class PermutationRecoveryLoss(nn.Module):
         self.rounds, self.temperature, self.noise, self.reduction = rounds, temperature, noise, reduction
 
     def forward(self, logits: Tensor, orders: Tensor) -> Tensor:
-        """The loss, averaged over the batch.
+        """Compute the loss, averaged over the batch.
 
         Args:
             logits: (B, S, S), in any floating type.
@@ -95,7 +95,7 @@ class PermutationRecoveryLoss(nn.Module):
             A scalar tensor with a gradient.
 
         Raises:
-            ValueError: when the shapes do not fit together.
+            ValueError: When the shapes do not fit together.
         """
         if logits.shape[:-1] != orders.shape:
             raise ValueError(
@@ -112,12 +112,12 @@ class PermutationRecoveryLoss(nn.Module):
             return error.sum() if self.reduction == "sum" else error.mean()
 
     def recover(self, logits: Tensor) -> Tensor:
-        """The doubly stochastic guess P̂ (B, S, S) for logits of that shape, without noise."""
+        """Return the doubly stochastic guess P̂ (B, S, S) for logits of that shape, without noise."""
         return sinkhorn(logits / self.temperature, self.rounds)
 
 
 def stripe_accuracy(recovered: Tensor, orders: Tensor) -> Tensor:
-    """Percentage of stripes whose most probable origin is the true one.
+    """Return the percentage of stripes whose most probable origin is the true one.
 
     Args:
         recovered: P̂ (B, S, S).
@@ -127,7 +127,7 @@ def stripe_accuracy(recovered: Tensor, orders: Tensor) -> Tensor:
 
 
 def exact_match(recovered: Tensor, orders: Tensor) -> float:
-    """Percentage of images whose whole order is recovered by the best assignment (Hungarian method).
+    """Return the percentage of images whose whole order is recovered by the best assignment (Hungarian method).
 
     Args:
         recovered: P̂ (B, S, S).
@@ -142,5 +142,5 @@ def exact_match(recovered: Tensor, orders: Tensor) -> float:
 
 
 def residual(recovered: Tensor) -> float:
-    """The largest distance of a row or column sum from one: how far P̂ is from doubly stochastic."""
+    """Return the largest distance of a row or column sum from one: how far P̂ is from doubly stochastic."""
     return max((recovered.sum(axis) - 1).abs().max().item() for axis in (-1, -2))

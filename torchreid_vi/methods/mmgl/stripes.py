@@ -47,7 +47,7 @@ def shuffle_stripes(images: Tensor, orders: Tensor) -> Tensor:
         Shuffled images (B, C, H, W).
 
     Raises:
-        ValueError: when S does not divide H.
+        ValueError: When S does not divide H.
 
     >>> image = torch.arange(6.0).view(1, 1, 6, 1)
     >>> shuffle_stripes(image, torch.tensor([[2, 0, 1]])).flatten().tolist()
