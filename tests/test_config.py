@@ -94,12 +94,12 @@ def test_published_hyper_parameters():
 
 
 def learning_rates():
-    """(config, epochs, optimiser, head's rate, the rest's, warm-up, milestones) of docs/reproduce.md's table."""
-    text = (Path(__file__).parents[1] / "docs" / "reproduce.md").read_text(encoding="utf-8")
-    table = text.split("### Learning rates")[1].split("###")[0]
+    """(config, epochs, optimiser, head's rate, the rest's, warm-up, milestones) of the table of recipes.md."""
+    text = (Path(__file__).parents[1] / "docs" / "reference" / "recipes.md").read_text(encoding="utf-8")
+    table = text.split("## Learning rates")[1].split("##")[0]
     for line in table.splitlines():
         if line.startswith("| `"):
-            names, _, epochs, optimiser, head, rest, warmup, falls = line.strip("|").split("|")
+            names, epochs, optimiser, head, rest, warmup, falls = line.strip("|").split("|")
             milestones = [int(fall) for fall in falls.split(",") if fall.strip()]
             for name in re.findall("`([a-z_]+)`", names):
                 yield name, int(epochs), optimiser.strip(), float(head), float(rest), int(warmup), milestones

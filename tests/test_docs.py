@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
+import torchreid_vi
+
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -17,8 +21,8 @@ def test_the_site_builds_without_warnings_and_loads_nothing_from_elsewhere(tmp_p
         text=True,
     )
     assert result.returncode == 0, result.stderr[-3000:]
-    pages = sorted((tmp_path / "html").glob("*.html"))
-    assert {page.stem for page in DOCS.glob("*.md")} <= {page.stem for page in pages}
+    pages = sorted((tmp_path / "html").rglob("*.html"))
+    assert {page.stem for page in DOCS.rglob("*.md")} <= {page.stem for page in pages}
     for page in pages:
         text = page.read_text(encoding="utf-8")
         loaded = re.findall(r"<(?:script|img)[^>]* src=\"([^\"]*)\"", text)
@@ -28,10 +32,10 @@ def test_the_site_builds_without_warnings_and_loads_nothing_from_elsewhere(tmp_p
     assert r"<title>y = \sum_{c} w_c" in formulas
 
 
-def test_the_pictures_are_what_their_script_draws(tmp_path):
+def test_the_pictures_are_what_their_script_draws(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(DOCS)
     script = runpy.run_path(str(DOCS / "figures.py"))
-    script["main"].__globals__["OUT"] = tmp_path
-    script["main"]()
+    script["main"](tmp_path)
     drawn = {path.name for path in tmp_path.iterdir()}
     assert drawn == {path.name for path in (DOCS / "figures").iterdir()}
     for name in sorted(drawn):
@@ -40,6 +44,23 @@ def test_the_pictures_are_what_their_script_draws(tmp_path):
 
 
 def test_every_picture_says_what_it_shows():
-    for page in DOCS.glob("*.md"):
+    for page in DOCS.rglob("*.md"):
         for said in re.findall(r"!\[([^\]]*)\]", page.read_text(encoding="utf-8")):
             assert len(said.split()) > 3, page.name
+
+
+def test_the_page_of_settings_is_what_its_script_writes():
+    script = runpy.run_path(str(DOCS / "settings.py"))
+    assert script["PAGE"].read_text(encoding="utf-8") == script["page"](), "run python docs/settings.py"
+
+
+def test_the_citation_names_this_version_and_both_papers():
+    citation = yaml.safe_load((DOCS.parent / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["title"].split(":")[0], citation["version"]) == (
+        "torchreid_vi",
+        torchreid_vi.__version__,
+    )
+    assert [each["notes"] for each in citation["references"]] == [
+        "MMGL, arXiv 2112.06147",
+        "MCJA, arXiv 2307.08316",
+    ]

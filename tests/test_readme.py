@@ -18,7 +18,7 @@ from packaging.version import Version
 ROOT = Path(__file__).parents[1]
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
-    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 }
 #: Pages whose commands take hours; they have to be understood.
 STUDIES = [f"docs/{name}.md" for name in ("ablation", "backbones", "baselines", "performance", "results")]
@@ -62,8 +62,8 @@ class Checkout:
                 for image in person.iterdir():
                     shutil.copy(image, target / f"{image.stem}.jpg")
 
-        registers = blocks("python")[-1].partition("settings = {")[0]
-        (folder / "mine.py").write_text(registers)
+        registers = [block for block in blocks("python", "docs/extend.md") if "\nregister_" in block]
+        (folder / "mine.py").write_text("\n".join(registers))
 
     def run(self, words):
         if tuple(words) in self.done:
@@ -147,6 +147,12 @@ def test_the_commands_of_a_study_are_understood(monkeypatch, page):
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks("python", page)])
 def test_its_python_runs_as_written(checkout, monkeypatch, capsys, page):
     checkout.run(tools("README.md")[0])  # whose run the pages use
+    code = blocks("python", page)
+    for words in tools(page):
+        if words[1] == "tools/export.py":
+            checkout.run(words)
+    if Version(torch.__version__) < Version("2.8"):
+        code = [block for block in code if ".onnx" not in block]
     monkeypatch.chdir(checkout.folder)
     monkeypatch.setenv("XDG_CACHE_HOME", str(checkout.folder / "cache"))
     trackers = {name: MagicMock() for name in ("wandb", "mlflow")}  # nothing is sent
@@ -154,9 +160,9 @@ def test_its_python_runs_as_written(checkout, monkeypatch, capsys, page):
         monkeypatch.setitem(sys.modules, name, tracker)
     names = {"__name__": "__main__"}
     with forgotten():
-        for block in blocks("python", page):
+        for block in code:
             exec(compile(block, page, "exec"), names)
-    if page == "docs/faq.md":
+    if page == "docs/train.md":
         logged = [call.args for call in trackers["mlflow"].log_metric.call_args_list]
         tracked = trackers["wandb"].init.return_value.__enter__.return_value
         sent = [call.args[0] for call in tracked.log.call_args_list]
@@ -164,6 +170,8 @@ def test_its_python_runs_as_written(checkout, monkeypatch, capsys, page):
             assert any(name == each for each, _ in logged)
         assert any("Train/loss" in each for each in sent)
         assert "all/1-shot/official/mAP" in tracked.summary.update.call_args.args[0]
+    if page == "docs/extend.md":
+        assert "apart" in Path("log/corridor/train.log").read_text()
     if page == "README.md":
         assert capsys.readouterr().out.strip().endswith("infrared → visible")
 

@@ -1,0 +1,1 @@
+"""The pictures of these pages, from the package's own functions."""
