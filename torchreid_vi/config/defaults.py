@@ -43,25 +43,25 @@ _OF_TRAINING: dict[str, Any] = {
     "imports": Setting([], NOTHING),  # modules or .py files that register datasets, models, losses, …
     "model.name": "resnet50",  # torchreid's name of the backbone, or of the model of its own methods
     "model.pretrained": Setting(True, RESUMABLE),  # start from the ImageNet weights that torchreid downloads
-    "model.load_weights": Setting("", RESUMABLE),  # to start from, or to evaluate: any name of a model
-    "model.load_stem": Setting("average", RESUMABLE),  # of two, for one stream: average, visible or infrared
+    "model.load_weights": Setting("", RESUMABLE),  # weights to start from or to evaluate, by any name
+    "model.load_stem": Setting("average", RESUMABLE),  # of two stems, for one: average, visible, infrared
     "model.resume": Setting("", NOTHING),  # checkpoint of an interrupted run to continue
     "model.streams": 1,  # 2 gives each modality a stem of its own
-    "model.pooling": "gem",  # of the feature maps: gem (p = 3) or avg
+    "model.pooling": "gem",  # pooling of the feature maps: gem (p = 3) or avg
     "model.last_stride": 2,  # 1 keeps the resolution of the last stage, where the backbone has one
-    "model.classifier_std": 0.001,  # of the classifier's normal start; 0: PyTorch's uniform start
-    "model.neck_std": 0.0,  # of the normal start, around 1, of the neck's weight
-    "model.blocks": "",  # between the layers of a ResNet or OSNet: non_local, mda, or none
-    "model.non_local.width": 1,  # of its products
-    "model.mda.contexts": 2,  # M, context vectors of an image
+    "model.classifier_std": 0.001,  # deviation of the classifier's normal start; 0: PyTorch's uniform start
+    "model.neck_std": 0.0,  # deviation of the neck's normal start around 1
+    "model.blocks": "",  # blocks between the layers of a ResNet or OSNet: non_local, mda, or none
+    "model.non_local.width": 1,  # inner width of the non-local blocks
+    "model.mda.contexts": 2,  # M, number of context vectors of an MDA block
     "data.type": "image",  # kept for torchreid's files; video is not supported
     "data.root": Setting("reid-data", NOTHING),  # folder that holds the datasets' folders
     "data.sources": ["vi_synthetic"],  # training datasets
     "data.targets": Setting([], EVALUATION),  # test datasets; the sources when empty
     "data.workers": Setting(4, NOTHING),  # threads that read images; no result depends on it
     "data.split_id": 0,  # which split, from 0, where a dataset has several (RegDB: trial 1 is 0)
-    "data.height": 256,  # of the images, in pixels
-    "data.width": 128,  # of the images, in pixels
+    "data.height": 256,  # height of the images, in pixels
+    "data.width": 128,  # width of the images, in pixels
     "data.interpolation": "bilinear",  # how images are resized: bilinear, bicubic or lanczos
     "data.combineall": False,  # add query and gallery to the training images
     "data.transforms": ["random_flip"],  # names of torchreid_vi.data.TRANSFORMS
@@ -69,26 +69,26 @@ _OF_TRAINING: dict[str, Any] = {
     "data.maa": ["hue", "wg", "cc", "sj"],  # branches of MAA that are on; or cc_published, as in its code
     "data.modalities": ["visible", "infrared"],  # modalities to train on
     "data.k_tfm": 1,  # independent views of each training image
-    "data.norm_mean": [0.485, 0.456, 0.406],  # of the channels, ImageNet's
-    "data.norm_std": [0.229, 0.224, 0.225],  # of the channels, ImageNet's
+    "data.norm_mean": [0.485, 0.456, 0.406],  # mean of the channels, ImageNet's
+    "data.norm_std": [0.229, 0.224, 0.225],  # deviation of the channels, ImageNet's
     "data.cache": Setting("image-cache", NOTHING),  # folder of decoded images, under data.root or anywhere
     "data.save_dir": Setting("log", NOTHING),  # run folder; with another run in it, one with a number
     "data.load_train_targets": False,  # torchreid's key for domain adaptation, which is not supported
     "data.validation": 0.0,  # share of identities held out to choose best.pth; for mmgl, of images to judge
-    "data.thermal_found": Setting([], NOTHING, of=0.0),  # that range, as the run found it and writes it here
+    "data.thermal_found": Setting([], NOTHING, of=0.0),  # the range that the run found; written by the run
     "data.thermal_range": Setting([], of=0.0),  # black and white of 16-bit images; empty: from percentiles
     "market1501.use_500k_distractors": False,  # torchreid's
     "cuhk03.labeled_images": False,  # torchreid's
     "cuhk03.classic_split": False,  # torchreid's
     "cuhk03.use_metric_cuhk03": False,  # torchreid's
-    "vi_labelled.test_share": 0.5,  # of the identities, drawn by data.split_id
-    "vi_labelled.test_list": "",  # file that names them instead; test.txt in the folder if it is there
+    "vi_labelled.test_share": 0.5,  # share of the identities to test, sampled by data.split_id
+    "vi_labelled.test_list": "",  # list of the identities to test; by default test.txt in the folder, if any
     "sampler.train_sampler": "RandomSampler",  # torchreid's, CrossModalitySampler, ModalityPairSampler
     "sampler.train_sampler_t": "RandomSampler",  # torchreid's, with load_train_targets
     "sampler.num_instances": 4,  # K: images of an identity; CrossModalitySampler: of each modality
     "sampler.replacement": False,  # CrossModalitySampler draws with replacement, as AGW's code does
-    "sampler.num_cams": 1,  # of RandomDomainSampler
-    "sampler.num_datasets": 1,  # of RandomDatasetSampler
+    "sampler.num_cams": 1,  # cameras in a batch of RandomDomainSampler
+    "sampler.num_datasets": 1,  # datasets in a batch of RandomDatasetSampler
     "train.optim": "adam",  # adam, amsgrad, sgd; rmsprop and radam, whose steps wait for the GPU
     "train.lr": 0.0003,  # learning rate
     "train.weight_decay": 5e-4,  # on all parameters
@@ -103,7 +103,7 @@ _OF_TRAINING: dict[str, Any] = {
     "train.base_lr_mult": 0.1,  # see staged_lr
     "train.lr_scheduler": "single_step",  # single_step, multi_step, cosine
     "train.stepsize": [20],  # epochs at which the learning rate falls
-    "train.gamma": 0.1,  # by which factor it falls
+    "train.gamma": 0.1,  # factor by which it falls
     "train.warmup": 0,  # epochs of linear warm-up from lr/warmup to lr, on top of the scheduler
     "train.precision": "auto",  # fp32, bf16, fp16; auto is bf16 or fp16 on a GPU and fp32 on a CPU
     "train.memory_format": "auto",  # channels_last, contiguous; auto is the first on a GPU, else the second
@@ -112,9 +112,9 @@ _OF_TRAINING: dict[str, Any] = {
     "train.sync_bn": False,  # batch normalisation over the GPUs of all processes, not each for itself
     "train.clip_grad": 0.0,  # largest norm of the gradient, 0 for no limit
     "train.skip_nonfinite": Setting(0, RESUMABLE),  # steps with NaN or infinity that a run may leave out
-    "train.seed": 1,  # of everything random
-    "sgd.momentum": 0.9,  # of sgd and rmsprop
-    "sgd.dampening": 0.0,  # of the momentum
+    "train.seed": 1,  # random seed
+    "sgd.momentum": 0.9,  # momentum of sgd and rmsprop
+    "sgd.dampening": 0.0,  # dampening of the momentum
     "sgd.nesterov": False,  # Nesterov momentum
     "rmsprop.alpha": 0.99,  # smoothing constant
     "adam.beta1": 0.9,  # decay of the first moment
@@ -125,10 +125,10 @@ _OF_TRAINING: dict[str, Any] = {
 }
 
 _OF_EVALUATION: dict[str, Any] = {
-    "test.batch_size": Setting(100, NOTHING),  # images at a time
+    "test.batch_size": Setting(100, NOTHING),  # images of a batch
     "test.dist_metric": "euclidean",  # euclidean or cosine
     "test.normalize_feature": False,  # L2-normalise before the distance; the cosine always does
-    "test.ranks": [1, 5, 10, 20],  # of torchreid's own datasets; ours report these four
+    "test.ranks": [1, 5, 10, 20],  # ranks of the CMC of torchreid's own datasets; ours report these four
     "test.protocols": [],  # names of torchreid_vi.evaluation.PROTOCOLS; a family's first two when empty
     "test.flip": False,  # average the normalised features of the image and its mirror image
     "test.evaluate": False,  # evaluate only
@@ -138,12 +138,12 @@ _OF_EVALUATION: dict[str, Any] = {
     "test.mser": False,  # also report MSER (MCJA's journal version); it uses all queries at once
     "test.visrank": False,  # torchreid's datasets alone
     "test.visrank_topk": 10,  # see visrank
-    "rerank.k1": 20,  # of k-reciprocal re-ranking of our datasets: neighbours that have to find each other
-    "rerank.k2": 6,  # neighbours whose encodings are averaged
-    "rerank.weight": 0.3,  # λ of the plain distance
-    "mser.k1": 40,  # of MSER, for SYSU-MM01; RegDB's are in its configs
-    "mser.k2": 20,  # as above
-    "mser.weight": 0.3,  # as above
+    "rerank.k1": 20,  # k-reciprocal re-ranking: neighbours that have to find each other
+    "rerank.k2": 6,  # k-reciprocal re-ranking: neighbours whose encodings are averaged
+    "rerank.weight": 0.3,  # k-reciprocal re-ranking: λ, weight of the plain distance
+    "mser.k1": 40,  # k1 of MSER, for SYSU-MM01; RegDB's is in its configs
+    "mser.k2": 20,  # k2 of MSER
+    "mser.weight": 0.3,  # λ of MSER, weight of the plain distance
     "mser.among_queries": True,  # look for neighbours among the queries alone
 }
 

@@ -17,7 +17,7 @@ _LARGEST = 88.0  # of a squared difference, beyond which its exponential leaves 
 
 
 class HardTripletLoss(ReIDLoss):
-    """Find the hardest positive and the hardest negative of each image, whatever their modality.
+    """Triplet loss of the hardest positive and the hardest negative of each image, whatever their modality.
 
     mean max(0, margin + max d(anchor, positive) − min d(anchor, negative)), d Euclidean, over the anchors
     that have a negative. An anchor alone of its identity is its own positive, at distance 0.

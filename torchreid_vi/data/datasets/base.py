@@ -42,7 +42,7 @@ class VIDataset(host.data.ImageDataset):  # type: ignore[misc]
     Args:
         root: The folder that holds the dataset's folder, or that folder itself.
         split_id: Which split to read, from 0, where a dataset has several.
-        **kwargs: Arguments of torchreid's datasets: ``transform``, ``k_tfm``, ``mode``, ``combineall``, ``verbose``.
+        **kwargs: Arguments of torchreid's datasets, such as ``transform``, ``mode`` and ``combineall``.
 
     Raises:
         InputError: When the dataset is not there, not in its published layout, or leads out of its folder.

@@ -13,7 +13,7 @@ from torchreid_vi.modality import Modality, moved
 
 
 class PairMiningLoss(ReIDLoss):
-    """CPM: brings an identity's centres together across modalities and copies; of copies 1 and 2, and 1 and 3.
+    """CPM: bring an identity's centres together across modalities, for copies 1 and 2, and for 1 and 3.
 
     With v, n the visible and infrared centres of an identity in copy 1, v′, n′ those in the other copy, and
     h(a, b) = max(0, a − b + margin), one half of it is
@@ -62,7 +62,7 @@ class PairMiningLoss(ReIDLoss):
 
 
 class OrthogonalityLoss(ReIDLoss):
-    """The product of an image's second and third copy: a third of its mean over images, as in the public code."""
+    """Sum of the products of an image's second and third copy, over 3B as in the public code."""
 
     on = "copies"
 

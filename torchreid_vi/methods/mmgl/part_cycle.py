@@ -97,7 +97,7 @@ class PartCycleContrastLoss(nn.Module):
 
     Args:
         temperature: τ.
-        reading: One of the above.
+        reading: Which stripes are compared, as above: ``pair`` and so on.
 
     Attributes:
         on: The field of the model's output that it reads.
