@@ -1,17 +1,23 @@
-"""Make the pictures of these pages: python docs/figures.py.
+"""Make the pictures of these pages.
 
-Diagrams are SVG, pictures of people JPEG. The same versions give the same files.
+python docs/figures.py
+python docs/figures.py log/mcja_synthetic
+
+Diagrams are SVG, pictures of people JPEG. The same versions give the same files. With the folder of a finished run,
+the picture of what it finds is made instead.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from drawing import methods, people, protocols
+from drawing import found, methods, people, protocols
 
 from torchreid_vi.data.datasets import VISynthetic
 from torchreid_vi.data.synthetic import draw_dataset
+from torchreid_vi.report.finished import FinishedRun
 
 OUT = Path(__file__).parent / "figures"
 
@@ -37,4 +43,7 @@ def main(out: Path = OUT) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) > 1:
+        found.ranked(OUT.parent, FinishedRun(sys.argv[1]))
+    else:
+        main()
