@@ -12,12 +12,13 @@ from torchreid_vi.methods.mmgl import exact_match, residual, stripe_accuracy
 from torchreid_vi.methods.mmgl.part_cycle import READINGS
 from torchreid_vi.modality import Camera, Modality
 
-ON_A_BATCH = [name for name in LOSSES if name not in ("permutation", "part_cycle")]
+ON_A_BATCH = [name for name in LOSSES if name not in ("permutation", "part_cycle", "part_views")]
 VARIANTS = {
     "weighted_triplet": [{}, {"squared": True}],
     "cmr": [{"epsilon": epsilon} for epsilon in (0.5, 0.1, 0.01, 1e-6)],
     "identity": [{}, {"label_smoothing": 1.0}],
     "permutation": [{}, {"noise": 1.0}, {"temperature": 1e-3}, {"reduction": "mean"}],
+    "part_views": [{}, {"temperature": 1e-3}],
     "part_cycle": [{}, *({"reading": reading} for reading in READINGS), {"temperature": 1e-3}],
 }
 KINDS = ("random", "zero", "constant", "duplicates", "opposite", "one hot")
@@ -93,6 +94,10 @@ def test_a_pretexts_losses_and_figures_are_numbers(number, stripes, kind, scale,
         inputs = values((number, stripes + 1, 4), kind, scale, seed)
         parts = torch.nn.functional.normalize(inputs, dim=-1)
         require_numbers(LOSSES["part_cycle"](**options)(parts, modality), inputs)
+    for options in VARIANTS["part_views"]:
+        inputs = values((2 * number, stripes, 4), kind, scale, seed)
+        parts = torch.nn.functional.normalize(inputs, dim=-1)
+        require_numbers(LOSSES["part_views"](**options)(parts, torch.arange(number).repeat(2)), inputs)
     orders = torch.stack([torch.randperm(stripes) for _ in range(number)])
     for options in VARIANTS["permutation"]:
         logits, loss = values((number, stripes, stripes), kind, scale, seed), LOSSES["permutation"](**options)
