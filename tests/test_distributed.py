@@ -36,6 +36,7 @@ CASES = {
     "ddag": {"loss.name": "ddag", "loss.terms": DDAG, "loss.weights": [1.0, 1.0, 1.0]},
     "torchreid's": {"loss.name": "triplet", "loss.triplet.weight_x": 1.0},
     "mmgl": MMGL | {"loss.weights": [1.0, 0.5]},
+    "mmgl plus": MMGL | {"loss.terms": ["permutation", "part_views"], "data.k_tfm": 2},
 }
 #: What several processes refuse, by the words in which they do.
 REFUSED = {

@@ -61,6 +61,11 @@ class Batch(NamedTuple):
         return torch.arange(number).repeat(self.views) + distributed.rank() * number
 
     @property
+    def view(self) -> Tensor:
+        """The number of the view that each row is (B,), on the CPU."""
+        return torch.arange(self.views).repeat_interleave(len(self.modality) // self.views)
+
+    @property
     def rows(self) -> Rows:
         """The rows of the visible and of the infrared images, on the device."""
         return rows_of(self.modality, self.images.device)

@@ -171,8 +171,8 @@ class MMGL(Method):
 
     def training_step(self, batch: Batch) -> tuple[Values, Values]:
         """Return each loss and, in percent, the stripes that are put back in their place."""
-        modality, image = distributed.gather(batch.modality, batch.image)
-        orders = batch_orders(modality, self.network.stripes, self.shared_order)
+        modality, image, view = distributed.gather(batch.modality, batch.image, batch.view)
+        orders = batch_orders(modality, self.network.stripes, self.shared_order, view)
         orders = moved(orders, batch.images.device)
         shuffled = shuffle_stripes(batch.images, distributed.share(orders))
         (outputs,) = gathered(self.network(shuffled, batch.rows))

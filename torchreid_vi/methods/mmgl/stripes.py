@@ -15,24 +15,25 @@ def random_orders(count: int, stripes: int) -> Tensor:
     return torch.rand(count, stripes).argsort(1)
 
 
-def batch_orders(modality: Tensor, stripes: int, shared: bool = False) -> Tensor:
+def batch_orders(modality: Tensor, stripes: int, shared: bool = False, view: Tensor | None = None) -> Tensor:
     """Sample an order for every image of a batch.
 
-    An order depends on the image's place among those of its modality alone, so several processes, which hold the
-    images in another order, sample the same.
+    An order depends on the image's place among those of its modality and view alone, so several processes, which
+    hold the images in another order, sample the same.
 
     Args:
         modality: 0 visible, 1 infrared (B,).
         stripes: S, the number of stripes.
         shared: Give the first visible image the order of the first infrared one, and so on.
+        view: Number of the view that each row is (B,); all are first views when left out.
 
     Returns:
         Orders (B, S), on the device of ``modality``.
     """
-    visible = modality == 0
-    place = torch.where(visible, visible.cumsum(0), (~visible).cumsum(0)) - 1
-    if not shared:
-        place = place + torch.where(visible, 0, visible.sum())
+    view = torch.zeros_like(modality) if view is None else view
+    kind = 2 * view + modality
+    group = view if shared else kind
+    place = (kind[:, None] == kind).tril(-1).sum(1) + (group[:, None] > group).sum(1)
     return random_orders(len(modality), stripes).to(modality.device)[place]
 
 
