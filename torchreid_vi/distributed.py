@@ -27,7 +27,7 @@ from torchreid_vi.errors import InputError
 
 T = TypeVar("T")
 
-# While the first process evaluates the others wait. That one has died is noticed without it.
+# The others wait while the first process evaluates. That a process has died is noticed in other ways.
 _PATIENCE = timedelta(hours=2)
 _SILENCE = 5  # seconds
 _checkpoint: list[Path] = []
@@ -178,7 +178,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
-        # Of outputs that no loss reads it is zero, not absent: every parameter has a gradient to average.
+        # An output that no loss reads gets a zero gradient, not None: every parameter has one to average.
         return tuple(size() * share(gradient) for gradient in gradients)
 
 

@@ -1,7 +1,7 @@
 """Changes of whole batches of images, and the random numbers and functions that they are made of.
 
-A transform samples its random numbers for the whole batch on the CPU and changes the images by a function of them
-and of these numbers, so one seed gives one batch on any device.
+A transform samples its random numbers for the whole batch on the CPU. A deterministic function then applies them on
+any device, so one seed gives one batch everywhere.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class Source:
 
         Args:
             paths: Paths of the images.
-            each: ``map``, or that of some threads.
+            each: ``map``, or the ``map`` of a thread pool.
         """
         pinned = self.device.type == "cuda"
         images = torch.empty(len(paths), 3, *self.size, dtype=torch.uint8, pin_memory=pinned)
@@ -92,8 +92,8 @@ class Source:
         """Give what ``load`` returns for each number, in order; a thread loads a little ahead.
 
         Args:
-            load: Called with a number and what :meth:`images` takes as ``each``. Returns a batch, and its tensors
-                of which it has begun a copy to the device.
+            load: Called with a number and what :meth:`images` takes as ``each``. Returns a batch, and those of
+                its tensors whose copy to the device has begun.
             what: Numbers.
         """
         stream = _copying(self.device) if self.device.type == "cuda" else None
@@ -134,7 +134,7 @@ class Source:
 
 @cache
 def _copying(device: torch.device) -> torch.cuda.Stream:
-    """Return the stream on which batches are copied to a GPU; memory that another frees is not for it."""
+    """Return the one stream on which batches are copied to a GPU; each stream reuses its own memory alone."""
     return torch.cuda.Stream(device)
 
 
@@ -163,7 +163,7 @@ class Reading:
 
         Args:
             dataset: A torchreid dataset.
-            also: What else its images come from, for the name of the cache.
+            also: Further sources, which the name of the cache shows.
         """
         if ours := isinstance(dataset, VIDataset):
             dataset.scale_by(self.thermal)

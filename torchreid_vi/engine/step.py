@@ -1,4 +1,4 @@
-"""One optimisation step: forward in any precision, backward, clipping, and an update that no bad number reaches."""
+"""One optimisation step: forward in any precision, backward, clipping, and an update that NaN never reaches."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class OptimisationStep:
 
 
 def _require_gradients(network: nn.Module) -> None:
-    """Averaging the gradients of several processes waits for that of every parameter, forever for some."""
+    """Refuse parameters without a gradient, for which averaging over processes would wait forever."""
     absent = [name for name, p in network.named_parameters() if p.requires_grad and p.grad is None]
     if absent:
         raise InputError(

@@ -54,7 +54,7 @@ class TestSet:
 
 @dataclass(frozen=True)
 class Protocol:
-    """One way to compare; everything a reader of its figures has to know.
+    """One way to compare queries with a gallery: all that a reader of its metrics has to know.
 
     Attributes:
         mode: Which gallery cameras (``all``, ``indoor``) or which published variant.

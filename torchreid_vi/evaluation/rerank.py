@@ -3,8 +3,8 @@
 Zhong et al. Re-ranking Person Re-identification with k-reciprocal Encoding. CVPR 2017.
 MSER, multi-spectral enhanced ranking: MCJA's journal version, 10.1109/TCSVT.2024.3377252.
 
-Both use the whole set of queries, which no one has who is given one query at a time: their figures stand
-beside the plain ones and never in their place.
+Both need all queries at once, which a search does not have, so their metrics are reported beside those without
+re-ranking, never in their place.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Reranking:
     """k-reciprocal re-ranking and its relatives.
 
     Attributes:
-        name: For the reader of the figures.
+        name: Name in tables.
         k1: Neighbours that have to find each other.
         k2: Neighbours whose encodings are averaged.
         weight: λ of the distance itself beside the Jaccard distance, in [0, 1].

@@ -24,8 +24,8 @@ class Result:
         name: The protocol's name in its family.
         protocol: What was compared with what.
         settings: Metric, normalisation, flip averaging and re-ranking.
-        trials: For each trial its figures in percent, and its numbers of queries and gallery images.
-        rankings: For each trial what every query found; queries are numbered as in the test set.
+        trials: For each trial its metrics in percent, and its numbers of queries and gallery images.
+        rankings: For each trial the ranks that its queries' matches have; queries are numbered as in the test set.
     """
 
     dataset: dict[str, Any]
@@ -58,17 +58,17 @@ class Result:
         self.trials.append(metrics | {"queries": queries, "gallery": len(trial.gallery)})
         self.rankings.append(found)
 
-    def mean(self, figure: str) -> float:
-        """Mean of a figure (``R1``, ``mAP``, …) over the trials, in percent."""
-        return float(np.mean([trial[figure] for trial in self.trials]))
+    def mean(self, metric: str) -> float:
+        """Return the mean of a metric (``R1``, ``mAP``, …) over the trials, in percent."""
+        return float(np.mean([trial[metric] for trial in self.trials]))
 
-    def std(self, figure: str) -> float:
-        """Standard deviation of a figure over the trials, in points."""
-        return float(np.std([trial[figure] for trial in self.trials]))
+    def std(self, metric: str) -> float:
+        """Return the standard deviation of a metric over the trials, in points."""
+        return float(np.std([trial[metric] for trial in self.trials]))
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, for JSON."""
-        figures = [f"R{k}" for k in RANKS] + ["mAP", "mINP"]
+        """Return all of it, for JSON."""
+        metrics = [f"R{k}" for k in RANKS] + ["mAP", "mINP"]
         what = {key: getattr(self.protocol, key) for key in ("mode", "direction", "draw", "drawn", "shots")}
         what |= {"cmc_counts": "identities" if self.protocol.unique_ids else "images"}
         what |= {"not_shown": self.protocol.exclude, "trials": len(self.trials)}
@@ -77,7 +77,7 @@ class Result:
             "dataset": self.dataset,
             "protocol": {"name": self.name} | what,
             "settings": self.settings,
-            "mean": {figure: round(self.mean(figure), 4) for figure in figures},
-            "std": {figure: round(self.std(figure), 4) for figure in figures},
+            "mean": {metric: round(self.mean(metric), 4) for metric in metrics},
+            "std": {metric: round(self.std(metric), 4) for metric in metrics},
             "trials": self.trials,
         }

@@ -79,7 +79,7 @@ def explain_settings(result: dict[str, Any]) -> str:
 def explain(result: dict[str, Any]) -> str:
     """Say who was compared with whom, from a result as ``results.json`` holds it."""
     if (how := result["settings"]["reranking"]) != "none":
-        return f"{how}: every query draws on all the others, so not to be compared with plain figures"
+        return f"{how}: uses all queries together; do not compare with results without re-ranking"
     protocol, trial = result["protocol"], result["trials"][0]
     drawn = {"everything": "every image", "official": "official draw", "seeded": "seeded draw"}[
         protocol["draw"]

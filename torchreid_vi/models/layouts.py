@@ -1,6 +1,6 @@
-"""Checkpoints of other code: where their tensors lie, and what they are called in ours.
+"""Find the tensors in checkpoints of other code, and translate their names into ours.
 
-Understood are torchvision's and timm's ResNets, which have the names of torchreid's, and the public code of AGW
+These are torchvision's and timm's ResNets, which have the names of torchreid's, and the public code of AGW
 (https://github.com/mangye16/Cross-Modal-Re-ID-baseline, with CAJ's) and of MCJA's journal version.
 """
 
@@ -15,12 +15,17 @@ from torch import Tensor
 
 from torchreid_vi.models.backbone import HEADS, INSERTED
 
-_KEYS = ("state_dict", "model", "net", "model_state_dict")  # what tensors lie under, beside nothing
-_WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
-_DEEPEST = 4  # dictionaries in each other that are looked through
-_UNUSED = "copy."  # begins the names of tensors that the code which saved them does not use
+_KEYS = (
+    "state_dict",
+    "model",
+    "net",
+    "model_state_dict",
+)  # keys that tensors may lie under
+_WRAPPERS = ("module.", "_orig_mod.")  # prefixes of DataParallel and torch.compile
+_DEEPEST = 4  # levels of dictionaries that are searched
+_UNUSED = "copy."  # prefix of tensors that the code which saved them does not use
 
-#: Names as regular expressions, and what each becomes, by how the names of a layout begin.
+#: For each layout, by the prefix that identifies it: a regular expression of names, and our name.
 _LAYOUTS: dict[str, dict[str, str]] = {
     "base_resnet.": {
         r"visible_module\.(?:visible\.)?((?:conv1|bn1)\..+)": r"backbone.stems.0.\1",
@@ -35,7 +40,7 @@ _LAYOUTS: dict[str, dict[str, str]] = {
         r"(?:bn_neck|bottleneck)\.(.+)": r"neck.\1",
     },
 }
-#: The same of blocks between layers, from their number on.
+#: The same for blocks between layers, for the part of the name after the block's number.
 _BLOCKS: dict[str, dict[str, str]] = {
     "NL": {r"g\.0\.(.+)": r"g.\1", r"W\.0\.(.+)": r"out.\1", r"W\.1\.(.+)": r"norm.\1"},
     "MDA": {
@@ -46,7 +51,10 @@ _BLOCKS: dict[str, dict[str, str]] = {
     },
 }
 _BLOCK = re.compile(r"(?P<kind>NL|MDA)_(?P<stage>[1-4])\.(?P<number>\d{1,4})\.(?P<inner>.+)")
-_GROUPS = {"theta": "non-local block", "attention": "modality distribution adapter"}  # by a module of theirs
+_GROUPS = {
+    "theta": "non-local block",
+    "attention": "modality distribution adapter",
+}  # by one of its modules
 
 
 def of_a_run(name: str) -> bool:
@@ -63,7 +71,7 @@ def tensors_of(content: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def where_tensors_lie(content: dict[str, Any]) -> str:
-    """Return a sentence's end on where in a checkpoint its tensors lie, when :func:`tensors_of` finds none."""
+    """Say where in a checkpoint its tensors lie, when :func:`tensors_of` finds none."""
     found = next(_places(content, ()), None)
     if found is None:
         return "a dictionary of tensors is expected"
@@ -126,7 +134,7 @@ def _depth(names: Iterable[str], stage: int) -> int:
 
 
 def grouped(names: Iterable[str]) -> str:
-    """Return what tensors are of, such as ``5 non-local blocks, neck, classifier``.
+    """Summarise which parts of a model tensors belong to, such as ``5 non-local blocks, neck, classifier``.
 
     >>> grouped(["neck.weight", "neck.running_mean", "classifier.weight"])
     'neck, classifier'
@@ -153,6 +161,6 @@ def grouped(names: Iterable[str]) -> str:
 
 
 def _block(name: str) -> tuple[str, str]:
-    """Return the block between layers that a tensor is of, and its kind if the tensor tells it."""
+    """Return the block between layers that a tensor belongs to, and its kind if the tensor tells it."""
     block, _, inner = name.partition(f"{INSERTED}.")
     return block, _GROUPS.get(inner.partition(".")[0], "")
