@@ -178,7 +178,7 @@ BAD = {
     "test.evaluate True": "model.load_weights",
     "adam.beta1 2": "optimiser's settings",
     "train.fixbase_epoch 1 train.open_layers [clasifier]": "did you mean 'classifier'",
-    "-t cuhk03": "a dataset cannot be loaded",
+    "-t cuhk03": "dataset cuhk03 cannot be loaded",
     "test.visrank True": "test.visrank",
     MMGL: "data.height 32 is not a multiple of loss.mmgl.stripes 6",
     f"{MMGL} data.height 96 test.mser True": "pre-training retrieves nothing",

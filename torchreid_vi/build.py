@@ -14,7 +14,7 @@ from yacs.config import CfgNode
 
 from torchreid_vi import config, distributed, host
 from torchreid_vi.data import DATASETS, VIDataManager
-from torchreid_vi.data.samplers import BALANCED
+from torchreid_vi.data.shares import BALANCED
 from torchreid_vi.engine import VIEngine
 from torchreid_vi.engine.evaluator import Evaluator
 from torchreid_vi.engine.step import OptimisationStep

@@ -89,7 +89,7 @@ def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
         if use_gpu:
             method.cuda()
         engine = build.build_engine(cfg, datamanager, method, use_gpu)
-        ours = engine.check_targets() or method.self_supervised
+        ours = method.self_supervised or engine.evaluator.check(engine.test_loader)
         if method.self_supervised and (cfg.test.rerank or cfg.test.mser):
             raise InputError(
                 "test.rerank and test.mser re-rank what is retrieved, and pre-training retrieves nothing: "

@@ -20,8 +20,8 @@ from torchreid_vi.data.samplers import (
     CrossModalitySampler,
     ModalityPairSampler,
     build_sampler,
-    shard_batch,
 )
+from torchreid_vi.data.shares import shard_batch
 from torchreid_vi.errors import InputError
 
 OPTIONS = {"batch_size": 8, "num_instances": 2, "replacement": False, "num_cams": 1, "num_datasets": 1}

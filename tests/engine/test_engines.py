@@ -85,9 +85,12 @@ def test_a_step_is_the_weighted_sum_of_the_losses_and_an_update(make):
 def test_two_views_of_a_batch_are_joined_with_their_labels(make):
     engine, _ = make(data__k_tfm=2)
     data = next(iter(engine.train_loader))
-    images, pids, modality = Batch.of(data, engine.step.device, engine.step.memory_format)
-    assert torch.equal(images, torch.cat(data["img"])) and not torch.equal(images[:16], images[16:])
-    assert torch.equal(pids, data["pid"].repeat(2)) and torch.equal(modality, data["modality"].repeat(2))
+    batch = Batch.of(data, engine.step.device, engine.step.memory_format)
+    assert torch.equal(batch.images, torch.cat(data["img"]))
+    assert not torch.equal(batch.images[:16], batch.images[16:])
+    assert torch.equal(batch.pids, data["pid"].repeat(2))
+    assert torch.equal(batch.modality, data["modality"].repeat(2))
+    assert batch.image.tolist() == [*range(16), *range(16)] and batch.view.tolist() == [0] * 16 + [1] * 16
 
 
 @pytest.mark.parametrize("precision", ["bf16", "auto"])

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
 from functools import partial
-from io import StringIO
 from typing import Any
 
 import torch
 from torchvision import transforms as tv
 
-from torchreid_vi import distributed, host
+from torchreid_vi import host
 from torchreid_vi.data.augmentation import Augmentation
 from torchreid_vi.data.changes import Settings
-from torchreid_vi.data.datasets import require_split
+from torchreid_vi.data.datasets import open_dataset, require_split
 from torchreid_vi.data.datasets.base import VIDataset, relabelled
 from torchreid_vi.data.images import resizer
 from torchreid_vi.data.loader import TestLoader, TrainLoader
 from torchreid_vi.data.maa import MAA
-from torchreid_vi.data.samplers import BALANCED, READ_IDENTITIES, build_sampler, shard_batch
+from torchreid_vi.data.samplers import READ_IDENTITIES, build_sampler
+from torchreid_vi.data.shares import own_places
 from torchreid_vi.data.source import Reading, Source
 from torchreid_vi.data.thermal import thermal_range as find_thermal_range
 from torchreid_vi.data.validation import hold_out
@@ -133,7 +132,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         )
         options: dict[str, Any] = {"root": root, "split_id": split_id, "combineall": combineall, **kwargs}
         options |= {"transform": self.transform_te, "verbose": False}
-        read = partial(_dataset, own={"vi_labelled": vi_labelled or {}}, **options)
+        read = partial(open_dataset, own={"vi_labelled": vi_labelled or {}}, **options)
         dataset = self._training_set(read, identities, train_sampler)
         self.thermal_range = find_thermal_range(dataset, thermal_range)
         reading = Reading(
@@ -151,7 +150,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         options = {"num_cams": num_cams, "num_datasets": num_datasets, "replacement": replacement}
         options |= {"batch_size": batch_size_train, "num_instances": num_instances}
         sampler = build_sampler(train_sampler, dataset, **options)
-        places = _own_places(train_sampler, batch_size_train, num_instances, bool(second_view))
+        places = own_places(train_sampler, batch_size_train, num_instances, bool(second_view))
         self.train_loader = TrainLoader(train, sampler, batch_size_train, places, augmentation, seed, k_tfm)
         if not len(self.train_loader):
             raise InputError(
@@ -221,24 +220,6 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
                 )
 
 
-def _dataset(name: str, mode: str, own: dict[str, dict[str, Any]], **options: Any) -> Any:
-    """Return a part of a dataset: ``train``, ``query`` or ``gallery``.
-
-    Args:
-        name: A registered dataset.
-        mode: Which part.
-        own: Options of single datasets by their names.
-        **options: Options of every dataset.
-    """
-    try:
-        with redirect_stdout(StringIO()):  # torchreid's datasets print
-            return host.IMAGE_DATASETS[name](mode=mode, **options, **own.get(name, {}))
-    except (RuntimeError, OSError) as error:  # from one of torchreid's own datasets
-        raise InputError(
-            f"a dataset cannot be loaded ({error}): check --root, or prepare it by hand"
-        ) from error
-
-
 def _check(sources: Sequence[str], targets: Sequence[str], split: int) -> None:
     if not sources:
         raise InputError("data.sources is empty: name at least one")
@@ -256,14 +237,3 @@ def _chosen_modalities(names: Sequence[str]) -> set[Modality]:
         if name not in known:
             raise unknown_name("modality in data.modalities", name, known)
     return {known[name] for name in names}
-
-
-def _own_places(sampler: str, batch_size: int, num_instances: int, second_view: bool) -> list[int]:
-    """Return which images of a batch this process loads."""
-    processes = distributed.size()
-    if second_view and processes > 1 and sampler not in BALANCED:
-        raise InputError(
-            f"data.second_view makes the shares of {processes} processes uneven with {sampler}: set "
-            f"sampler.train_sampler to {' or '.join(BALANCED)}"
-        )
-    return shard_batch(sampler, batch_size, num_instances, processes)[distributed.rank()]

@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 from torch.utils.data import Sampler
 
 from torchreid_vi import host
@@ -194,7 +193,6 @@ def _torchreids(name: str) -> SamplerFactory:
 #: Samplers by the names that ``sampler.train_sampler`` uses.
 SAMPLERS: dict[str, SamplerFactory] = {name: _torchreids(name) for name in host.samplers.AVAI_SAMPLERS}
 READ_IDENTITIES = {"RandomIdentitySampler", "CrossModalitySampler"}
-BALANCED = ("CrossModalitySampler", "ModalityPairSampler")  # every process gets as many of each modality
 SAMPLERS |= {"CrossModalitySampler": _cross_modality, "ModalityPairSampler": _modality_pair}
 
 
@@ -209,33 +207,3 @@ def build_sampler(name: str, dataset: Any, **options: Any) -> Sampler[int]:
     if name not in SAMPLERS:
         raise unknown_name("sampler in sampler.train_sampler", name, SAMPLERS)
     return SAMPLERS[name](dataset, **options)
-
-
-def shard_batch(name: str, batch_size: int, num_instances: int, processes: int) -> list[list[int]]:
-    """Divide a batch among several processes.
-
-    With a sampler of identities a process gets all images of each of its identities, with a sampler of pairs
-    as many images of each modality.
-
-    Args:
-        name: A key of :data:`SAMPLERS`.
-        batch_size: B.
-        num_instances: K.
-        processes: N.
-
-    Returns:
-        For each process the places in the batch, B/N from 0 to B−1, in ascending order.
-
-    Raises:
-        InputError: When the batch cannot be shared out evenly.
-    """
-    unit = {"CrossModalitySampler": 2 * num_instances, "RandomIdentitySampler": num_instances}.get(name, 1)
-    places = np.arange(batch_size)
-    if name == "ModalityPairSampler":
-        unit, places = 2, places.reshape(2, -1).T.ravel()
-    if batch_size % (processes * unit):
-        raise InputError(
-            f"train.batch_size {batch_size} cannot be shared out evenly among {processes} processes: "
-            f"make it a multiple of {processes * unit}"
-        )
-    return np.sort(places.reshape(processes, -1)).tolist()

@@ -81,8 +81,6 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
         self.results: list[Any] = []  # Result, or of a self-supervised method PretextResult
         self.log = TrainingLog()
 
-    # Training
-
     def run(self, save_dir: str = "log", max_epoch: int = 0, start_epoch: int = 0, **kwargs: Any) -> None:
         """torchreid's ``run``; every argument is its."""
         self.save_dir = Path(save_dir)
@@ -179,22 +177,16 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
         result = self.evaluator.validate(*self.datamanager.val_loader.values())
         if result is None:
             return ""
-        score, best = result.mean("mAP"), max(self.progress.best, result.mean("mAP"))
+        score = result.mean("mAP")
         self.log.plot("Validation", {"mAP": score}, self.epoch)
         if score > self.progress.best:
             self.progress.best = score
             self.checkpoints.save(self.save_dir, BEST, self.progress)
-        return f"validation R1 {result.mean('R1'):.2f}, mAP {score:.2f} (best {best:.2f})"
+        return f"validation R1 {result.mean('R1'):.2f}, mAP {score:.2f} (best {self.progress.best:.2f})"
 
     def _measure_pretext(self) -> None:
         loaders = list(self.datamanager.val_loader.values())
         self.results = [measure_pretext(self.method, loaders, self.step.device)]
-
-    # Evaluation
-
-    def check_targets(self) -> set[str]:
-        """Check, before training, that every target can be evaluated after it; see :class:`Evaluator`."""
-        return set() if self.method.self_supervised else self.evaluator.check(self.test_loader)
 
     def test(self, *args: Any, **kwargs: Any) -> float:
         """torchreid's ``test``, or that of a pretext; return a share, Rank-1 or the pretext's first score."""
@@ -240,20 +232,14 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
         """Return the features of a batch of one of torchreid's own datasets, all visible."""
         return self.method.embed(input, torch.zeros(len(input), dtype=torch.long, device=input.device))
 
-    # What a run leaves
-
     def save_model(
         self, epoch: int, rank1: float | None, save_dir: str | Path, is_best: bool = False
     ) -> None:
         """Write ``checkpoints/last.pth`` and, of a self-supervised method, ``backbone.pth``."""
         self.checkpoints.save(self.save_dir, LAST, self.progress, rank1)
         if self.method.self_supervised and not distributed.rank():
-            about = {
-                "sources": list(self.datamanager.sources),
-                "training_images": len(self.train_loader.dataset),
-            }
-            about |= {"epochs": epoch + 1, "seed": self.seed} | self.results[-1].as_dict()
-            save_pretrained(self.method, self.save_dir / BACKBONE, about)
+            about = {"epochs": epoch + 1, "seed": self.seed} | self.results[-1].as_dict()
+            save_pretrained(self.method, self.save_dir / BACKBONE, self.datamanager, about)
 
     def resume(self, state: dict[str, Any]) -> int:
         """Continue from a checkpoint's content; return the number of whole epochs it has behind it.

@@ -49,7 +49,10 @@ def measure_pretext(method: Method, loaders: Sequence[TestLoader], device: torch
     return PretextResult(sum(len(loader.dataset) for loader in loaders), scores)
 
 
-def save_pretrained(method: Method, path: Path, about: dict[str, Any]) -> None:
+def save_pretrained(method: Method, path: Path, datamanager: Any, about: dict[str, Any]) -> None:
     """Write the backbone of a method, and beside it what it was trained by and on."""
-    losses = {name: weight for name, (_, weight) in method.losses.items()}
-    save_backbone(method.network, path, {"method": type(method).__name__, "losses": losses} | about)
+    by: dict[str, Any] = {"method": type(method).__name__}
+    by["losses"] = {name: weight for name, (_, weight) in method.losses.items()}
+    by["sources"] = list(datamanager.sources)
+    by["training_images"] = len(datamanager.train_loader.dataset)
+    save_backbone(method.network, path, by | about)

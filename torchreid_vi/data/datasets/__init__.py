@@ -1,6 +1,9 @@
 """The visible-infrared datasets, by the names that torchreid's registry gets."""
 
 from collections.abc import Collection
+from contextlib import redirect_stdout
+from io import StringIO
+from typing import Any
 
 from torchreid_vi import host
 from torchreid_vi.data.datasets.base import Splits, VIDataset
@@ -23,6 +26,7 @@ __all__ = [
     "VILabelled",
     "VISynthetic",
     "dataset_named",
+    "open_dataset",
     "require_split",
 ]
 
@@ -65,3 +69,24 @@ def dataset_named(name: str) -> type[VIDataset]:
     if name not in known:
         raise unknown_name("dataset", name, known)
     return known[name]
+
+
+def open_dataset(name: str, mode: str, own: dict[str, dict[str, Any]], **options: Any) -> Any:
+    """Return a part of a dataset: ``train``, ``query`` or ``gallery``.
+
+    Args:
+        name: Name that the dataset is registered under.
+        mode: Which part.
+        own: Options of single datasets by their names.
+        **options: Options of every dataset.
+
+    Raises:
+        InputError: When it cannot be read.
+    """
+    try:
+        with redirect_stdout(StringIO()):  # torchreid's own print
+            return host.IMAGE_DATASETS[name](mode=mode, **options, **own.get(name, {}))
+    except (RuntimeError, OSError) as error:  # from torchreid's own
+        raise InputError(
+            f"dataset {name} cannot be loaded ({error}): check --root, or prepare it by hand"
+        ) from error
