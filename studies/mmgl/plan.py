@@ -6,8 +6,19 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-PARTS = ("accuracy", "rivals", "mcja", "osnet", "data", "transfer", "ablation", "readings", "augmented")
-RESNET, OSNET = "resnet18", "osnet_x0_25"
+PARTS = (
+    "accuracy",
+    "rivals",
+    "mcja",
+    "imagenet",
+    "osnet",
+    "data",
+    "transfer",
+    "ablation",
+    "readings",
+    "augmented",
+)
+RESNET, OSNET, MOBILENET = "resnet18", "osnet_x0_25", "mobilenetv2"
 
 #: Everything a run of this study has in common: small images, half precision, no threads that read images.
 COMMON = {
@@ -18,7 +29,7 @@ COMMON = {
     "train.precision": "bf16",
 }
 #: Optimiser steps of a pre-training and of a fine-tuning, of 64 images each.
-STEPS = {"pretraining": {RESNET: 510, OSNET: 680}, "fine-tuning": 360}
+STEPS = {"pretraining": {RESNET: 510, MOBILENET: 510, OSNET: 680}, "fine-tuning": 360}
 #: Pre-trainings by a part of MMGL, or by another reading of its contrast.
 ABLATION: dict[str, dict[str, Any]] = {
     "permutation": {"loss.weights": [1.0, 0.0]},
@@ -30,8 +41,10 @@ READINGS: dict[str, dict[str, Any]] = {
 }
 #: MMGL's images with the augmentation of the method that is fine-tuned.
 AUGMENTED = {"data.transforms": ["maa", "random_flip", "random_crop", "random_erase"]}
+#: ImageNet's weights of MobileNetV2, under the study's data.
+IMAGENET = "imagenet/backbone.pth"
 #: Learning rates of every pre-training and fine-tuning.
-RATES = {RESNET: 0.001, OSNET: 0.005}
+RATES = {RESNET: 0.001, MOBILENET: 0.001, OSNET: 0.005}
 
 
 @dataclass(frozen=True)
@@ -124,11 +137,11 @@ def simclr(seed: int, backbone: str) -> Run:
 
 
 def fine_tuning(method: str, start: Run | str, dataset: str = "vi_synthetic") -> Run:
-    """A supervised training from another run's backbone, or, from its would-be name, from random values."""
+    """A supervised training from another run's backbone, or by name from random values or ImageNet."""
     name = start if isinstance(start, str) else start.name
     seed, backbone, _ = name.split("/")
     here = dataset == "vi_synthetic"
-    settings = {
+    settings: dict[str, Any] = {
         "model.name": backbone,
         "train.seed": int(seed),
         "train.lr": RATES[backbone],
@@ -137,6 +150,8 @@ def fine_tuning(method: str, start: Run | str, dataset: str = "vi_synthetic") ->
         "data.sources": [dataset],
         "test.protocols": ["all/1-shot/official"] if here else [],
     }
+    if name.endswith("/imagenet"):
+        settings["model.load_weights"] = IMAGENET
     into = method if here else f"{method}_{dataset}"
     return Run(
         f"{name}/{into}", f"{method}_synthetic", settings, "" if isinstance(start, str) else name, tuned=True
@@ -171,6 +186,10 @@ def plan(parts: list[str], seeds: int) -> list[list[Run]]:
         ("osnet", OSNET, "base"),
         ("osnet", OSNET, "mcja"),
     )
+    for seed, method in product(everyone, ("base", "mcja")) if "imagenet" in parts else ():
+        names = [f"{seed}/{MOBILENET}/{name}" for name in ("random", "imagenet")]
+        for start in (*names, mmgl(seed, MOBILENET), mmgl_plus(seed, MOBILENET)):
+            add(start, fine_tuning(method, start))
     for (part, backbone, method), seed in product(tunings, everyone):
         for start in starts(seed, backbone) if part in parts else ():
             add(start, fine_tuning(method, start))

@@ -7,6 +7,7 @@ Runs that are finished are kept, interrupted ones are continued. Every part comp
   accuracy   permutation accuracy with one and with two streams
   rivals     Base on ResNet-18 from MMGL, random values, a classifier of other people in visible images, SimCLR
   mcja       MCJA from the same starts
+  imagenet   Base and MCJA on MobileNetV2 from random values, ImageNet's weights, MMGL and MMGL plus
   osnet      Base and MCJA on OSNet ×0.25 from such starts
   data       pre-training on 25, 50 and 100% of the identities
   transfer   pre-training on one dataset, fine-tuning on another one
@@ -23,7 +24,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from plan import COMMON, PARTS, Run, plan
+from plan import COMMON, IMAGENET, PARTS, Run, plan
 
 from torchreid_vi.cli import common, jobs
 
@@ -60,6 +61,7 @@ def draw(root: Path) -> None:
 
 def execute(chain: list[Run], out: Path) -> None:
     """Run the unfinished runs of a chain, in this process."""
+    import imagenet  # noqa: F401
     import simclr  # noqa: F401
 
     from torchreid_vi import load_config, series
@@ -68,6 +70,8 @@ def execute(chain: list[Run], out: Path) -> None:
         folder = out / run.name / "run"
         settings = COMMON | run.settings | {"data.save_dir": str(folder)}
         settings["data.root"] = str(out / "data" / settings["data.root"])
+        if "model.load_weights" in settings:
+            settings["model.load_weights"] = str(out / "data" / settings["model.load_weights"])
         if run.start:
             settings["model.load_weights"] = str(out / run.start / "run" / "backbone.pth")
         cfg = load_config(str(CONFIGS / f"{run.config}.yaml"), settings)
@@ -103,6 +107,7 @@ def main() -> int:
 
 def study(args: argparse.Namespace) -> None:
     """Complete the study's runs and write its report."""
+    import imagenet
     import report
 
     from torchreid_vi import console
@@ -116,6 +121,8 @@ def study(args: argparse.Namespace) -> None:
         execute(chains[args.one], out)
         return
     draw(out / "data")
+    if "imagenet" in args.only and not (out / "data" / IMAGENET).is_file():
+        imagenet.write_weights(out / "data" / IMAGENET)
     names = {number: chain[0].name for number, chain in enumerate(chains)}
     with console.progress(what="study", unit="run", total=sum(map(len, chains))) as bar:
         jobs.run_all(names, args.jobs, lambda number: bar.update(len(chains[number])))

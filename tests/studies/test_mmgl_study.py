@@ -6,12 +6,14 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+import torchvision
 from command_lines import call
 from PIL import Image
 
 STUDY = Path(__file__).parents[2] / "studies" / "mmgl"
 sys.path.insert(0, str(STUDY))
 
+import imagenet  # noqa: E402
 import plan as runs  # noqa: E402
 import report  # noqa: E402
 import simclr  # noqa: E402, F401 - registers the rival
@@ -25,9 +27,10 @@ CHAINS = runs.plan(list(runs.PARTS), seeds=2)
 
 @pytest.fixture(autouse=True, scope="module")
 def leave_the_tables_as_they_were():
-    """SimCLR is the study's own: other tests look at every entry of the package's tables."""
+    """SimCLR and MobileNetV2 are the study's own: other tests look at every entry of the package's tables."""
     yield
-    for table, name in ((METHODS, "simclr"), (LOSSES, "ntxent"), (TRANSFORMS, "simclr")):
+    own = ((METHODS, "simclr"), (LOSSES, "ntxent"), (TRANSFORMS, "simclr"), (host.MODELS, "mobilenetv2"))
+    for table, name in own:
         table.pop(name, None)
 
 
@@ -124,6 +127,14 @@ def test_damaged_results_of_a_study_are_named(tmp_path, content):
     with pytest.raises(InputError, match=r"run/results\.json .*remove that run's folder, and start"):
         report.write(tmp_path)
     assert not list(tmp_path.glob("*.*"))
+
+
+def test_imagenets_network_is_the_published_one():
+    """Its weights, layer by layer in order, have the shapes of torchvision's MobileNetV2."""
+    ours = imagenet.mobilenetv2(1).state_dict()
+    theirs = torchvision.models.mobilenet_v2().features.state_dict()
+    shapes = [value.shape for name, value in ours.items() if not name.startswith("classifier")]
+    assert shapes == [value.shape for value in theirs.values()]
 
 
 def test_a_study_of_no_seed_is_refused(tmp_path):

@@ -194,11 +194,13 @@ def _is_stage(trunk: nn.Module, name: str) -> bool:
 
 
 def _keep_resolution(trunk: nn.Module, name: str) -> None:
-    stage = getattr(trunk, "layer4", None)
-    if not isinstance(stage, nn.Sequential):
+    """Set the stride of the last stage that has one to 1: a ResNet's layer4, MobileNetV2's conv7."""
+    found = [getattr(trunk, stage, None) for stage in ("layer4", "conv7")]
+    stages = [stage for stage in found if isinstance(stage, nn.Sequential)]
+    if not stages:
         log.info(f"{name} has no last stride to change: model.last_stride is left as it is")
         return
-    for module in stage[0].modules():
+    for module in stages[0][0].modules():
         if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
             module.stride = (1, 1)
 
