@@ -64,7 +64,7 @@ def test_results_go_to_one_stream_and_the_rest_to_the_other(capsys):
 def test_quiet_leaves_results_and_errors(capsys):
     with console.attached(quiet=True):
         log.info("a note")
-        assert list(console.progress(range(3), "looking", shown=True)) == [0, 1, 2]
+        assert list(console.progress(range(3), "looking")) == [0, 1, 2]
         console.RESULTS.info("a result")
         console.complain("a sentence")
     assert capsys.readouterr() == ("a result\n", "error: a sentence\n")
@@ -80,16 +80,17 @@ def test_muted_leaves_nothing(capsys):
 
 
 def test_progress_is_plain_lines_where_there_is_no_terminal(capsys, monkeypatch):
-    monkeypatch.setattr(console, "_INTERVAL", 1e-9)
-    with console.progress(what="looking", unit="img", total=2, shown=True) as bar:
+    monkeypatch.setattr(console, "INTERVAL", 1e-9)
+    with console.attached(), console.progress(what="looking", unit="img", total=2) as bar:
         bar.update()
+        assert list(console.progress(range(2), "inside")) == [0, 1]  # there is one time left to read
         bar.update()
-    with console.attached():
-        assert list(console.progress(range(2), "inside", leave=False)) == [0, 1]
+        assert list(console.progress(range(2), "after", leave=False)) == [0, 1]
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("looking: 1 of 2 img, 00:00 gone") and lines[0].endswith(" left")
     assert any(line.startswith("looking: 2 of 2 img") for line in lines)
-    assert any(line.startswith("inside: 2 of 2 img") for line in lines)
+    assert any(line.startswith("after: 2 of 2 img") for line in lines)
+    assert not any("inside" in line for line in lines)
     assert all(line.strip() and "\r" not in line and "\x1b" not in line for line in lines)
 
 

@@ -1,4 +1,4 @@
-"""Checks a dataset before days are spent on it: what is there, what is missing, what is wrong.
+"""Check a dataset before training: what is there, what is missing, what is wrong.
 
 torchreid-vi check-data sysu_mm01 --root /data
 torchreid-vi check-data vi_folder --root footage --sheet people.jpg
@@ -44,17 +44,13 @@ def main(arguments: list[str] | None = None) -> int:
         for part in overview(dataset):
             print(f"{part.name:<10}{part.identities or '–':>12}{part.visible:>10,}{part.infrared:>10,}")
         for finding in findings:
-            print(f"=> {finding.what}")
             shown = finding.where if args.all else finding.where[:3]
             more = len(finding.where) - len(shown)
-            print(
-                "".join(f"   {path}\n" for path in shown) + (f"   and {more} more\n" if more else ""), end=""
-            )
+            print("\n   ".join([f"=> {finding.what}", *shown, *[f"and {more} more"] * bool(more)]))
         if not findings:
             print("=> Nothing is wrong")
         if args.sheet:
-            sheet = contact_sheet(dataset, blurred=args.people == "blurred")
-            common.save(sheet, args.sheet, quality=85)
+            common.save(contact_sheet(dataset, blurred=args.people == "blurred"), args.sheet)
         return 1 if findings else 0
 
     return common.status(work, args)

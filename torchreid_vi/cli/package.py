@@ -3,7 +3,7 @@
 torchreid-vi package log/mcja_synthetic --out shared
 torchreid-vi package log/mcja_sysu --out shared --licence "CC BY-NC 4.0"
 
-What reads weights takes the folder, or hf://OWNER/NAME once it is on the Hub.
+Commands that read weights take the folder, or hf://OWNER/NAME once it is on the Hub.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
-"""Shows one run on one page: figures, curves, ranked galleries, confusions, activations, augmentation.
+"""Show one run on one page: metrics, curves, ranked galleries, confusions, activations, augmentation.
 
 torchreid-vi report log/mcja_synthetic
 torchreid-vi report log/mcja_sysu --root /data --out mcja.html
 torchreid-vi report log/mcja_sysu --root /data --people blurred
 
-The page needs nothing else and can be sent as it is. It shows pictures of people, so mind whom:
---people blurred hides the top of every crop, where the head is, and --people none leaves the
-pictures out; figures and curves stay.
+The page needs nothing else and can be sent as it is. It shows pictures of people: --people blurred
+hides the top of every crop, where the head is, and --people none leaves the pictures out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Draws a synthetic visible-infrared dataset in the layout of a real one.
+"""Render a synthetic visible-infrared dataset in the layout of a real one.
 
 torchreid-vi synthesize --layout regdb --root reid-data --ids 100 --images 10
 torchreid-vi synthesize --shape published --root reid-data
@@ -31,16 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     def work() -> None:
         from torchreid_vi.data.synthetic import draw_dataset
 
-        path = draw_dataset(
-            args.root,
-            args.layout,
-            args.ids,
-            args.images,
-            args.seed,
-            tuple(args.size),
-            args.folder,
-            args.shape == "published",
-        )
-        log.info(f"Written: {path}")
+        sizes = args.ids, args.images, args.seed, tuple(args.size)
+        published = args.shape == "published"
+        log.info(f"Written: {draw_dataset(args.root, args.layout, *sizes, args.folder, published)}")
 
     return common.status(work, args, interrupted="nothing was kept")

@@ -1,4 +1,4 @@
-"""Suggests the similarity above which two images are taken as the same person.
+"""Suggest the similarity from which two images count as the same person.
 
 torchreid-vi threshold vi_synthetic --weights log/mcja_synthetic
 torchreid-vi threshold vi_labelled --root people --weights RUN --precision 95
@@ -36,10 +36,11 @@ def main(arguments: list[str] | None = None) -> int:
         if args.precision is not None and not 0 < args.precision <= 100:
             raise InputError(f"--precision is {args.precision:g}: it must be above 0 and at most 100")
         extractor = FeatureExtractor(args.weights, args.settings)
-        split, labelled = extractor.split  # the training's, whose test people it did not see
-        split = split if args.split is None else args.split - 1
+        split = extractor.cfg.data.split_id if args.split is None else args.split - 1
         require_split([args.dataset], split)
-        with split_by(labelled):
+        with split_by(
+            dict(extractor.cfg.vi_labelled)
+        ):  # as in the training, which did not see the test people
             dataset = dataset_named(args.dataset)(root=args.root, split_id=split, verbose=False)
         similarity, same = pairs(dataset, extractor, args.modality, args.gallery_modality)
         curve = Curve(similarity, same)
@@ -48,11 +49,13 @@ def main(arguments: list[str] | None = None) -> int:
             point = curve.at(step / 20)
             print(f"{point.threshold:9.2f}  {point.precision:9.1%}  {point.recall:7.1%}  {point.accepted:9,}")
         best = curve.best(args.precision and args.precision / 100)
-        best = curve.at(np.ceil(1000 * best.threshold) / 1000)  # what is printed is what is measured
+        best = curve.at(
+            np.ceil(1000 * best.threshold) / 1000
+        )  # precision and recall of the printed threshold
         why = "highest F1" if args.precision is None else f"precision of at least {args.precision:g}%"
         print(
-            f"suggested: {best.threshold:.3f}, precision {best.precision:.1%}, recall {best.recall:.1%}; {why} of "
-            f"{same.size:,} pairs, of which {same.sum():,} show one person"
+            f"suggested: {best.threshold:.3f}, precision {best.precision:.1%}, recall {best.recall:.1%};\n"
+            f"{why} of {same.size:,} pairs, of which {same.sum():,} show one person"
         )
 
     return common.status(work, args)

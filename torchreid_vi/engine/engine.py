@@ -94,9 +94,7 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
         total = epochs * len(self.train_loader)
         with (
             self.log.open(self.save_dir, start_epoch) if epochs else nullcontext(),
-            console.progress(
-                what="training", unit="step", total=total, shown=None if epochs else False
-            ) as self.bar,
+            console.progress(what="training", unit="step", total=total) as self.bar,
             small_images_refused(),
         ):
             self.bar.update(self.progress.step)
