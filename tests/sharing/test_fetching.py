@@ -56,8 +56,8 @@ def site():
 
 
 @pytest.fixture
-def checkpoint(trained):
-    return trained() / "checkpoints" / "last.pth"
+def checkpoint(run_of):
+    return run_of() / "checkpoints" / "last.pth"
 
 
 @pytest.mark.parametrize("name", ["last.pth", "weights.safetensors?download=true", "weights"])
@@ -115,7 +115,7 @@ def test_an_address_is_encrypted_or_on_this_machine_wherever_it_leads(site):
             locate(url)
     site.put("/a.pth", b"a")
     assert locate(site.put("/here", status=302, Location="/a.pth")).weights.is_file()
-    for target in ("http://example.com/a.pth", "file:///etc/passwd", "ftp://127.0.0.1/a"):
+    for target in (f"http://0.0.0.0:{site.server_port}/a.pth", "file:///etc/passwd"):  # this machine, unnamed
         with pytest.raises(InputError, match=r"is no address to fetch weights from|is not allowed\): check"):
             locate(site.put("/there", status=302, Location=target))
 
@@ -135,11 +135,11 @@ def test_a_link_to_google_drive_goes_to_google_drive(site, monkeypatch, link):
     assert site.asked and {each.split()[1] for each in site.asked} == {"drive.google.com:443"}
 
 
-def test_every_tool_takes_an_address(site, trained, checkpoint, roots, tmp_path):
+def test_every_tool_takes_an_address(site, run_of, checkpoint, roots, tmp_path):
     url = site.put("/a.pth", checkpoint.read_bytes())
     folder = roots / "regdb" / "Visible"
     query = next((roots / "regdb" / "Thermal").rglob("*.*"))
-    weights = ["--weights", url, "--settings", trained() / "config.yaml"]
+    weights = ["--weights", url, "--settings", run_of() / "config.yaml"]
     searched = call("search.py", *weights, "--query", query, "--gallery", folder, "--top", 2)
     index = tmp_path / "index"
     built = call("index.py", "build", *weights, "--gallery", folder, "--out", index)
