@@ -53,7 +53,7 @@ def test_runs_that_differ_in_seed_or_trial_alone_are_one_method(make_run):
     ]
     methods = collect(folders)
     assert [f"{method.name} {len(method.folders)}" for method in methods] == ["base 2", "mcja 1", "ten 1"]
-    assert methods[0].figures(LABEL, "R1") == [50.0, 100.0]
+    assert methods[0].values(LABEL, "R1") == [50.0, 100.0]
     assert methods[0].cost() == pytest.approx((2.5, 2.0, 50.0))
 
 
