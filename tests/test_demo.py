@@ -106,10 +106,8 @@ def test_names_of_files_are_no_html(gallery, roots, copy_of):
 
 
 TRAVERSALS = [
-    *("/etc/hostname", "setup.py", "../../../../../../../../etc/hostname", "~/.bashrc", "/proc/self/environ"),
-    *("..%2f..%2f..%2f..%2f..%2f..%2f..%2fetc%2fhostname", "%252e%252e%252f%252e%252e%252fetc%252fhostname"),
-    *("..%c0%af..%c0%af..%c0%afetc%c0%afhostname", "....//....//....//....//etc/hostname"),
-    *("..;/..;/..;/etc/hostname", "/etc/hostname%00.jpg", "//etc/hostname", "file:///etc/hostname"),
+    *("/etc/hostname", "../../../../../../../../etc/hostname", "/proc/self/environ", "file:///etc/hostname"),
+    *("..%2f..%2f..%2f..%2f..%2f..%2f..%2fetc%2fhostname", "/etc/hostname%00.jpg"),
     *("{}/../../../../../../etc/hostname", "{}%2f..%2f..%2f..%2f..%2fetc%2fhostname", "{}/.."),
 ]
 

@@ -160,7 +160,7 @@ def test_several_sources_and_targets_and_transforms_with_settings_behind_them(ro
 
 MMGL = """loss.name mmgl loss.terms [permutation] loss.weights [1.0] data.validation 0.1
 sampler.train_sampler ModalityPairSampler"""
-#: What a command line adds, and what it is told.
+#: Bad options, and a part of the answer.
 BAD = {
     "--root nowhere -s sysu_mm01": "--root",
     "-s sysu_mm02": "did you mean 'sysu_mm01'",

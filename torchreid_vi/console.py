@@ -60,14 +60,12 @@ def attached(quiet: bool = False) -> Iterator[None]:
 @contextmanager
 def muted() -> Iterator[None]:
     """Show nothing until the block exits; the log of a run is kept all the same."""
-    shown = _consoles()
-    for handler in shown:
-        LOG.removeHandler(handler)
+    before = LOG.handlers
+    LOG.handlers = [handler for handler in before if not isinstance(handler, Console)]
     try:
         yield
     finally:
-        for handler in shown:
-            LOG.addHandler(handler)
+        LOG.handlers = before
 
 
 def _consoles() -> list[Console]:

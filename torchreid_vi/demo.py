@@ -154,7 +154,7 @@ def answers(gallery: Gallery, found: Sequence[Found], least: float) -> str:
     items = []
     for rank, (path, similarity) in enumerate(found, 1):
         thumbnail = _thumbnail(path, gallery.extractor.decoder.thermal)
-        name = html.escape(_text(path.relative_to(gallery.folder)))
+        name = html.escape(str(path.relative_to(gallery.folder)))
         below = "" if similarity >= least else " class=below"
         picture = f'<img src="{thumbnail}" alt="rank {rank}, {name}">'
         items.append(f"<li{below}>{picture}<b>{similarity:.2f}</b>{name}</li>")
@@ -162,11 +162,6 @@ def answers(gallery: Gallery, found: Sequence[Found], least: float) -> str:
     nearest = f"{len(found)} nearest of {len(gallery.paths):,} pictures"
     text = f"{number} of the {nearest} are at least {least:.2f} similar."
     return f'<p role="status">{text}</p><ol>{"".join(items)}</ol>'
-
-
-def _text(path: Path) -> str:
-    """Return a path as a page can hold it."""
-    return os.fsencode(path).decode(errors="replace")
 
 
 @lru_cache(512)
@@ -185,5 +180,5 @@ def some_of(folder: Path, number: int = 12) -> list[Path]:
     Raises:
         InputError: When there are none.
     """
-    paths = [path for path in images_under(folder) if str(path) == _text(path)]
+    paths = images_under(folder)
     return paths[:: max(1, -(-len(paths) // number))]

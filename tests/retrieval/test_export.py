@@ -15,7 +15,7 @@ from PIL import Image
 from torchreid_vi import FeatureExtractor, InputError
 from torchreid_vi.retrieval.export import FORMATS, export
 
-#: What exporting to ONNX is skipped with.
+#: Mark of tests that export to ONNX.
 OLD = pytest.mark.skipif(Version(torch.__version__) < Version("2.8"), reason="PyTorch cannot write ONNX")
 
 
@@ -25,7 +25,7 @@ def extractor(trained):
 
 
 def features(path, images):
-    """What an exported file computes, and what it says of itself."""
+    """Return the features that an exported file computes, and its metadata."""
     if path.suffix == ".onnx":
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         return session.run(None, {"images": images})[0], session.get_modelmeta().custom_metadata_map
@@ -114,6 +114,6 @@ def test_onnx_is_of_the_opset_that_was_asked_for(extractor, tmp_path, opset):
 
 @OLD
 def test_an_opset_that_cannot_be_is_one_sentence(extractor, tmp_path):
-    with pytest.raises(InputError, match="with ONNX opset 99"):
+    with pytest.raises(InputError, match="ONNX opset 99 cannot be written: choose --opset"):
         export(extractor, tmp_path, "onnx", 99)
     assert not list(tmp_path.iterdir())

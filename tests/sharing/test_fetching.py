@@ -1,4 +1,4 @@
-"""What is fetched: files over HTTP and from Google Drive, and packages from the Hub."""
+"""Files are fetched over HTTP and from Google Drive, and packages from the Hub."""
 
 import hashlib
 import re
@@ -75,7 +75,7 @@ def test_a_file_is_fetched_once(site, packaged, checkpoint, cache, caplog, name)
 
 def test_another_file_than_expected_is_refused(site, cache):
     url = site.put("/a.pth", b"one")
-    with pytest.raises(InputError, match=r"has SHA-256 [0-9a-f]{64} and not the expected one: it was"):
+    with pytest.raises(InputError, match=r"has SHA-256 [0-9a-f]{64}, not the expected one"):
         locate(f"{url}#sha256={'0' * 64}")
     assert not list(cache.glob("*.pth"))
     kept = locate(url).weights
@@ -130,7 +130,7 @@ def test_an_address_is_encrypted_or_on_this_machine_wherever_it_leads(site):
 def test_a_link_to_google_drive_goes_to_google_drive(site, monkeypatch, link):
     proxy = f"http://127.0.0.1:{site.server_port}"
     monkeypatch.setenv("https_proxy", proxy)
-    with pytest.raises(InputError, match=r"cannot be fetched .*: check the address and the network$"):
+    with pytest.raises(InputError, match=r"cannot be fetched .*: check the address$"):
         locate(link)
     assert site.asked and {each.split()[1] for each in site.asked} == {"drive.google.com:443"}
 

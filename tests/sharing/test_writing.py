@@ -1,4 +1,4 @@
-"""What a package of weights holds, that it computes the same, and what its card says."""
+"""Packages compute what their run computes, hold no place of its machine, and have a truthful card."""
 
 import hashlib
 import json
@@ -144,7 +144,7 @@ def test_a_pre_training_shares_its_backbone(run_of, packaged, tmp_path):
     assert 0.9 * held < json.loads((folder / MANIFEST).read_text())["model"]["parameters"] < held
     card = (folder / CARD).read_text()
     assert "Training starts from it" in card and "The pretext, on" in card and "stripe_accuracy" in card
-    with pytest.raises(InputError, match="of a pre-training, which retrieves nothing: fine-tune from it"):
+    with pytest.raises(InputError, match="of a pre-training: fine-tune from it"):
         FeatureExtractor(folder)
     cfg = load_config(str(run_of() / "config.yaml"))
     models = [build.build_method(cfg, 6).network for _ in range(2)]

@@ -10,6 +10,11 @@ all.
 from __future__ import annotations
 
 from torchreid_vi.cli import common
+from torchreid_vi.data.checking import Finding, examine, overview
+from torchreid_vi.data.datasets import dataset_named, require_split
+from torchreid_vi.engine.evaluator import check_default_protocols
+from torchreid_vi.errors import InputError
+from torchreid_vi.report.contact_sheet import contact_sheet
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,12 +31,6 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
 
     def work() -> int:
-        from torchreid_vi.data.checking import Finding, examine, overview
-        from torchreid_vi.data.datasets import dataset_named, require_split
-        from torchreid_vi.engine.evaluator import check_default_protocols
-        from torchreid_vi.errors import InputError
-        from torchreid_vi.report.contact_sheet import contact_sheet
-
         cls = dataset_named(args.dataset)
         require_split([args.dataset], args.split - 1)
         dataset, findings = examine(cls, args.root, args.split - 1)

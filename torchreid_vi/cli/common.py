@@ -17,7 +17,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from torchreid_vi import config, console, stopping
 from torchreid_vi.cli import jobs
+from torchreid_vi.errors import InputError
 
 log = logging.getLogger(__name__)
 
@@ -155,9 +157,6 @@ def status(work: Callable[[], int | None], args: Any, interrupted: str = "") -> 
             signal.signal(number, leave)
     if getattr(args, "one", None) is not None:
         jobs.end_with_parent()
-    from torchreid_vi import config, console, stopping
-    from torchreid_vi.errors import InputError
-
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:

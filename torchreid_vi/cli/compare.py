@@ -18,7 +18,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from torchreid_vi import build, config, console, series
 from torchreid_vi.cli import common, jobs
+from torchreid_vi.errors import InputError
+from torchreid_vi.extras import require
+from torchreid_vi.report import collect, plain_table, write_comparison
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +48,6 @@ def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
 
     def work() -> None:
-        from torchreid_vi import console, series
-        from torchreid_vi.errors import InputError
-        from torchreid_vi.extras import require
-        from torchreid_vi.report import collect, plain_table, write_comparison
-
         asked = args.vary or args.seeds != 1 or args.jobs != 1 or args.root or args.options
         if bool(args.configs) == bool(args.runs) or args.seeds < 1 or args.jobs < 1 or (args.runs and asked):
             raise InputError(
@@ -80,9 +79,6 @@ def plan(args: argparse.Namespace) -> list[Any]:
     Raises:
         InputError: For configs that are no methods to compare, or two that are the same.
     """
-    from torchreid_vi import build, config, series
-    from torchreid_vi.errors import InputError
-
     files, options = _split(args.configs)
     options += args.options
     varied = {}
@@ -104,14 +100,9 @@ def plan(args: argparse.Namespace) -> list[Any]:
         name = ",".join([Path(file).stem, *(config.short(cfg, key) for key in varied)])
         mark = config.fingerprint(cfg)
         if mark in known:
-            raise InputError(
-                f"{known[mark]} and {name} are the same method: name each config and value once, vary what changes "
-                "metrics, and repeat runs by --seeds"
-            )
+            raise InputError(f"{known[mark]} and {name} are the same method: repeat runs by --seeds")
         if build.method_class(cfg).self_supervised:
-            raise InputError(
-                f"{name} pre-trains and retrieves nothing: train it, and compare what starts from it"
-            )
+            raise InputError(f"{name} pre-trains and retrieves nothing: compare what starts from it")
         known[mark] = name
         cfg.data.save_dir = str(args.out / "runs" / f"{name}-{mark}")
         runs += series.members(cfg, seeds=range(1, args.seeds + 1)).values()
@@ -120,8 +111,6 @@ def plan(args: argparse.Namespace) -> list[Any]:
 
 def complete_all(runs: list[Any], at_a_time: int) -> None:
     """Complete runs, one after the other in this process, or several at a time in processes of their own."""
-    from torchreid_vi import console, series
-
     names = {
         number: "/".join(Path(cfg.data.save_dir).parts[-2:])
         for number, cfg in enumerate(runs)
@@ -147,8 +136,6 @@ def complete_all(runs: list[Any], at_a_time: int) -> None:
 
 def _split(texts: list[str]) -> tuple[list[str], list[str]]:
     """Return values, and the KEY VALUE pairs that follow them."""
-    from torchreid_vi import config
-
     known = config.keys()
     end = next((i for i, text in enumerate(texts) if text in known), len(texts))
     return texts[:end], texts[end:]

@@ -14,6 +14,9 @@ import threading
 from pathlib import Path
 
 from torchreid_vi.cli import common
+from torchreid_vi.demo import served, some_of
+from torchreid_vi.extras import require
+from torchreid_vi.retrieval import FeatureExtractor, Gallery
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,10 +31,6 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
 
     def work() -> None:
-        from torchreid_vi.demo import served, some_of
-        from torchreid_vi.extras import require
-        from torchreid_vi.retrieval import FeatureExtractor, Gallery
-
         require("demo", "the page")
         examples = some_of(args.examples) if args.examples else []
         gallery = Gallery(args.gallery, FeatureExtractor(args.weights, args.settings))

@@ -11,6 +11,8 @@ from __future__ import annotations
 import logging
 
 from torchreid_vi.cli import common
+from torchreid_vi.retrieval import FeatureExtractor
+from torchreid_vi.retrieval.export import check, export
 
 log = logging.getLogger(__name__)
 
@@ -25,9 +27,6 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
 
     def work() -> None:
-        from torchreid_vi.retrieval import FeatureExtractor
-        from torchreid_vi.retrieval.export import check, export
-
         check(args.format)
         extractor = FeatureExtractor(args.weights, args.settings, device="cpu")
         for path, difference in export(extractor, args.out, args.format, args.opset).items():

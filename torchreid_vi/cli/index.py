@@ -14,6 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from torchreid_vi.cli import common
+from torchreid_vi.data.listing import images_of, images_under
+from torchreid_vi.errors import InputError
+from torchreid_vi.extras import require
+from torchreid_vi.retrieval import FeatureExtractor, Gallery
+from torchreid_vi.retrieval.index import EmbeddingIndex, check, require_free
+from torchreid_vi.sharing import is_remote
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +62,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def write(args: argparse.Namespace) -> None:
     """Write a new index."""
-    from torchreid_vi.data.listing import images_under
-    from torchreid_vi.retrieval.index import EmbeddingIndex, require_free
-
     require_free(args.out)
     if args.command == "build":
         index = _build(args)
@@ -86,11 +89,6 @@ def write(args: argparse.Namespace) -> None:
 
 def _build(args: argparse.Namespace) -> Any:
     """Embed a gallery and return its index."""
-    from torchreid_vi.data.listing import images_under
-    from torchreid_vi.retrieval import FeatureExtractor, Gallery
-    from torchreid_vi.retrieval.index import EmbeddingIndex, check
-    from torchreid_vi.sharing import is_remote
-
     extractor = FeatureExtractor(args.weights, args.settings)
     check(args.factory, extractor([]).shape[1], len(images_under(args.gallery)))
     gallery = Gallery(args.gallery, extractor, args.modality, cache="")
@@ -107,9 +105,6 @@ def _build(args: argparse.Namespace) -> Any:
 
 def search(args: argparse.Namespace) -> None:
     """Print the most similar images of an index."""
-    from torchreid_vi.data.listing import images_of
-    from torchreid_vi.retrieval.index import EmbeddingIndex
-
     index, queries = EmbeddingIndex.load(args.index), images_of(args.query)
     found = index.search(_extractor(args, index)(queries, args.modality), args.top)
     shown = [[{"similarity": score} | item for score, item in each] for each in found]
@@ -118,10 +113,6 @@ def search(args: argparse.Namespace) -> None:
 
 def _extractor(args: argparse.Namespace, index: Any) -> Any:
     """Return the extractor that embeds images as those of an index were."""
-    from torchreid_vi.errors import InputError
-    from torchreid_vi.retrieval import FeatureExtractor
-    from torchreid_vi.sharing import is_remote
-
     weights, settings, mark = (
         str(index.about.get(name, "")) for name in ("weights", "settings", "extractor")
     )
@@ -134,9 +125,7 @@ def _extractor(args: argparse.Namespace, index: Any) -> Any:
     trusted = bool(args.settings or (args.weights and not settings))
     extractor = FeatureExtractor(args.weights or weights, args.settings or settings, imports=trusted)
     if mark and extractor.fingerprint != mark:
-        raise InputError(
-            f"{args.index} was built with other weights than {extractor.weights}, or other settings: build it again"
-        )
+        raise InputError(f"{args.index} was built with other weights or settings: build it again")
     return extractor
 
 
@@ -145,8 +134,6 @@ def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
 
     def work() -> None:
-        from torchreid_vi.extras import require
-
         require("search", "an index")
         search(args) if args.command == "search" else write(args)
 

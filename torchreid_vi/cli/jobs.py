@@ -15,6 +15,9 @@ from collections.abc import Callable
 from threading import Thread
 from typing import IO, Any
 
+from torchreid_vi import stopping
+from torchreid_vi.errors import InputError
+
 log = logging.getLogger(__name__)
 
 
@@ -39,9 +42,6 @@ def run_all(names: dict[int, str], jobs: int, done: Callable[[int], Any]) -> Non
         InputError: When parts failed, once all others are done.
         Stopped: After a signal.
     """
-    from torchreid_vi import stopping
-    from torchreid_vi.errors import InputError
-
     waiting, failed = list(names), []
     running: dict[int, tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
     with stopping.handled():
@@ -51,7 +51,8 @@ def run_all(names: dict[int, str], jobs: int, done: Callable[[int], Any]) -> Non
                 for process, _ in running.values():
                     _close(process)  # which ends it
             while waiting and len(running) < jobs:
-                running[waiting[0]] = _start(waiting.pop(0), jobs)
+                number = waiting.pop(0)
+                running[number] = _start(number, jobs)
             for number, (process, errors) in list(running.items()):
                 if process.poll() is None:
                     continue
@@ -91,7 +92,7 @@ def _reason(status: int, errors: IO[bytes]) -> str:
     if said := re.findall(r"^error: (.+)$", errors.read().decode(errors="replace"), re.MULTILINE):
         return str(said[-1])
     how = signal.Signals(-status).name if status < 0 else f"status {status}"
-    return f"its process ended with {how}, of SIGKILL most often for want of memory: start fewer with --jobs"
+    return f"its process ended with {how}, with SIGKILL when memory runs out: lower --jobs"
 
 
 def end_with_parent() -> None:
@@ -99,8 +100,6 @@ def end_with_parent() -> None:
 
     def wait() -> None:
         os.read(0, 1)
-        from torchreid_vi import stopping
-
         if not stopping.requested():
             os.kill(os.getpid(), signal.SIGTERM)
 

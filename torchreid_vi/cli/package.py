@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 
 from torchreid_vi.cli import common
+from torchreid_vi.sharing import CARD, write_package
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +25,6 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
 
     def work() -> None:
-        from torchreid_vi.sharing import CARD, write_package
-
         about = write_package(args.run, args.out, args.licence)
         for name, file in about["files"].items():
             print(f"{name:<18} {file['size'] / 2**20:8.2f} MiB  {file['sha256']}")

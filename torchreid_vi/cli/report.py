@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 
 from torchreid_vi.cli import common
+from torchreid_vi.report import write_report
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +30,6 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
 
     def work() -> None:
-        from torchreid_vi.report import write_report
-
         log.info(f"Written: {write_report(args.run, args.out, args.root, args.people)}")
 
     return common.status(work, args)

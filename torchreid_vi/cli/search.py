@@ -13,6 +13,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from torchreid_vi.cli import common
+from torchreid_vi.data.listing import images_of
+from torchreid_vi.report.ranked import Shown, ranked_picture
+from torchreid_vi.retrieval import FeatureExtractor, Gallery
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,10 +31,6 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
 
     def work() -> None:
-        from torchreid_vi.data.listing import images_of
-        from torchreid_vi.report.ranked import Shown, ranked_picture
-        from torchreid_vi.retrieval import FeatureExtractor, Gallery
-
         queries = images_of(args.query)
         extractor = FeatureExtractor(args.weights, args.settings)
         for path in queries:

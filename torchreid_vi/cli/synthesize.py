@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 
 from torchreid_vi.cli import common
+from torchreid_vi.data.synthetic import draw_dataset
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +30,6 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
 
     def work() -> None:
-        from torchreid_vi.data.synthetic import draw_dataset
-
         sizes = args.ids, args.images, args.seed, tuple(args.size)
         published = args.shape == "published"
         log.info(f"Written: {draw_dataset(args.root, args.layout, *sizes, args.folder, published)}")

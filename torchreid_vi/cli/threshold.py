@@ -9,7 +9,14 @@ the training. Expect this precision and recall among as many people as there.
 
 from __future__ import annotations
 
+import numpy as np
+
 from torchreid_vi.cli import common
+from torchreid_vi.data.datasets import dataset_named, require_split
+from torchreid_vi.data.datasets.vi_labelled import split_by
+from torchreid_vi.errors import InputError
+from torchreid_vi.retrieval import FeatureExtractor
+from torchreid_vi.retrieval.threshold import Curve, pairs
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,14 +32,6 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
 
     def work() -> None:
-        import numpy as np
-
-        from torchreid_vi.data.datasets import dataset_named, require_split
-        from torchreid_vi.data.datasets.vi_labelled import split_by
-        from torchreid_vi.errors import InputError
-        from torchreid_vi.retrieval import FeatureExtractor
-        from torchreid_vi.retrieval.threshold import Curve, pairs
-
         if args.precision is not None and not 0 < args.precision <= 100:
             raise InputError(f"--precision is {args.precision:g}: it must be above 0 and at most 100")
         extractor = FeatureExtractor(args.weights, args.settings)

@@ -17,7 +17,13 @@ import json
 import logging
 from typing import Any, NamedTuple
 
+from torchreid_vi import distributed, files, series
 from torchreid_vi.cli import common
+from torchreid_vi.config import load_config
+from torchreid_vi.errors import InputError
+from torchreid_vi.folders import expanded
+from torchreid_vi.runner import run
+from torchreid_vi.sharing import locate
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +76,6 @@ def parse(arguments: list[str] | None = None, evaluate: bool = False) -> Command
 
 def run_series(cfg: Any, trials: str, seeds: str) -> None:
     """Complete every run of a series, and print and save the mean over them."""
-    from torchreid_vi import distributed, files, series
-    from torchreid_vi.folders import expanded
-
     splits, chosen = (series.numbers(text) if text else [] for text in (trials, seeds))
     runs = series.members(cfg, splits, chosen)
     log.info(f"{len(runs)} runs, of which finished ones are not run again; all goes to {cfg.data.save_dir}")
@@ -94,12 +97,6 @@ def main(arguments: list[str] | None = None, evaluate: bool = False) -> int:
     asked = parse(arguments, evaluate)
 
     def work() -> None:
-        from torchreid_vi import distributed
-        from torchreid_vi.config import load_config
-        from torchreid_vi.errors import InputError
-        from torchreid_vi.runner import run
-        from torchreid_vi.sharing import locate
-
         overrides = asked.overrides | ({"test.evaluate": True} if evaluate else {})
         with distributed.connected():
             file = asked.file

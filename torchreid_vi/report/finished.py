@@ -66,9 +66,7 @@ class FinishedRun:
         self.weights = self.folder / CHECKPOINTS / LAST
         for path in (self.folder / "config.yaml", self.folder / "results.json", self.weights):
             if not path.is_file():
-                raise InputError(
-                    f"{self.folder} is no finished run, {path.name} is missing: name another folder"
-                )
+                raise InputError(f"{self.folder} is no finished run, {path.name} is missing: name another")
         overrides = {"model.pretrained": False, "model.load_weights": "", "test.evaluate": False}
         overrides |= {"data.root": root} if root else {}
         self.cfg: CfgNode = config.load_config(str(self.folder / "config.yaml"), overrides)

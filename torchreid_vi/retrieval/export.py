@@ -99,9 +99,7 @@ def export(
         with atomic_path(paths[name]) as partial:
             difference = _difference(embedding, write(program, partial, about, opset), example)
             if not difference <= TOLERANCE:
-                raise InputError(
-                    f"what {format} computes differs from PyTorch by {difference:.1g}: it was not written"
-                )
+                raise InputError(f"{format} differs from PyTorch by {difference:.1g}: it was not written")
             partial.replace(paths[name])
         done[paths[name]] = difference
     return done
@@ -136,15 +134,10 @@ def _to_onnx(program: torch.export.ExportedProgram, path: Path, about: dict[str,
     try:
         written: Any = torch.onnx.export(program, opset_version=opset, dynamo=True, verbose=False, **names)
     except torch.onnx.OnnxExporterError as error:
-        raise InputError(
-            f"PyTorch {torch.__version__} cannot write this model as ONNX: update it (2.8 can), or export a "
-            "program of torch.export instead"
-        ) from error
+        version = torch.__version__
+        raise InputError(f"PyTorch {version} cannot write this model as ONNX: update it (2.8 can)") from error
     if (found := written.model.opset_imports.get("")) != opset:
-        raise InputError(
-            f"this model cannot be written with ONNX opset {opset}: PyTorch {torch.__version__} gives {found}, so "
-            f"choose --opset {found}"
-        )
+        raise InputError(f"ONNX opset {opset} cannot be written: choose --opset {found}")
     written.model.metadata_props.update(about)
     written.save(str(path))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

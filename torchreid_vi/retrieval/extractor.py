@@ -61,16 +61,14 @@ class FeatureExtractor:
         read = config.load_config if imports else config.read_config
         self.cfg = cfg = read(str(file), overrides={"model.pretrained": False})
         if build.method_class(cfg).self_supervised:
-            raise InputError(
-                f"{weights} is of a pre-training, which retrieves nothing: fine-tune from it first"
-            )
+            raise InputError(f"{weights} is of a pre-training: fine-tune from it first")
         method = build.build_method(cfg, identities(read_checkpoint(self.weights)))
         loaded = load_weights(method.network, self.weights, cfg.model.load_stem)
         if any(not name.startswith("classifier.") for name in loaded.fresh):
             raise InputError(f"{weights} is a backbone without the rest of a model: fine-tune from it first")
         if any(name.startswith("neck.") for name in loaded.unused):
             raise InputError(
-                f"{weights} has a neck with a shift, which no model here has: start a training from it"
+                f"{weights} has a neck with a shift, unlike our models: start a training from it"
             )
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.embedder = Embedder(method.to(self.device).eval(), cfg.test.flip)

@@ -39,10 +39,7 @@ def check(factory: str, dimensions: int, number: int) -> None:
     cells = _faiss().try_extract_index_ivf(_empty(factory, dimensions))
     least = _PER_CENTROID * max(cells.nlist if cells else 0, 256 if "PQ" in factory else 0)
     if number < least:
-        raise InputError(
-            f"a {factory} index learns from at least {least:,} vectors and there are {number:,}: choose Flat or "
-            "HNSW32"
-        )
+        raise InputError(f"a {factory} index needs {least:,} images, not {number:,}: choose Flat or HNSW32")
 
 
 def require_free(folder: Path) -> None:
@@ -146,11 +143,9 @@ class EmbeddingIndex:
         ]
 
     def _check_dimensions(self, features: np.ndarray) -> None:
-        if features.ndim != 2 or features.shape[1] != self.about["dimensions"]:
-            raise InputError(
-                f"features of shape {features.shape} for an index of {self.about['dimensions']} dimensions: use "
-                "the weights that it was built with"
-            )
+        shape, dimensions = features.shape, self.about["dimensions"]
+        if shape[1:] != (dimensions,):
+            raise InputError(f"features {shape} for an index of {dimensions} dimensions: use its weights")
 
     def _recall(self, features: np.ndarray) -> float:
         size, library = len(features), _faiss()
@@ -222,11 +217,8 @@ def _empty(factory: str, dimensions: int) -> Any:
     try:
         vectors = library.index_factory(dimensions, factory, library.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[-120:]
-        raise InputError(
-            f"FAISS makes no index {factory[:100]!r} of {dimensions} dimensions (… {reason}): choose Flat, HNSW32 "
-            "or another string of its index factory"
-        ) from error
+        kind = f"{factory[:100]!r} of {dimensions} dimensions"
+        raise InputError(f"FAISS makes no index {kind}: choose Flat or HNSW32") from error
     cells = library.downcast_index(library.try_extract_index_ivf(vectors))
     if hasattr(part := cells or vectors, "do_polysemous_training"):
         part.do_polysemous_training = False  # takes minutes, for a search that is not offered

@@ -57,9 +57,7 @@ def pairs(
         chosen = np.triu(chosen, 1)
     similarity, same = (first @ second.T)[chosen], (first_pids[:, None] == second_pids)[chosen]
     if not same.any() or same.all():
-        raise InputError(
-            f"{dataset.root} needs two people, one of them in both modalities, among its test images"
-        )
+        raise InputError(f"{dataset.root} needs two test people, one of them in both modalities")
     return similarity, same
 
 

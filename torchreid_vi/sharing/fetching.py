@@ -50,14 +50,11 @@ def fetch(url: str) -> Path:
                 log.info(f"Fetching {address}")
                 _download(address, partial)
                 if expected and (found := sha256_of(partial)) != expected:
-                    raise InputError(
-                        f"{address} has SHA-256 {found} and not the expected one: it was refused"
-                    )
+                    raise InputError(f"{address} has SHA-256 {found}, not the expected one")
                 partial.replace(path)
     except OSError as error:
-        raise InputError(
-            f"{path.parent} cannot be written ({error.strerror}): set XDG_CACHE_HOME to another folder"
-        ) from error
+        reason = f"{path.parent} cannot be written ({error.strerror})"
+        raise InputError(f"{reason}: set XDG_CACHE_HOME to another folder") from error
     return path
 
 
@@ -79,9 +76,7 @@ def fetch_from_hub(named: str) -> Path:
         return folder
     except Exception as error:  # the library's, its HTTP client's or the system's
         reason = _reason(error.__cause__ or error)
-        raise InputError(
-            f"{named} cannot be fetched ({reason}): check OWNER/NAME@REVISION and the network"
-        ) from error
+        raise InputError(f"{named} cannot be fetched ({reason}): check OWNER/NAME@REVISION") from error
 
 
 def _checked(address: str) -> SplitResult:
@@ -92,9 +87,7 @@ def _checked(address: str) -> SplitResult:
             return parts
     except ValueError:  # such as http://[
         pass
-    raise InputError(
-        f"{address} is no address to fetch weights from: https:// and {HUB} are, and http:// on this machine"
-    )
+    raise InputError(f"{address} is no address to fetch weights from: https:// and {HUB} are")
 
 
 def _download(address: str, path: Path) -> None:
@@ -115,9 +108,7 @@ def _download(address: str, path: Path) -> None:
     except InputError:
         raise
     except Exception as error:  # gdown's, urllib's, those of their HTTP clients, or the system's
-        raise InputError(
-            f"{address} cannot be fetched ({_reason(error)}): check the address and the network"
-        ) from error
+        raise InputError(f"{address} cannot be fetched ({_reason(error)}): check the address") from error
 
 
 def _reason(error: BaseException) -> str:

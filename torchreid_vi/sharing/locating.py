@@ -50,9 +50,7 @@ def locate(named: str | Path) -> Located:
     weights = path / CHECKPOINTS / LAST if path.is_dir() else path
     if not weights.is_file():
         lacks = f"holds no {CHECKPOINTS}/{LAST} and no package" if path.is_dir() else "not found"
-        raise InputError(
-            f"{named} {lacks}: name a run's folder, a checkpoint, a package, or an address of one"
-        )
+        raise InputError(f"{named} {lacks}: name a run's folder, a checkpoint, a package, or an address")
     folder = weights.absolute().parent
     settings = (folder.parent if folder.name == CHECKPOINTS else folder) / SETTINGS
     return Located(weights, settings if settings.is_file() else None)

@@ -46,8 +46,5 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     except Exception as error:  # whatever is missing or of another type
         raise InputError(f"{path} is damaged: get the package again") from error
     if newer:
-        raise InputError(
-            f"{path.parent} is a package of format {content['format']}, of which this version knows {FORMAT}: "
-            "install a newer torchreid_vi"
-        )
+        raise InputError(f"{path.parent} has format {content['format']}: install a newer torchreid_vi")
     return content
