@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, TextIO
@@ -155,6 +155,7 @@ def progress(
         leave: Whether the bar stays when it is full.
     """
     global _latest
+    total = len(iterable) if total is None and isinstance(iterable, Sized) else total
     options: dict[str, Any] = {"desc": what, "total": total, "unit": unit, "leave": leave}
     consoles, above = _consoles(), _latest() if _latest else None
     busy = above is not None and not above.disable and (above.total is None or above.n < above.total)

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from PIL import Image
+
 from torchreid_vi import config, console, stopping
 from torchreid_vi.cli import jobs
 from torchreid_vi.errors import InputError
@@ -128,11 +130,16 @@ def picture_file(name: str) -> Path:
     return path
 
 
-def save(picture: Any, path: Path) -> None:
-    """Write one of Pillow's images to a path from :func:`picture_file`, and log it."""
+def save(picture: Image.Image, path: Path) -> None:
+    """Write a picture to a path from :func:`picture_file`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path, quality=85)
-    log.info(f"Written: {path}")
+    written(path)
+
+
+def written(path: str | Path, about: str = "") -> None:
+    """Log that a file or folder was written."""
+    log.info(f"Written: {path}{about and ', '}{about}")
 
 
 def status(work: Callable[[], int | None], args: Any, interrupted: str = "") -> int:

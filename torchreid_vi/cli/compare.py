@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         paths = write_comparison(methods, args.out)
         console.RESULTS.info(plain_table(methods))
         for path in paths:
-            log.info(f"Written: {path}")
+            common.written(path)
 
     return common.status(work, args, interrupted="the same command goes on from here")
 

@@ -8,13 +8,9 @@ Each file is run on batches of several sizes and compared with PyTorch before it
 
 from __future__ import annotations
 
-import logging
-
 from torchreid_vi.cli import common
 from torchreid_vi.retrieval import FeatureExtractor
 from torchreid_vi.retrieval.export import check, export
-
-log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,6 +27,6 @@ def main(arguments: list[str] | None = None) -> int:
         extractor = FeatureExtractor(args.weights, args.settings, device="cpu")
         for path, difference in export(extractor, args.out, args.format, args.opset).items():
             size = path.stat().st_size / 2**20
-            log.info(f"Written: {path}, {size:.1f} MiB, within {difference:.1g} of PyTorch's features")
+            common.written(path, f"{size:.1f} MiB, within {difference:.1g} of PyTorch's features")
 
     return common.status(work, args)

@@ -9,9 +9,7 @@ torchreid-vi index search --index photos.index --modality infrared --query seen_
 from __future__ import annotations
 
 import argparse
-import logging
 from pathlib import Path
-from typing import Any
 
 from torchreid_vi.cli import common
 from torchreid_vi.data.listing import images_of, images_under
@@ -20,8 +18,6 @@ from torchreid_vi.extras import require
 from torchreid_vi.retrieval import FeatureExtractor, Gallery
 from torchreid_vi.retrieval.index import EmbeddingIndex, check, require_free
 from torchreid_vi.sharing import is_remote
-
-log = logging.getLogger(__name__)
 
 _HELP = {
     "build": "embed a folder of images and index them",
@@ -84,10 +80,10 @@ def write(args: argparse.Namespace) -> None:
     index.save(args.out)
     print(said)
     size = sum(file.stat().st_size for file in args.out.iterdir()) / 2**20
-    log.info(f"Written: {args.out}, {size:.1f} MiB")
+    common.written(args.out, f"{size:.1f} MiB")
 
 
-def _build(args: argparse.Namespace) -> Any:
+def _build(args: argparse.Namespace) -> EmbeddingIndex:
     """Embed a gallery and return its index."""
     extractor = FeatureExtractor(args.weights, args.settings)
     check(args.factory, extractor([]).shape[1], len(images_under(args.gallery)))
@@ -111,7 +107,7 @@ def search(args: argparse.Namespace) -> None:
     common.print_found(queries, shown, len(index), args.json)
 
 
-def _extractor(args: argparse.Namespace, index: Any) -> Any:
+def _extractor(args: argparse.Namespace, index: EmbeddingIndex) -> FeatureExtractor:
     """Return the extractor that embeds images as those of an index were."""
     weights, settings, mark = (
         str(index.about.get(name, "")) for name in ("weights", "settings", "extractor")

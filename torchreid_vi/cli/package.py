@@ -8,12 +8,8 @@ Commands that read weights take the folder, or hf://OWNER/NAME once it is on the
 
 from __future__ import annotations
 
-import logging
-
 from torchreid_vi.cli import common
 from torchreid_vi.sharing import CARD, write_package
-
-log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,8 +24,6 @@ def main(arguments: list[str] | None = None) -> int:
         about = write_package(args.run, args.out, args.licence)
         for name, file in about["files"].items():
             print(f"{name:<18} {file['size'] / 2**20:8.2f} MiB  {file['sha256']}")
-        if not about["results"]:
-            log.info("No results: the run has not been evaluated")
-        log.info(f"Written: {args.out}; read its {CARD}, above all Licence, before you share it")
+        common.written(args.out, f"read its {CARD}, above all Licence, before you share it")
 
     return common.status(work, args)

@@ -10,12 +10,8 @@ hides the top of every crop, where the head is, and --people none leaves the pic
 
 from __future__ import annotations
 
-import logging
-
 from torchreid_vi.cli import common
 from torchreid_vi.report import write_report
-
-log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,6 +26,6 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
 
     def work() -> None:
-        log.info(f"Written: {write_report(args.run, args.out, args.root, args.people)}")
+        common.written(write_report(args.run, args.out, args.root, args.people))
 
     return common.status(work, args)

@@ -6,12 +6,8 @@ torchreid-vi synthesize --shape published --root reid-data
 
 from __future__ import annotations
 
-import logging
-
 from torchreid_vi.cli import common
 from torchreid_vi.data.synthetic import draw_dataset
-
-log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,6 +28,6 @@ def main(arguments: list[str] | None = None) -> int:
     def work() -> None:
         sizes = args.ids, args.images, args.seed, tuple(args.size)
         published = args.shape == "published"
-        log.info(f"Written: {draw_dataset(args.root, args.layout, *sizes, args.folder, published)}")
+        common.written(draw_dataset(args.root, args.layout, *sizes, args.folder, published))
 
     return common.status(work, args, interrupted="nothing was kept")

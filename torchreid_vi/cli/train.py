@@ -89,7 +89,7 @@ def run_series(cfg: Any, trials: str, seeds: str) -> None:
     summary = expanded(cfg.data.save_dir) / "summary.json"
     files.write_text(summary, json.dumps({"runs": list(runs), "results": rows}, indent=1) + "\n")
     print(f"{cfg.data.save_dir}: mean ± sample deviation over {len(runs)} runs\n{series.format_series(rows)}")
-    log.info(f"Written: {summary}")
+    common.written(summary)
 
 
 def main(arguments: list[str] | None = None, evaluate: bool = False) -> int:
