@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import io
 import json
 import logging
@@ -26,13 +25,6 @@ from torchreid_vi.errors import InputError
 log = logging.getLogger(__name__)
 
 program: str | None = None  # name of the command in its help
-
-#: Remedies for what the system refuses.
-_REMEDIES = {
-    "free some space and start the same command again": (errno.ENOSPC, errno.EDQUOT),
-    "name a folder that is yours to write": (errno.EROFS, errno.EACCES, errno.EPERM),
-    "name another file or folder": (errno.EEXIST, errno.EISDIR, errno.ENOENT, errno.ENOTDIR),
-}
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -173,9 +165,8 @@ def status(work: Callable[[], int | None], args: Any, interrupted: str = "") -> 
     except InputError as error:
         console.complain(str(error))
     except OSError as error:
-        remedies = [f"; {remedy}" for remedy, errors in _REMEDIES.items() if error.errno in errors]
-        refused = f"{error.filename or 'a file'}: {error.strerror or error}"
-        console.complain("".join([refused, *remedies]))
+        remedy = "; free some space, or name another file or folder" if error.filename else ""
+        console.complain(f"{error.filename or 'a file'}: {error.strerror or error}{remedy}")
     except UnicodeEncodeError as error:
         console.complain(f"{error.object!a} is no text in UTF-8: rename the file or folder of that name")
     except stopping.Stopped as stopped:
