@@ -37,9 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         extractor = FeatureExtractor(args.weights, args.settings)
         split = extractor.cfg.data.split_id if args.split is None else args.split - 1
         require_split([args.dataset], split)
-        with split_by(
-            dict(extractor.cfg.vi_labelled)
-        ):  # as in the training, which did not see the test people
+        with split_by(dict(extractor.cfg.vi_labelled)):  # as in training, which did not see the test people
             dataset = dataset_named(args.dataset)(root=args.root, split_id=split, verbose=False)
         similarity, same = pairs(dataset, extractor, args.modality, args.gallery_modality)
         curve = Curve(similarity, same)
@@ -48,9 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
             point = curve.at(step / 20)
             print(f"{point.threshold:9.2f}  {point.precision:9.1%}  {point.recall:7.1%}  {point.accepted:9,}")
         best = curve.best(args.precision and args.precision / 100)
-        best = curve.at(
-            np.ceil(1000 * best.threshold) / 1000
-        )  # precision and recall of the printed threshold
+        best = curve.at(np.ceil(1000 * best.threshold) / 1000)  # as it is printed
         why = "highest F1" if args.precision is None else f"precision of at least {args.precision:g}%"
         print(
             f"suggested: {best.threshold:.3f}, precision {best.precision:.1%}, recall {best.recall:.1%};\n"
