@@ -16,7 +16,7 @@ from torchreid_vi.data.listing import images_of, images_under
 from torchreid_vi.errors import InputError
 from torchreid_vi.extras import require
 from torchreid_vi.retrieval import FeatureExtractor, Gallery
-from torchreid_vi.retrieval.index import EmbeddingIndex, check, require_free
+from torchreid_vi.retrieval.index import EmbeddingIndex, empty_vectors, require_free
 from torchreid_vi.sharing import is_remote
 
 _HELP = {
@@ -86,7 +86,7 @@ def write(args: argparse.Namespace) -> None:
 def _build(args: argparse.Namespace) -> EmbeddingIndex:
     """Embed a gallery and return its index."""
     extractor = FeatureExtractor(args.weights, args.settings)
-    check(args.factory, extractor([]).shape[1], len(images_under(args.gallery)))
+    empty_vectors(args.factory, extractor([]).shape[1], len(images_under(args.gallery)))
     gallery = Gallery(args.gallery, extractor, args.modality, cache="")
     return EmbeddingIndex.build(
         gallery.features,

@@ -23,23 +23,38 @@ _SAMPLE = 200  # stored vectors that the recall is measured with
 _PER_CENTROID = 39  # vectors that FAISS wants for each centroid that it learns
 
 
-def check(factory: str, dimensions: int, number: int) -> None:
-    """Check, before features are extracted, that an index of them can be built.
+def empty_vectors(factory: str, dimensions: int, number: int) -> Any:
+    """Return an empty index of FAISS; called before features are extracted, it checks that one can be built.
+
+    It keeps ids, and searches more thoroughly than FAISS does by itself.
 
     Args:
         factory: FAISS's string for the kind of index.
         dimensions: D of the features.
-        number: Number of features.
+        number: Number of features that will be added.
 
     Raises:
         InputError: For an unknown kind of index, too few features for it, or when FAISS is missing.
     """
-    if not number:
-        raise InputError("an index needs at least one image: check the folder")
-    cells = _faiss().try_extract_index_ivf(_empty(factory, dimensions))
-    least = _PER_CENTROID * max(cells.nlist if cells else 0, 256 if "PQ" in factory else 0)
+    library = _faiss()
+    try:
+        vectors = library.index_factory(dimensions, factory, library.METRIC_INNER_PRODUCT)
+    except RuntimeError as error:
+        kind = f"{factory[:100]!r} of {dimensions} dimensions"
+        raise InputError(f"FAISS makes no index {kind}: choose Flat or HNSW32") from error
+    cells = library.downcast_index(library.try_extract_index_ivf(vectors))
+    least = max(1, _PER_CENTROID * max(cells.nlist if cells else 0, 256 if "PQ" in factory else 0))
     if number < least:
         raise InputError(f"a {factory} index needs {least:,} images, not {number:,}: choose Flat or HNSW32")
+    if hasattr(part := cells or vectors, "do_polysemous_training"):
+        part.do_polysemous_training = False  # takes minutes, for a search that is not offered
+    if cells:
+        cells.nprobe = max(min(cells.nlist, 16), cells.nlist // 16)
+        if not isinstance(vectors, library.IndexRefine):  # the others keep ids by themselves
+            return vectors
+    if isinstance(vectors, library.IndexHNSW):
+        vectors.hnsw.efConstruction, vectors.hnsw.efSearch = 200, 128
+    return vectors if isinstance(vectors, library.IndexIDMap) else library.IndexIDMap2(vectors)
 
 
 def require_free(folder: Path) -> None:
@@ -86,10 +101,10 @@ class EmbeddingIndex:
         Raises:
             InputError: For an unknown kind, no features, or too few of them for the kind.
         """
-        check(factory, features.shape[1], len(features))
         features = np.ascontiguousarray(features, np.float32)
-        about |= {"factory": factory, "dimensions": features.shape[1]}
-        index = cls(_empty(factory, features.shape[1]), [], about)
+        number, dimensions = features.shape
+        vectors = empty_vectors(factory, dimensions, number)
+        index = cls(vectors, [], about | {"factory": factory, "dimensions": dimensions})
         if not index.vectors.is_trained:
             index.vectors.train(features)
         index.add(features, items)
@@ -209,23 +224,3 @@ class EmbeddingIndex:
 
 def _faiss() -> Any:
     return require("search", "an index")[0]
-
-
-def _empty(factory: str, dimensions: int) -> Any:
-    """Return an empty index of FAISS that keeps ids, set to search more thoroughly than FAISS does by itself."""
-    library = _faiss()
-    try:
-        vectors = library.index_factory(dimensions, factory, library.METRIC_INNER_PRODUCT)
-    except RuntimeError as error:
-        kind = f"{factory[:100]!r} of {dimensions} dimensions"
-        raise InputError(f"FAISS makes no index {kind}: choose Flat or HNSW32") from error
-    cells = library.downcast_index(library.try_extract_index_ivf(vectors))
-    if hasattr(part := cells or vectors, "do_polysemous_training"):
-        part.do_polysemous_training = False  # takes minutes, for a search that is not offered
-    if cells:
-        cells.nprobe = max(min(cells.nlist, 16), cells.nlist // 16)
-        if not isinstance(vectors, library.IndexRefine):  # the others keep ids by themselves
-            return vectors
-    if isinstance(vectors, library.IndexHNSW):
-        vectors.hnsw.efConstruction, vectors.hnsw.efSearch = 200, 128
-    return vectors if isinstance(vectors, library.IndexIDMap) else library.IndexIDMap2(vectors)
