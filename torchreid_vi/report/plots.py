@@ -65,7 +65,7 @@ def distances(run: FinishedRun) -> str:
         rows, columns = modality == one, modality == other
         found = 1 - features[rows] @ features[columns].T
         same = pids[rows][:, None] == pids[columns][None, :]
-        counted = np.triu(np.ones(found.shape, bool), 1 if one is other else -len(found))
+        counted = np.triu(np.ones(found.shape, bool), 1) if one is other else True
         bins = np.linspace(0, max(float(found.max()), 1e-3), 60)
         for which, name, colour in ((same, "same person", "tab:green"), (~same, "different", "tab:red")):
             values = found[which & counted]
