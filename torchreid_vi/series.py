@@ -6,6 +6,7 @@ continues whatever was interrupted.
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Sequence
 from itertools import groupby, product
@@ -31,14 +32,10 @@ def numbers(text: str) -> list[int]:
     >>> numbers("1-3,7")
     [1, 2, 3, 7]
     """
-    named: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise InputError(f"'{text}' names no whole numbers: write them as in 1-10 or 1,4,7")
-        named += range(int(first), int(last or first) + 1)
-    if not named or len(set(named)) < len(named):
-        raise InputError(f"'{text}' names no number, or one twice: write them as in 1-10 or 1,4,7")
+    ranges = [re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip()) for part in text.split(",")]
+    named = [n for found in ranges if found for n in range(int(found[1]), int(found[2] or found[1]) + 1)]
+    if not (named and all(ranges)) or len(set(named)) < len(named):
+        raise InputError(f"'{text}' names no numbers, or one twice: write them as in 1-10 or 1,4,7")
     return named
 
 

@@ -13,9 +13,10 @@ end the run, which continues from its last epoch.
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
-from typing import Any, NamedTuple
+from typing import Any
 
 from torchreid_vi import distributed, files, series
 from torchreid_vi.cli import common
@@ -28,25 +29,17 @@ from torchreid_vi.sharing import locate
 log = logging.getLogger(__name__)
 
 
-class Command(NamedTuple):
-    """A command line: a config file, settings by key, KEY VALUE pairs, a series, and weights to evaluate."""
+def parse(arguments: list[str] | None = None, evaluate: bool = False) -> argparse.Namespace:
+    """Read the command line, with ``evaluate`` that of the command that evaluates.
 
-    file: str
-    overrides: dict[str, Any]
-    options: list[str]
-    trials: str
-    seeds: str
-    quiet: bool
-    imports: list[str]
-    weights: str = ""
-
-
-def parse(arguments: list[str] | None = None, evaluate: bool = False) -> Command:
-    """Read the command line, with ``evaluate`` that of the command that evaluates."""
+    Returns:
+        The options, with those that change settings in ``overrides`` and KEY VALUE pairs in ``options``.
+    """
     from torchreid_vi.cli import test
 
     parser = common.parser(test.__doc__ if evaluate else __doc__)
-    parser.add_argument("--config-file", default="", help="YAML file of settings, as in configs/")
+    about = "YAML file of settings, as in configs/"
+    parser.add_argument("--config-file", dest="file", metavar="CONFIG_FILE", default="", help=about)
     if evaluate:
         about = "a run's folder, a checkpoint, a package, or an address; its settings are those of its run"
         parser.add_argument("--weights", default="", help=about)
@@ -59,19 +52,16 @@ def parse(arguments: list[str] | None = None, evaluate: bool = False) -> Command
     about = "any setting, such as train.max_epoch 10 or loss.cmr.epsilon 0.1"
     parser.add_argument("options", nargs="*", metavar="KEY VALUE", help=about)
     args = parser.parse_intermixed_args(arguments)
-    overrides, options = {}, list(args.options)
+    args.overrides = {}
     for name in ("root", "sources", "targets", "transforms"):
         value = getattr(args, name)
         if isinstance(value, list):  # KEY VALUE pairs may follow names: a key but imports has a dot
-            keys = [i for i, text in enumerate(value) if "." in text or text == "imports"]
-            value, pairs = (value[: keys[0]], value[keys[0] :]) if keys else (value, [])
-            options += pairs
+            end = next((i for i, text in enumerate(value) if "." in text or text == "imports"), len(value))
+            value, pairs = value[:end], value[end:]
+            args.options += pairs
         if value:
-            overrides[f"data.{name}"] = value
-    weights = args.weights if evaluate else ""
-    return Command(
-        args.config_file, overrides, options, args.trials, args.seeds, args.quiet, args.imports, weights
-    )
+            args.overrides[f"data.{name}"] = value
+    return args
 
 
 def run_series(cfg: Any, trials: str, seeds: str) -> None:
@@ -94,22 +84,23 @@ def run_series(cfg: Any, trials: str, seeds: str) -> None:
 
 def main(arguments: list[str] | None = None, evaluate: bool = False) -> int:
     """Run the command; return the exit status."""
-    asked = parse(arguments, evaluate)
+    args = parse(arguments, evaluate)
 
     def work() -> None:
-        overrides = asked.overrides | ({"test.evaluate": True} if evaluate else {})
+        file, overrides = args.file, args.overrides
         with distributed.connected():
-            file = asked.file
-            if asked.weights:
-                overrides["model.load_weights"] = asked.weights
-                beside = distributed.from_first(lambda: locate(asked.weights).settings)
+            if evaluate:
+                overrides["test.evaluate"] = True
+            if evaluate and args.weights:
+                overrides["model.load_weights"] = args.weights
+                beside = distributed.from_first(lambda: locate(args.weights).settings)
                 if not (file or beside):
-                    raise InputError(f"{asked.weights} lies in no run's folder: name a --config-file")
+                    raise InputError(f"{args.weights} lies in no run's folder: name a --config-file")
                 file = file or str(beside)
-            cfg = load_config(file, overrides, asked.options, asked.imports)
-            if asked.trials or asked.seeds:
-                run_series(cfg, asked.trials, asked.seeds)
+            cfg = load_config(file, overrides, args.options, args.imports)
+            if args.trials or args.seeds:
+                run_series(cfg, args.trials, args.seeds)
             else:
                 run(cfg)
 
-    return common.status(work, asked, interrupted="the same command goes on from here")
+    return common.status(work, args, interrupted="the same command goes on from here")
