@@ -40,15 +40,17 @@ def parse(arguments: list[str] | None = None, evaluate: bool = False) -> argpars
     parser = common.parser(test.__doc__ if evaluate else __doc__)
     about = "YAML file of settings, as in configs/"
     parser.add_argument("--config-file", dest="file", metavar="CONFIG_FILE", default="", help=about)
+    parser.set_defaults(weights="", trials="", seeds="")
     if evaluate:
         about = "a run's folder, a checkpoint, a package, or an address; its settings are those of its run"
-        parser.add_argument("--weights", default="", help=about)
+        parser.add_argument("--weights", help=about)
+    else:
+        parser.add_argument("--trials", help="splits to run, such as 1-10 (data.split_id 0 to 9)")
+        parser.add_argument("--seeds", help="seeds to run with, such as 1-3 (train.seed)")
     parser.add_argument("--root", help="folder that holds the datasets' folders (data.root)")
     parser.add_argument("-s", "--sources", nargs="+", help="training datasets (data.sources)")
     parser.add_argument("-t", "--targets", nargs="+", help="test datasets (data.targets)")
     parser.add_argument("--transforms", nargs="+", help="training transforms (data.transforms)")
-    parser.add_argument("--trials", default="", help="splits to run, such as 1-10 (data.split_id 0 to 9)")
-    parser.add_argument("--seeds", default="", help="seeds to run with, such as 1-3 (train.seed)")
     about = "any setting, such as train.max_epoch 10 or loss.cmr.epsilon 0.1"
     parser.add_argument("options", nargs="*", metavar="KEY VALUE", help=about)
     args = parser.parse_intermixed_args(arguments)
@@ -91,7 +93,7 @@ def main(arguments: list[str] | None = None, evaluate: bool = False) -> int:
         with distributed.connected():
             if evaluate:
                 overrides["test.evaluate"] = True
-            if evaluate and args.weights:
+            if args.weights:
                 overrides["model.load_weights"] = args.weights
                 beside = distributed.from_first(lambda: locate(args.weights).settings)
                 if not (file or beside):
