@@ -9,8 +9,9 @@ from multiprocessing import active_children
 
 import pytest
 import torch
+from command_lines import TINY
 
-from torchreid_vi import build, load_config
+from torchreid_vi import build, load_config, run
 from torchreid_vi.data.synthetic import LAYOUTS, draw_dataset
 from torchreid_vi.seeds import seed_everything
 
@@ -69,6 +70,24 @@ def roots(tmp_path_factory):
         draw_dataset(root, layout, ids=12, images=3, size=(16, 40))
     draw_dataset(root, ids=12, images=3, size=(16, 40), folder="vi_synthetic")
     return root
+
+
+@pytest.fixture(scope="session")
+def trained(roots, tmp_path_factory):
+    """Return a function that gives the folder of a run of one epoch, trained once for each choice of settings."""
+    known = {}
+
+    def make(**changes):
+        changes = {key.replace("__", "."): value for key, value in changes.items()}
+        name = str(sorted(changes.items()))
+        if name not in known:
+            folder = known[name] = tmp_path_factory.mktemp("secret-place") / "run"
+            places = {"data.root": str(roots), "data.save_dir": str(folder)}
+            places |= {"data.cache": str(folder.parent / "cache"), "train.max_epoch": 1}
+            run(load_config(overrides=TINY | places | changes))
+        return known[name]
+
+    return make
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What commands show: what goes where, in quiet mode, on a terminal, in colours, and into a run's log."""
+"""Commands show results, notes and progress on their streams, and a run's log keeps all of them."""
 
 import contextlib
 import fcntl
@@ -20,22 +20,19 @@ log = logging.getLogger("torchreid_vi.some.module")
 
 
 def on_a_terminal(monkeypatch):
-    """What a terminal of 80 columns shows of a loop with notes, and of an error."""
+    """Return what a terminal of 80 columns shows of a loop with notes, and of an error."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     streams = os.fdopen(theirs, "w", 1), os.fdopen(os.dup(theirs), "w", 1)  # two, as a program has
     with streams[0] as out, streams[1] as error, monkeypatch.context() as patched:
         patched.setattr(sys, "stdout", out)
         patched.setattr(sys, "stderr", error)
-        with console.attached():
-            for _ in console.progress(range(3), "looking", "img"):
+        with console.attached(), console.logged():
+            for number in console.progress(range(3), "looking", "img"):
                 time.sleep(0.15)
                 log.info("a note")
-            with console.logged():
-                for number in console.progress(range(3), "training", "batch"):
-                    time.sleep(0.15)
-                    print("epoch", number)
-                    console.RESULTS.info(f"result {number}")
+                print("epoch", number)
+                console.RESULTS.info(f"result {number}")
         console.complain("a sentence")
     parts = []
     with contextlib.suppress(OSError):  # how it ends when nobody writes any more
@@ -45,58 +42,44 @@ def on_a_terminal(monkeypatch):
     return b"".join(parts).decode()
 
 
-def test_a_library_call_shows_nothing(capsys):
-    log.warning("a note")
-    console.RESULTS.info("a result")
-    assert list(console.progress(range(3), "looking")) == [0, 1, 2]
+@pytest.mark.parametrize(
+    ("around", "shown"),
+    [
+        ([], ("", "")),
+        ([console.attached], ("a result\n", "a note\n")),
+        ([lambda: console.attached(quiet=True)], ("a result\n", "")),
+        ([console.attached, console.muted], ("", "")),
+    ],
+    ids=["library", "command", "quiet", "muted"],
+)
+def test_results_and_notes_are_shown_in_commands_alone(capsys, monkeypatch, around, shown):
+    with contextlib.ExitStack() as stack:
+        for context in around:
+            stack.enter_context(context())
+        log.info("a note")
+        assert list(console.progress(range(1000), "looking")) == list(range(1000))  # which is soon over
+        console.RESULTS.info("a result")
+        assert capsys.readouterr() == shown
+        monkeypatch.setattr(console, "INTERVAL", 1e-9)
+        assert list(console.progress(range(3), "looking")) == [0, 1, 2]
+        assert ("looking: 3 of 3" in capsys.readouterr().err) == ("a note\n" in shown)
+    log.info("later")
     assert capsys.readouterr() == ("", "")
 
 
-def test_results_go_to_one_stream_and_the_rest_to_the_other(capsys):
-    with console.attached():
-        log.info("a note")
-        console.RESULTS.info("a result")
-        console.complain("a sentence")
-    log.info("later")
-    assert capsys.readouterr() == ("a result\n", "a note\nerror: a sentence\n")
-
-
-def test_quiet_leaves_results_and_errors(capsys):
-    with console.attached(quiet=True):
-        log.info("a note")
-        assert list(console.progress(range(3), "looking", shown=True)) == [0, 1, 2]
-        console.RESULTS.info("a result")
-        console.complain("a sentence")
-    assert capsys.readouterr() == ("a result\n", "error: a sentence\n")
-
-
-def test_muted_leaves_nothing(capsys):
-    with console.attached():
-        with console.muted():
-            log.info("a note")
-            console.RESULTS.info("a result")
-        log.info("later")
-    assert capsys.readouterr() == ("", "later\n")
-
-
-def test_progress_is_plain_lines_where_there_is_no_terminal(capsys, monkeypatch):
-    monkeypatch.setattr(console, "_INTERVAL", 1e-9)
-    with console.progress(what="looking", unit="img", total=2, shown=True) as bar:
+def test_progress_is_plain_lines_where_there_is_no_terminal_and_one_bar_at_a_time(capsys, monkeypatch):
+    monkeypatch.setattr(console, "INTERVAL", 1e-9)
+    with console.attached(), console.progress(what="looking", unit="img", total=2) as bar:
         bar.update()
-        bar.update()
-    with console.attached():
-        assert list(console.progress(range(2), "inside", leave=False)) == [0, 1]
+        assert list(console.progress(range(2), "inside")) == [0, 1]
+        bar.update()  # which has no time left
+        assert list(console.progress(range(2), "after", leave=False)) == [0, 1]
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("looking: 1 of 2 img, 00:00 gone") and lines[0].endswith(" left")
     assert any(line.startswith("looking: 2 of 2 img") for line in lines)
-    assert any(line.startswith("inside: 2 of 2 img") for line in lines)
+    assert any(line.startswith("after: 2 of 2 img") for line in lines)
+    assert not any("inside" in line for line in lines)
     assert all(line.strip() and "\r" not in line and "\x1b" not in line for line in lines)
-
-
-def test_what_is_soon_over_shows_no_lines_of_progress(capsys):
-    with console.attached():
-        list(console.progress(range(1000), "looking"))
-    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("quiet", [True, False])
@@ -107,10 +90,10 @@ def test_a_log_keeps_everything_in_order_and_standard_output_has_results_alone(t
         print("what torchreid\nprints")
         console.RESULTS.info("a result\nof two lines")
         with console.muted():
-            log.info("more")
+            log.info("M\udcfcller")  # which is no text
     text = (tmp_path / "run.log").read_text()
     time_of = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d "
-    expected = ["a note", "what torchreid", "prints", "a result\nof two lines", "more"]
+    expected = ["a note", "what torchreid", "prints", "a result\nof two lines", r"M\\udcfcller"]
     assert re.fullmatch("".join(f"{time_of}{line}\n" for line in expected), text)
     notes = "" if quiet else "a note\nwhat torchreid\nprints\n"
     assert capsys.readouterr() == ("a result\nof two lines\n", notes)
@@ -140,13 +123,6 @@ def test_every_command_can_be_quiet_and_says_what_it_is_called(name, capsys):
         cli.main([name, "--help"])
     out = capsys.readouterr().out
     assert left.value.code == 0 and "--quiet" in out and f"usage: torchreid-vi {name} " in out
-
-
-def test_what_is_no_text_is_escaped_in_a_log(tmp_path):
-    with console.logged() as file:
-        file.to(tmp_path / "train.log")
-        log.info("M\udcfcller")
-    assert "M\\udcfcller" in (tmp_path / "train.log").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("command", ["build", "search"])

@@ -1,4 +1,4 @@
-"""The page to search with: what it answers, what it refuses, what it leaves behind, and where it can be reached."""
+"""The page to search with answers people on this machine, serves no other file, and leaves nothing behind."""
 
 import os
 import re
@@ -10,28 +10,16 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from command_lines import TINY, call
+from command_lines import call
 
-from torchreid_vi import FeatureExtractor, InputError, load_config, run
+from torchreid_vi import FeatureExtractor, InputError
 from torchreid_vi.demo import answers, served, some_of
 from torchreid_vi.retrieval.gallery import Gallery
 
 
 @pytest.fixture(scope="module")
-def weights(roots, tmp_path_factory):
-    """Weights of a run of one epoch."""
-    folder = tmp_path_factory.mktemp("run") / "run"
-    run(
-        load_config(
-            overrides=TINY | {"data.root": str(roots), "data.save_dir": str(folder), "train.max_epoch": 1}
-        )
-    )
-    return folder / "checkpoints" / "last.pth"
-
-
-@pytest.fixture(scope="module")
-def gallery(weights, roots):
-    return Gallery(roots / "vi_synthetic" / "cam1", FeatureExtractor(weights), cache="")
+def gallery(trained, roots):
+    return Gallery(roots / "vi_synthetic" / "cam1", FeatureExtractor(trained()), cache="")
 
 
 @pytest.fixture(scope="module")
@@ -118,10 +106,8 @@ def test_names_of_files_are_no_html(gallery, roots, copy_of):
 
 
 TRAVERSALS = [
-    *("/etc/hostname", "setup.py", "../../../../../../../../etc/hostname", "~/.bashrc", "/proc/self/environ"),
-    *("..%2f..%2f..%2f..%2f..%2f..%2f..%2fetc%2fhostname", "%252e%252e%252f%252e%252e%252fetc%252fhostname"),
-    *("..%c0%af..%c0%af..%c0%afetc%c0%afhostname", "....//....//....//....//etc/hostname"),
-    *("..;/..;/..;/etc/hostname", "/etc/hostname%00.jpg", "//etc/hostname", "file:///etc/hostname"),
+    *("/etc/hostname", "../../../../../../../../etc/hostname", "/proc/self/environ", "file:///etc/hostname"),
+    *("..%2f..%2f..%2f..%2f..%2f..%2f..%2fetc%2fhostname", "/etc/hostname%00.jpg"),
     *("{}/../../../../../../etc/hostname", "{}%2f..%2f..%2f..%2f..%2fetc%2fhostname", "{}/.."),
 ]
 
@@ -173,8 +159,8 @@ def test_a_port_that_is_taken_or_none_is_named(gallery):
             pass
 
 
-def test_the_tool_answers_bad_input_with_a_sentence(weights, tmp_path):
-    done = call("demo.py", "--weights", weights, "--gallery", tmp_path)
+def test_the_tool_answers_bad_input_with_a_sentence(trained, tmp_path):
+    done = call("demo.py", "--weights", trained(), "--gallery", tmp_path)
     assert done.returncode == 2 and "holds no images" in done.stderr
 
 

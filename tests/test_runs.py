@@ -1,4 +1,4 @@
-"""Which folder a run gets, and from what it goes on."""
+"""A run gets a folder of its own and continues from the newest sound checkpoint."""
 
 import os
 from multiprocessing import Pipe
@@ -99,39 +99,40 @@ def test_a_run_has_its_folder_for_itself(begun, tmp_path, caplog):
     assert found(settings(begun)) == (begun, ["last.pth", "previous.pth"])  # and this one let it go
 
 
-def test_a_checkpoint_that_is_cut_short_is_not_taken_and_the_one_before_it_is(begun, caplog):
+def cut(path):
+    os.truncate(path, 100)
+
+
+def flip(path):
+    torch.save({"epoch": 3, "state_dict": {"weight": torch.full((999,), 7, dtype=torch.uint8)}}, path)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"\7" * 999) + 500] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [cut, flip])
+def test_a_damaged_checkpoint_is_not_taken_and_the_one_before_it_is(begun, caplog, damage):
     last, previous = (begun / CHECKPOINTS / name for name in ("last.pth", "previous.pth"))
-    os.truncate(last, 100)
+    damage(last)
+    content = last.read_bytes()
     with runs.find(settings(begun)) as folder:
         path, state = folder.read()
     assert path == previous and state["epoch"] == 2
     assert "last.pth is not a checkpoint or is damaged" in caplog.text
-    assert not last.exists() and last.with_name("damaged.pth").stat().st_size == 100  # never to replace it
+    assert not last.exists() and last.with_name("damaged.pth").read_bytes() == content  # never to replace it
     last.write_bytes(b"damaged again")
     with (
         runs.find(settings("x", model__resume=str(last))) as folder,
         pytest.raises(InputError, match=rf"damaged.*; set model\.resume to {previous}, or if that is d"),
     ):
         folder.read()
-    os.truncate(previous, 100)
+    cut(previous)
     with runs.find(settings(begun)) as folder, pytest.raises(InputError, match=f"damaged.*; remove {begun}"):
         folder.read()
     assert not last.exists()
     previous.unlink()
     with runs.find(settings(begun)) as folder:
         assert folder.path == begun and not folder.checkpoints
-
-
-def test_a_checkpoint_with_a_flipped_byte_is_not_taken_and_the_one_before_it_is(begun, caplog):
-    last = begun / CHECKPOINTS / "last.pth"
-    torch.save({"epoch": 3, "state_dict": {"weight": torch.full((999,), 7, dtype=torch.uint8)}}, last)
-    content = bytearray(last.read_bytes())
-    content[content.index(b"\7" * 999) + 500] ^= 1
-    last.write_bytes(content)
-    with runs.find(settings(begun)) as folder:
-        path, state = folder.read()
-    assert path.name == "previous.pth" and state["epoch"] == 2
-    assert "last.pth is not a checkpoint or is damaged" in caplog.text
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"results": [1]}'])

@@ -1,8 +1,8 @@
-"""What commands show of the package's log, and progress.
+"""Show the package's log and progress in commands.
 
 The package logs to Python's loggers under ``torchreid_vi`` and prints nothing. A command attaches a handler, which
-prints results, those of the logger ``torchreid_vi.results``, to standard output, so that they can be piped, and
-everything else to standard error. A run also keeps the log in its folder.
+prints results, the records of the logger ``torchreid_vi.results``, to standard output, and everything else to
+standard error. A run also keeps the log in its folder.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator
+import weakref
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, TextIO
@@ -22,11 +23,12 @@ LOG = logging.getLogger("torchreid_vi")
 LOG.addHandler(logging.NullHandler())  # else Python prints warnings where nobody has set up logging
 RESULTS = logging.getLogger("torchreid_vi.results")
 
-_INTERVAL = 30  # seconds between lines of progress where there is no terminal
+INTERVAL = 30.0  # seconds between lines of progress where there is no terminal
+_latest: weakref.ref[tqdm[Any]] | None = None  # the bar that was shown last
 
 
 class Console(logging.Handler):
-    """Show records as they are, past the bars: results on standard output, others on standard error.
+    """Show records past the bars: results on standard output, others on standard error.
 
     Args:
         quiet: Show results alone.
@@ -58,14 +60,12 @@ def attached(quiet: bool = False) -> Iterator[None]:
 @contextmanager
 def muted() -> Iterator[None]:
     """Show nothing until the block exits; the log of a run is kept all the same."""
-    shown = _consoles()
-    for handler in shown:
-        LOG.removeHandler(handler)
+    before = LOG.handlers
+    LOG.handlers = [handler for handler in before if not isinstance(handler, Console)]
     try:
         yield
     finally:
-        for handler in shown:
-            LOG.addHandler(handler)
+        LOG.handlers = before
 
 
 def _consoles() -> list[Console]:
@@ -102,7 +102,7 @@ class LogFile(logging.Handler):
         self.file: TextIO = io.StringIO()
 
     def to(self, path: Path) -> None:
-        """Append to a file from now on, first what was kept before."""
+        """Append to a file from now on, starting with the records kept in memory."""
         before, self.file = self.file, path.open("a", encoding="utf-8", errors="backslashreplace")
         self._write(before.getvalue())  # type: ignore[attr-defined]
 
@@ -119,7 +119,7 @@ class LogFile(logging.Handler):
 
 
 class _Prints(io.TextIOBase):
-    """Standard output whose lines are logged."""
+    """A standard output whose lines are logged."""
 
     line = ""
 
@@ -131,7 +131,7 @@ class _Prints(io.TextIOBase):
 
 
 def complain(sentence: str) -> None:
-    """Say what is wrong, and the remedy."""
+    """Print an error, in one sentence."""
     word = "\x1b[1;31merror:\x1b[0m" if _colours() else "error:"
     tqdm.write(f"{word} {sentence}", file=sys.stderr)
 
@@ -142,39 +142,43 @@ def progress(
     unit: str = "img",
     total: int | None = None,
     leave: bool = True,
-    shown: bool | None = None,
 ) -> tqdm[Any]:
-    """Return a bar with the time left; where standard error is no terminal, a line every half a minute of it.
+    """Return a bar with the time left; a line every half a minute where standard error is no terminal.
+
+    Bars are shown in commands that are not quiet, one at a time: none while another bar has time left.
 
     Args:
         iterable: Moves the bar as it is used; ``update`` does when left out.
-        what: What is done.
-        unit: What is counted.
-        total: Number of them, if ``iterable`` has no length.
+        what: Name of the work.
+        unit: Unit of the count.
+        total: Number of units, if ``iterable`` has no length. With 0 there is no bar.
         leave: Whether the bar stays when it is full.
-        shown: Whether there is a bar; within a command when left out. A quiet one has none.
     """
-    if shown is None:
-        shown = bool(_consoles())
+    global _latest
+    total = len(iterable) if total is None and isinstance(iterable, Sized) else total
     options: dict[str, Any] = {"desc": what, "total": total, "unit": unit, "leave": leave}
-    if not shown or any(each.quiet for each in _consoles()):
-        options |= {"disable": True}
-    elif sys.stderr.isatty():
+    consoles, above = _consoles(), _latest() if _latest else None
+    busy = above is not None and not above.disable and (above.total is None or above.n < above.total)
+    if not consoles or any(each.quiet for each in consoles) or busy or total == 0:
+        return tqdm(iterable, disable=True, **options)
+    if sys.stderr.isatty():
         options |= {"colour": "green" if _colours() else None, "dynamic_ncols": True}
     else:
         line = "{desc}: {n_fmt} of {total_fmt} {unit}, {elapsed} gone, {remaining} left{postfix}"
-        options |= {"mininterval": _INTERVAL, "maxinterval": 2 * _INTERVAL, "delay": _INTERVAL}
+        options |= {"mininterval": INTERVAL, "maxinterval": 2 * INTERVAL, "delay": INTERVAL}
         options |= {"file": _Lines(sys.stderr), "bar_format": line}
-    return tqdm(iterable, **options)
+    bar = tqdm(iterable, **options)
+    _latest = weakref.ref(bar)
+    return bar
 
 
 def _colours() -> bool:
-    """Return whether standard error takes colours; https://no-color.org says how they are declined."""
+    """Return whether standard error takes colours and the user wants them (https://no-color.org)."""
     return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
 
 
 class _Lines:
-    """A stream on which every state of a bar is a line."""
+    """A stream that writes every state of a bar as a line."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream

@@ -1,4 +1,4 @@
-"""A page on this machine to search with: an infrared picture in, the visible pictures most like it out."""
+"""Serve a page on this machine that finds the visible pictures most like an infrared one."""
 
 from __future__ import annotations
 
@@ -19,14 +19,7 @@ from torchreid_vi.report.page import data_uri
 from torchreid_vi.retrieval.gallery import Found, Gallery
 
 LARGEST_UPLOAD = "20mb"
-_HEIGHT = 180  # pixels, of a picture that was found
-#: Gradio asks its own address at the start; nothing else is asked for, so there are no proxies meanwhile.
-_NO_PROXY: dict[str, str | None] = {
-    **{
-        each: None for name in ("http", "https", "all") for each in (f"{name}_proxy", f"{name}_proxy".upper())
-    },
-    **{each: "127.0.0.1,localhost" for each in ("no_proxy", "NO_PROXY")},  # those of macOS and Windows
-}
+_SIZE = (360, 360)  # pixels of a picture that was found, at most
 _STYLE = """
 ol { display: flex; flex-wrap: wrap; gap: 12px; list-style: none; margin: 0; padding: 0; }
 li { width: 96px; text-align: center; font-size: 13px; line-height: 1.3; overflow-wrap: anywhere; }
@@ -43,34 +36,34 @@ p { margin: 0 0 12px; }
 def served(
     gallery: Gallery, examples: Sequence[Path] = (), port: int | None = None, top: int = 10
 ) -> Iterator[str]:
-    """Serves the page on the loopback interface while the context lasts.
+    """Serve the page on the loopback interface until the block exits.
 
-    What is uploaded lies in a temporary folder, which is removed in the end. Nothing is sent anywhere.
+    Uploads lie in a temporary folder, which is removed in the end. Nothing is sent anywhere.
 
     Args:
-        gallery: to search in.
-        examples: infrared pictures to pick from.
-        port: to listen on; from 7860 on the first that is free when left out.
-        top: how many pictures to show.
+        gallery: Gallery to search in.
+        examples: Infrared pictures to pick from.
+        port: Port to listen on; from 7860 on the first that is free when left out.
+        top: Number of pictures to show.
 
     Yields:
         The address.
 
     Raises:
-        InputError: when Gradio is not installed, or the port is taken.
+        InputError: When Gradio is not installed, or the port is taken.
     """
     if port is not None and not 1 <= port <= 65535:
         raise InputError(f"--port is {port}: it must be from 1 to 65535")
     with (
         tempfile.TemporaryDirectory(prefix="torchreid_vi-demo-") as folder,
-        _environment(GRADIO_TEMP_DIR=folder, GRADIO_ANALYTICS_ENABLED="False", **_NO_PROXY),
+        _environment(GRADIO_TEMP_DIR=folder, GRADIO_ANALYTICS_ENABLED="False"),
     ):
         (gr,) = require("demo", "the page")
         from starlette.middleware import Middleware
         from starlette.middleware.trustedhost import TrustedHostMiddleware
 
         page = _page(gallery, examples, top, Path(folder).resolve())
-        # A page of somebody else that has its name lead here is not answered.
+        # A page elsewhere whose name leads to this machine gets no answer.
         here = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
         try:
             _, address, _ = page.launch(
@@ -95,31 +88,29 @@ def served(
 
 
 @contextmanager
-def _environment(**values: str | None) -> Iterator[None]:
-    """Within it these variables of the process are set, and those without a value are not."""
-    before = {name: os.environ.get(name) for name in values}
-    _set(values)
+def _environment(**values: str) -> Iterator[None]:
+    """Set variables and hide proxies until the block exits, as Gradio asks its own address at the start."""
+    before = dict(os.environ)
+    for name in before:
+        if name.lower().endswith("_proxy"):
+            del os.environ[name]
+    os.environ.update(values, no_proxy="127.0.0.1,localhost", NO_PROXY="127.0.0.1,localhost")
     try:
         yield
     finally:
-        _set(before)
-
-
-def _set(variables: dict[str, str | None]) -> None:
-    for name, value in variables.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _page(gallery: Gallery, examples: Sequence[Path], top: int, uploads: Path) -> Any:
     import gradio as gr
 
+    unreadable = gr.Error("This picture cannot be read: try another one.", print_exception=False)
+
     def uploaded(payload: Any) -> str | None:
-        """The file that was uploaded, for our own reader, which says when it cannot be read."""
+        """Return the file that was uploaded, which our own reader then reads or refuses."""
         if payload and not Path(payload.path or "").resolve().is_relative_to(uploads):
-            raise gr.Error("This picture cannot be read: try another one.", print_exception=False)
+            raise unreadable
         return payload.path if payload else None
 
     def search(path: str | None, least: float) -> tuple[list[Found], str]:
@@ -128,7 +119,7 @@ def _page(gallery: Gallery, examples: Sequence[Path], top: int, uploads: Path) -
         try:
             picture = gallery.extractor.image(path)
         except InputError as error:
-            raise gr.Error("This picture cannot be read: try another one.", print_exception=False) from error
+            raise unreadable from error
         found = gallery.search([picture], "infrared", top)[0]
         return found, answers(gallery, found, least)
 
@@ -159,42 +150,35 @@ def _page(gallery: Gallery, examples: Sequence[Path], top: int, uploads: Path) -
 
 
 def answers(gallery: Gallery, found: Sequence[Found], least: float) -> str:
-    """What was found, as HTML: pictures that are less similar than ``least`` are dimmed."""
-    number = sum(answer.similarity >= least for answer in found)
+    """Return what a search found as HTML, with pictures dimmed that are less similar than ``least``."""
     items = []
     for rank, (path, similarity) in enumerate(found, 1):
-        thumbnail = _thumbnail(path, gallery.extractor.thermal)
-        name = html.escape(_text(path.relative_to(gallery.folder)))
-        alt = f"rank {rank}, {name}"
-        items.append(
-            f'<li{"" if similarity >= least else " class=below"}><img src="{thumbnail}" alt="{alt}">'
-            f"<b>{similarity:.2f}</b>{name}</li>"
-        )
+        thumbnail = _thumbnail(path, gallery.extractor.decoder.thermal)
+        name = html.escape(str(path.relative_to(gallery.folder)))
+        below = "" if similarity >= least else " class=below"
+        picture = f'<img src="{thumbnail}" alt="rank {rank}, {name}">'
+        items.append(f"<li{below}>{picture}<b>{similarity:.2f}</b>{name}</li>")
+    number = sum(answer.similarity >= least for answer in found)
     nearest = f"{len(found)} nearest of {len(gallery.paths):,} pictures"
     text = f"{number} of the {nearest} are at least {least:.2f} similar."
     return f'<p role="status">{text}</p><ol>{"".join(items)}</ol>'
 
 
-def _text(path: Path) -> str:
-    """A path as a page can hold it."""
-    return os.fsencode(path).decode(errors="replace")
-
-
 @lru_cache(512)
-def _thumbnail(path: Path, thermal: Range | None = None) -> str:
+def _thumbnail(path: Path, thermal: Range | None) -> str:
     try:
         image = read_image(path, thermal=thermal)
-    except InputError:  # it was there when the page was started
+    except InputError:  # it could be read when the page was started
         return ""
-    image.thumbnail((2 * _HEIGHT, 2 * _HEIGHT))
+    image.thumbnail(_SIZE)
     return data_uri(image)
 
 
 def some_of(folder: Path, number: int = 12) -> list[Path]:
-    """Pictures of a folder and its folders, evenly chosen.
+    """Return up to ``number`` pictures of a folder and its folders, evenly chosen.
 
     Raises:
-        InputError: when there are none.
+        InputError: When there are none.
     """
-    paths = [path for path in images_under(folder) if str(path) == _text(path)]
+    paths = images_under(folder)
     return paths[:: max(1, -(-len(paths) // number))]

@@ -53,7 +53,7 @@ def test_runs_that_differ_in_seed_or_trial_alone_are_one_method(make_run):
     ]
     methods = collect(folders)
     assert [f"{method.name} {len(method.folders)}" for method in methods] == ["base 2", "mcja 1", "ten 1"]
-    assert methods[0].figures(LABEL, "R1") == [50.0, 100.0]
+    assert methods[0].values(LABEL, "R1") == [50.0, 100.0]
     assert methods[0].cost() == pytest.approx((2.5, 2.0, 50.0))
 
 
@@ -194,7 +194,7 @@ def test_varied_settings_make_a_config_of_each_combination_and_seeds_come_last()
     ("asked", "said"),
     [
         ([str(BASE)], "base_synthetic and base_synthetic are the same method"),
-        (["--vary", "data.workers", "0", "1"], "workers=1 are the same method: name each config and value"),
+        (["--vary", "data.workers", "0", "1"], "workers=1 are the same method: repeat runs by --seeds"),
         (["train.seed", "7"], "train.seed is what --seeds counts"),
         (["--vary", "train.lr", "1", "--vary", "train.lr", "2"], "--vary train.lr comes twice"),
         (["test.evaluate", "True", "model.load_weights", "a"], "test.evaluate is True: leave it False"),

@@ -1,31 +1,27 @@
-"""A folder to search in: answers by the cosine, features kept and renewed, and the tool that does it."""
+"""Galleries rank by the cosine and keep features until an image changes; so do the commands that search."""
 
 import errno
 import json
 import os
-import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from command_lines import TINY, call
+from command_lines import call
 from crops import spread, tiles
 from PIL import Image
 
-from torchreid_vi import FeatureExtractor, InputError, load_config, run
+from torchreid_vi import FeatureExtractor, InputError
 from torchreid_vi.data.listing import images_under
 from torchreid_vi.report.ranked import NEUTRAL, RIGHT, WRONG, Shown, ranked_picture
 from torchreid_vi.retrieval.gallery import Gallery
 
 
-@pytest.fixture(scope="module")
-def weights(roots, tmp_path_factory):
-    """Of a run of one epoch."""
-    folder = tmp_path_factory.mktemp("run") / "run"
-    run(load_config(overrides=TINY | {"data.root": str(roots), "data.save_dir": str(folder)}))
-    return folder / "checkpoints" / "last.pth"
+@pytest.fixture
+def weights(trained):
+    return trained() / "checkpoints" / "last.pth"
 
 
 @pytest.fixture
@@ -57,96 +53,96 @@ def test_the_most_similar_comes_first(weights, photos, roots):
 
 def test_only_what_changed_is_embedded_again(weights, photos, tmp_path):
     extractor, cache = Counting(weights), tmp_path / "kept"
-    first = Gallery(photos, extractor, cache=cache)
-    number = len(first.paths)
-    assert extractor.count == number > 3
-    again = Gallery(photos, extractor, cache=cache)
-    assert extractor.count == number and np.array_equal(again.features, first.features)
-    changed, gone = first.paths[0], first.paths[1]
+
+    def embedded(modality="visible"):
+        before, gallery = extractor.count, Gallery(photos, extractor, modality, cache)
+        return gallery, extractor.count - before
+
+    first, number = embedded()
+    assert number == len(first.paths) > 3
+    again, count = embedded()
+    assert count == 0 and np.array_equal(again.features, first.features)
+    changed, gone = first.paths[:2]
     Image.open(first.paths[2]).rotate(180).save(changed)
     gone.unlink()
     (photos / "broken.jpg").write_bytes(b"no image")
-    third = Gallery(photos, extractor, cache=cache)
-    assert extractor.count == number + 2 and third.unreadable == [photos / "broken.jpg"]
-    assert gone not in third.paths and len(third.paths) == number - 1
+    third, count = embedded()
+    assert count == 2 and third.unreadable == [photos / "broken.jpg"]
+    assert third.paths == [path for path in first.paths if path != gone]
     where = third.paths.index(changed)
     np.testing.assert_allclose(third.features[where], extractor([changed])[0], atol=1e-5)
-    Gallery(photos, extractor, "infrared", cache=cache)
-    assert extractor.count == 2 * number + 2
+    assert embedded("infrared")[1] == number
     later = changed.stat().st_mtime_ns + 10**9
     os.utime(changed, ns=(later, later))
-    Gallery(photos, extractor, cache=cache)
-    assert extractor.count == 2 * number + 4  # it, and the broken one
+    assert embedded()[1] == 2  # it, and the broken one
     for store in cache.iterdir():
         store.write_bytes(store.read_bytes()[:100])
-    renewed = Gallery(photos, extractor, cache=cache)
+    renewed, count = embedded()
+    assert count == number
     np.testing.assert_allclose(renewed.features, third.features, atol=1e-5)
-    assert extractor.count == 3 * number + 4
 
 
-def test_other_weights_have_features_of_their_own(weights, photos, tmp_path):
-    one = Gallery(photos, FeatureExtractor(weights), cache=tmp_path)
-    other = FeatureExtractor(weights)
+def test_extractors_with_other_features_have_another_fingerprint(weights, photos, tmp_path):
+    one, other = FeatureExtractor(weights), FeatureExtractor(weights)
+    assert one.fingerprint == other.fingerprint
     other.embedder.flip = True
-    assert not np.allclose(Gallery(photos, other, cache=tmp_path).features, one.features)
-    assert len(list(tmp_path.glob("*.npz"))) == 2
+    galleries = [Gallery(photos, extractor, cache=tmp_path / "kept") for extractor in (one, other)]
+    assert not np.allclose(*(gallery.features for gallery in galleries))
+    assert len(list((tmp_path / "kept").glob("*.npz"))) == 2
+    plain, file = (weights.parents[1] / "config.yaml").read_text(), tmp_path / "config.yaml"
+    for change, same in (
+        (("pooling: gem", "pooling: avg"), False),
+        (("interpolation: bilinear", "interpolation: bicubic"), False),
+        (("load_weights: ''", "load_weights: elsewhere.pth"), True),
+    ):
+        assert change[0] in plain
+        file.write_text(plain.replace(*change))
+        assert (FeatureExtractor(weights, file).fingerprint == one.fingerprint) == same
 
 
-def test_other_settings_have_features_of_their_own(weights, tmp_path):
-    file = tmp_path / "config.yaml"
-    plain = weights.parents[1] / "config.yaml"
-    file.write_text(plain.read_text().replace("pooling: gem", "pooling: avg"))
-    assert file.read_text() != plain.read_text()
-    assert FeatureExtractor(weights, file).fingerprint != FeatureExtractor(weights).fingerprint
-    assert FeatureExtractor(weights, plain).fingerprint == FeatureExtractor(weights).fingerprint
-    other = FeatureExtractor(weights, file).fingerprint
-    file.write_text(re.sub(r"load_weights: .*", "load_weights: elsewhere.pth", file.read_text()))
-    assert "elsewhere" in file.read_text() and FeatureExtractor(weights, file).fingerprint == other
+@pytest.fixture
+def index(tmp_path):
+    """Return a function that calls the command ``index``."""
 
-
-def test_an_index_is_searched_with_what_it_was_built_with(weights, photos, tmp_path):
-    query = next(photos.rglob("*.jpg"))
-
-    def search(*changes):
-        return call("index.py", "search", "--index", tmp_path / "index", "--query", query, *changes)
-
-    built = call("index.py", "build", "--weights", weights, "--gallery", photos, "--out", tmp_path / "index")
-    assert built.returncode == 0 and search().returncode == 0
-    run = tmp_path / "run"
-    shutil.copytree(weights.parents[1], run)
-    moved = run / "checkpoints" / weights.name
-    assert search("--weights", moved).stdout == search().stdout
-    settings = run / "config.yaml"
-    settings.write_text(settings.read_text().replace("pooling: gem", "pooling: avg"))
-    refused = search("--weights", moved)
-    assert refused.returncode == 2 and "with other settings of the model or its images" in refused.stderr
-    shutil.copy(weights.parents[1] / "config.yaml", settings)
-    state = torch.load(moved, weights_only=True)
-    torch.save(state | {"epoch": 99}, moved)
-    refused = search("--weights", moved)
-    assert refused.returncode == 2 and "are not the weights that" in refused.stderr
-
-
-def test_an_index_takes_in_another_folder_without_what_it_has(weights, photos, tmp_path):
-    def index(command, *options):
+    def run(command, *options, status=0):
         result = call("index.py", command, *options, cwd=tmp_path)
-        assert result.returncode == 0, result.stderr
-        return result.stdout
+        assert result.returncode == status, result.stderr
+        return result.stderr if status else result.stdout
 
+    return run
+
+
+def test_an_index_is_searched_with_what_it_was_built_with(weights, photos, tmp_path, index):
+    search = ["search", "--index", "index", "--query", next(photos.rglob("*.jpg"))]
+    built = index("build", "--weights", weights, "--gallery", photos, "--out", "index")
+    assert "dimensions, Flat, recall@10 100.0% of exact search" in built
+    run = shutil.copytree(weights.parents[1], tmp_path / "run")
+    assert index(*search, "--weights", run) == index(*search)
+    settings, moved = run / "config.yaml", run / "checkpoints" / "last.pth"
+    plain, state = settings.read_text(), torch.load(moved, weights_only=True)
+    settings.write_text(plain.replace("pooling: gem", "pooling: avg"))
+    assert "built with other weights or settings" in index(*search, "--weights", run, status=2)
+    settings.write_text(plain)
+    torch.save(state | {"epoch": 99}, moved)
+    assert "built with other weights or settings" in index(*search, "--weights", run, status=2)
+
+
+def test_an_index_takes_in_another_folder_without_what_it_has(weights, photos, tmp_path, index):
     more = tmp_path / "more"
     shutil.copytree(photos, more / "new")
     (more / "empty.jpg").write_bytes(b"")
     index("build", "--weights", weights, "--gallery", photos, "--out", "one")
     number = len(list(photos.rglob("*.jpg")))
-    said = f"Added {number} images; the index now has {2 * number}\n"
-    assert index("add", "--index", "one", "--gallery", "more", "--out", "two") == said
-    said = f"Added 0 images; the index now has {2 * number}\n"
-    assert index("add", "--index", "two", "--gallery", photos, "--out", "three") == said
+    has = "images; the index now has"
+    added = index("add", "--index", "one", "--gallery", "more", "--out", "two")
+    assert added == f"Added {number} {has} {2 * number}\n"
+    added = index("add", "--index", "two", "--gallery", photos, "--out", "three")
+    assert added == f"Added 0 {has} {2 * number}\n"
     query = next(more.rglob("0*.jpg"))
     found = index("search", "--index", "three", "--query", query, "--modality", "visible", "--top", "2")
     assert str(query) in found and str(photos) in found
-    said = f"Removed {number} images; the index now has {number}\n"
-    assert index("remove", "--index", "three", "--images", "more/new", "--out", "four") == said
+    removed = index("remove", "--index", "three", "--images", "more/new", "--out", "four")
+    assert removed == f"Removed {number} {has} {number}\n"
 
 
 def test_features_that_cannot_be_kept_are_there_all_the_same(weights, photos, tmp_path, caplog):
@@ -190,74 +186,67 @@ def test_names_of_pictures_and_folders_need_not_be_text(weights, photos, tmp_pat
     assert len(list((tmp_path / "kept").iterdir())) == 1
 
 
-def test_frames_tell_right_from_wrong():
+def test_frames_tell_matches_from_others():
     image = Image.new("RGB", (30, 70), "blue")
-    picture = ranked_picture(
-        [(Shown(image), [Shown(image, "a", True), Shown(image, "b", False)]), (Shown(image), [])], (20, 50)
-    )
+    answers = [Shown(image, "a", True), Shown(image, "b", False)]
+    picture = ranked_picture([(Shown(image), answers), (Shown(image), [])], (20, 50))
     assert picture.size == (3 * 36 + 8, 2 * (50 + 8 + 16 + 8))
     pixels = np.asarray(picture).reshape(-1, 3)
-    counts = [np.all(pixels == colour, axis=1).sum() for colour in (RIGHT, WRONG, NEUTRAL)]
+    right, wrong, neutral = (np.all(pixels == colour, axis=1).sum() for colour in (RIGHT, WRONG, NEUTRAL))
     frame = 28 * 58 - 20 * 50
-    assert counts[0] >= frame and counts[1] >= frame and 2 * frame <= counts[2] < 3 * frame
+    assert right >= frame and wrong >= frame and 2 * frame <= neutral < 3 * frame
     assert (pixels == (0, 0, 255)).all(1).sum() == 4 * 20 * 50
 
 
-def search(*arguments, cwd):
-    return call("search.py", *arguments, cwd=cwd, XDG_CACHE_HOME=cwd / "xdg")
-
-
-def test_the_tool_prints_and_draws_what_it_found(weights, photos, roots, tmp_path):
+@pytest.fixture
+def search(weights, photos, roots, tmp_path):
+    """Return a function that calls the command ``search``, with an infrared picture unless others are named."""
     query = next((roots / "vi_synthetic" / "cam3").rglob("*.jpg"))
+    options = ["--weights", weights, "--gallery", photos, "--query", query]
+    return lambda *more: call("search.py", *options, *more, cwd=tmp_path, XDG_CACHE_HOME=tmp_path / "xdg")
+
+
+def test_the_command_prints_and_draws_what_it_found(search, photos, tmp_path):
     (photos / "broken.png").write_bytes(b"")
-    common = ["--weights", weights, "--gallery", photos, "--query", query]
-    table = search(*common, "--top", 3, "--picture", "found.png", cwd=tmp_path)
+    table = search("--top", 3, "--picture", "found.png")
     assert table.returncode == 0, table.stderr
-    lines = table.stdout.splitlines()
-    assert lines[0].startswith(f"{query}: 3 of ") and len(lines) == 4
+    first, *ranks = table.stdout.splitlines()
+    assert ": 3 of " in first and len(ranks) == 3
     assert "Left out 1 that cannot be read" in table.stderr and "broken.png" in table.stderr
     assert Image.open(tmp_path / "found.png").width == 4 * (72 + 8) + 8
     assert len(list((tmp_path / "xdg" / "torchreid_vi").iterdir())) == 1
-    hidden = ["--picture", "hidden.png", "--people", "blurred"]
-    found = json.loads(search(*common, "--top", 3, "--json", *hidden, cwd=tmp_path).stdout)
-    for name, most in (("found", np.inf), ("hidden", 0.5)):
-        crops = tiles(Image.open(tmp_path / f"{name}.png"))
-        assert len(crops) == 4 and spread(crops).max() < most
-    assert spread(tiles(Image.open(tmp_path / "found.png"))).min() > 3
-    assert [each["path"] for each in found[0]["found"]] == [line.split()[-1] for line in lines[1:]]
+    hidden = search("--top", 3, "--json", "--picture", "hidden.png", "--people", "blurred")
+    (found,) = json.loads(hidden.stdout)
+    assert [each["path"] for each in found["found"]] == [line.split()[-1] for line in ranks]
+    spreads = [spread(tiles(Image.open(tmp_path / f"{name}.png"))) for name in ("found", "hidden")]
+    assert len(spreads[0]) == len(spreads[1]) == 4
+    assert spreads[0].min() > 3 and spreads[1].max() < 0.5
 
 
-def test_folders_of_queries_are_searched_image_by_image(weights, photos, roots, tmp_path):
-    night = roots / "vi_synthetic" / "cam3"
-    folders = sorted(night.iterdir())[:2]
-    single = sorted((night / sorted(path.name for path in night.iterdir())[2]).iterdir())[0]
+def test_folders_of_queries_are_searched_image_by_image(search, index, weights, photos, roots, tmp_path):
+    *folders, last = sorted((roots / "vi_synthetic" / "cam3").iterdir())[:3]
+    single = sorted(last.iterdir())[0]
     expected = [str(path) for folder in folders for path in sorted(folder.iterdir())] + [str(single)]
     queries = ["--query", *folders, single, "--json"]
-    found = search("--weights", weights, "--gallery", photos, *queries, cwd=tmp_path)
-    assert found.returncode == 0, found.stderr
-    assert [each["query"] for each in json.loads(found.stdout)] == expected
-    index = ["--weights", weights, "--gallery", photos, "--out", tmp_path / "index"]
-    assert call("index.py", "build", *index).returncode == 0
-    indexed = call("index.py", "search", "--index", tmp_path / "index", *queries)
-    assert [each["query"] for each in json.loads(indexed.stdout)] == expected
-    (tmp_path / "empty").mkdir()
-    none = search("--weights", weights, "--gallery", photos, "--query", tmp_path / "empty", cwd=tmp_path)
-    assert none.returncode == 2 and "empty holds no images" in none.stderr
+    assert [each["query"] for each in json.loads(search(*queries).stdout)] == expected
+    index("build", "--weights", weights, "--gallery", photos, "--out", "index")
+    found = index("search", "--index", "index", *queries)
+    assert [each["query"] for each in json.loads(found)] == expected
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        (["--top", 0], "--top is 0"),
+        (["--top", 0], "--top: 0 is less than 1"),
         (["--query", "nowhere.jpg"], "nowhere.jpg is missing"),
+        (["--query", "empty"], "empty holds no images"),
         (["--gallery-modality", "visble"], "did you mean 'visible'"),
         (["--picture", "/proc/nowhere/found.png"], "/proc/nowhere"),
     ],
 )
-def test_mistakes_are_one_sentence(weights, photos, roots, tmp_path, changes, words):
-    query = next((roots / "vi_synthetic" / "cam3").rglob("*.jpg"))
-    result = search("--weights", weights, "--gallery", photos, "--query", query, *changes, cwd=tmp_path)
-    assert result.returncode == 2
+def test_mistakes_are_one_sentence(search, tmp_path, changes, words):
+    (tmp_path / "empty").mkdir()
+    result = search(*changes)
     said = result.stderr.replace("\r", "\n").splitlines()
-    assert words in next(line for line in said if line.startswith("error: "))
+    assert result.returncode == 2 and words in next(line for line in said if "error: " in line)
     assert "Traceback" not in result.stderr

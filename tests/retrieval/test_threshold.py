@@ -1,12 +1,12 @@
-"""Precision and recall over thresholds, against counts in plain loops."""
+"""Precision and recall over thresholds equal counts in plain loops."""
 
 import re
 
 import numpy as np
 import pytest
-from command_lines import TINY, call
+from command_lines import call
 
-from torchreid_vi import InputError, load_config, run
+from torchreid_vi import InputError
 from torchreid_vi.retrieval.threshold import Curve
 
 
@@ -40,8 +40,8 @@ def test_the_best_is_the_best_of_all_that_loops_try(drawn, precision):
     best = Curve(*drawn).best(precision)
     tried = {float(t): counted(*drawn, t) for t in np.unique(drawn[0])}
     if precision is None:
-        most = max(2 * p * r / (p + r) if p + r else 0 for p, r, _ in tried.values())
-        assert best.f1 == pytest.approx(most)
+        f1 = {t: 2 * p * r / (p + r) if p + r else 0 for t, (p, r, _) in tried.items()}
+        assert f1[best.threshold] == pytest.approx(max(f1.values()))
     else:
         assert best.precision >= precision
         assert best.recall == max(r for p, r, _ in tried.values() if p >= precision)
@@ -53,16 +53,13 @@ def test_a_precision_that_nothing_reaches_is_one_sentence():
         Curve(np.array([3.0, 2.0, 1.0]), np.array([False, True, True])).best(0.9)
 
 
-def test_the_tool_suggests_one_for_a_run(roots, tmp_path):
-    run(load_config(overrides=TINY | {"data.root": str(roots), "data.save_dir": str(tmp_path / "run")}))
-    command = ["threshold.py", "regdb", "--root", roots, "--weights", tmp_path / "run/checkpoints/last.pth"]
+def test_the_tool_suggests_one_for_a_run(trained, roots):
+    command = ["threshold.py", "regdb", "--root", roots, "--weights", trained()]
     result = call(*command)
     assert result.returncode == 0, result.stderr
-    *rows, suggested = [line for line in result.stdout.splitlines() if line.startswith(("   ", "sugg"))]
-    said = re.fullmatch(
-        r"suggested: (\S+), precision (\S+)%, recall (\S+)%; highest F1 of 324 pairs, of which 54 show one person",
-        suggested,
-    )
-    assert said and rows[0].split()[2] == "100.0%" and len(rows) > 2
+    *rows, suggested, pairs = result.stdout.splitlines()
+    assert re.fullmatch(r"suggested: \S+, precision \S+%, recall \S+%;", suggested)
+    assert pairs == "highest F1 of 324 pairs, of which 54 show one person"
+    assert rows[1].split()[2] == "100.0%" and len(rows) > 3
     refused = call(*command, "--precision", "0")
     assert refused.returncode == 2 and "--precision is 0: it must be above 0" in refused.stderr

@@ -1,4 +1,4 @@
-"""What is fetched: files over HTTP and from Google Drive, and packages from the Hub."""
+"""Files are fetched over HTTP and from Google Drive, and packages from the Hub."""
 
 import hashlib
 import re
@@ -56,8 +56,8 @@ def site():
 
 
 @pytest.fixture
-def checkpoint(trained):
-    return trained() / "checkpoints" / "last.pth"
+def checkpoint(run_of):
+    return run_of() / "checkpoints" / "last.pth"
 
 
 @pytest.mark.parametrize("name", ["last.pth", "weights.safetensors?download=true", "weights"])
@@ -75,7 +75,7 @@ def test_a_file_is_fetched_once(site, packaged, checkpoint, cache, caplog, name)
 
 def test_another_file_than_expected_is_refused(site, cache):
     url = site.put("/a.pth", b"one")
-    with pytest.raises(InputError, match=r"has SHA-256 [0-9a-f]{64} and not the expected one: it was"):
+    with pytest.raises(InputError, match=r"has SHA-256 [0-9a-f]{64}, not the expected one"):
         locate(f"{url}#sha256={'0' * 64}")
     assert not list(cache.glob("*.pth"))
     kept = locate(url).weights
@@ -115,7 +115,7 @@ def test_an_address_is_encrypted_or_on_this_machine_wherever_it_leads(site):
             locate(url)
     site.put("/a.pth", b"a")
     assert locate(site.put("/here", status=302, Location="/a.pth")).weights.is_file()
-    for target in ("http://example.com/a.pth", "file:///etc/passwd", "ftp://127.0.0.1/a"):
+    for target in (f"http://0.0.0.0:{site.server_port}/a.pth", "file:///etc/passwd"):  # this machine, unnamed
         with pytest.raises(InputError, match=r"is no address to fetch weights from|is not allowed\): check"):
             locate(site.put("/there", status=302, Location=target))
 
@@ -130,16 +130,16 @@ def test_an_address_is_encrypted_or_on_this_machine_wherever_it_leads(site):
 def test_a_link_to_google_drive_goes_to_google_drive(site, monkeypatch, link):
     proxy = f"http://127.0.0.1:{site.server_port}"
     monkeypatch.setenv("https_proxy", proxy)
-    with pytest.raises(InputError, match=r"cannot be fetched .*: check the address and the network$"):
+    with pytest.raises(InputError, match=r"cannot be fetched .*: check the address$"):
         locate(link)
     assert site.asked and {each.split()[1] for each in site.asked} == {"drive.google.com:443"}
 
 
-def test_every_tool_takes_an_address(site, trained, checkpoint, roots, tmp_path):
+def test_every_tool_takes_an_address(site, run_of, checkpoint, roots, tmp_path):
     url = site.put("/a.pth", checkpoint.read_bytes())
     folder = roots / "regdb" / "Visible"
     query = next((roots / "regdb" / "Thermal").rglob("*.*"))
-    weights = ["--weights", url, "--settings", trained() / "config.yaml"]
+    weights = ["--weights", url, "--settings", run_of() / "config.yaml"]
     searched = call("search.py", *weights, "--query", query, "--gallery", folder, "--top", 2)
     index = tmp_path / "index"
     built = call("index.py", "build", *weights, "--gallery", folder, "--out", index)

@@ -1,4 +1,4 @@
-"""What is read from a package: nothing changed, nothing damaged."""
+"""Packages that were changed or damaged are refused."""
 
 import shutil
 
@@ -40,7 +40,7 @@ def test_a_damaged_list_of_files_is_refused(copied, content):
 
 def test_what_a_package_may_not_be_is_one_sentence(copied, tmp_path):
     rewritten(copied, format=2)
-    with pytest.raises(InputError, match=r"format 2, of which this version knows 1: install a newer"):
+    with pytest.raises(InputError, match=r"has format 2: install a newer"):
         locate(copied)
     for change in ({"trained_on": 5}, {"trained_on": [1]}, {"format": "1"}):
         rewritten(copied, **{"format": 1} | change)

@@ -1,4 +1,4 @@
-"""What a package of weights holds, that it computes the same, and what its card says."""
+"""Packages compute what their run computes, hold no place of its machine, and have a truthful card."""
 
 import hashlib
 import json
@@ -23,8 +23,8 @@ from torchreid_vi.sharing import CARD, MANIFEST, SETTINGS, WEIGHTS, locate, writ
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "mmgl"])
-def test_a_package_gives_the_features_of_its_checkpoint_to_the_bit(trained, packaged, roots, kind):
-    before = FeatureExtractor(trained(kind) / "checkpoints" / "last.pth", device="cpu")
+def test_a_package_gives_the_features_of_its_checkpoint_to_the_bit(run_of, packaged, roots, kind):
+    before = FeatureExtractor(run_of(kind) / "checkpoints" / "last.pth", device="cpu")
     after = FeatureExtractor(packaged(kind), device="cpu")
     for side, folder in (("visible", "Visible"), ("infrared", "Thermal")):
         paths = sorted((roots / "regdb" / folder).rglob("*.*"))[:4]
@@ -34,10 +34,10 @@ def test_a_package_gives_the_features_of_its_checkpoint_to_the_bit(trained, pack
         assert torch.equal(state[name], value) and value.dtype == state[name].dtype, name
 
 
-def test_files_are_for_whom_the_umask_says(trained, tmp_path, mask=0o077):
+def test_files_are_for_whom_the_umask_says(run_of, tmp_path, mask=0o077):
     before = os.umask(mask)
     try:
-        write_package(trained(), tmp_path / "shared")
+        write_package(run_of(), tmp_path / "shared")
         save_backbone(VIModel("osnet_x0_25", 3), tmp_path / "shared" / "b.pth", {})
     finally:
         os.umask(before)
@@ -45,9 +45,9 @@ def test_files_are_for_whom_the_umask_says(trained, tmp_path, mask=0o077):
     assert len(modes) == 6 and set(modes.values()) == {0o666 & ~mask}
 
 
-def test_a_package_is_the_same_bytes_every_time_and_says_what_is_in_it(trained, packaged, tmp_path):
+def test_a_package_is_the_same_bytes_every_time_and_says_what_is_in_it(run_of, packaged, tmp_path):
     (tmp_path / "again").mkdir()
-    write_package(trained(), tmp_path / "again")
+    write_package(run_of(), tmp_path / "again")
     contents = [
         {path.name: path.read_bytes() for path in folder.iterdir()}
         for folder in (packaged(), tmp_path / "again")
@@ -58,22 +58,22 @@ def test_a_package_is_the_same_bytes_every_time_and_says_what_is_in_it(trained, 
     for name in (WEIGHTS, SETTINGS, CARD):
         found = {"sha256": hashlib.sha256(contents[0][name]).hexdigest(), "size": len(contents[0][name])}
         assert manifest["files"][name] == found
-    results = json.loads((trained() / "results.json").read_text())
+    results = json.loads((run_of() / "results.json").read_text())
     assert [each["mean"] for each in manifest["results"]] == [each["mean"] for each in results["results"]]
-    assert manifest["packages"] == json.loads((trained() / "environment.json").read_text())["packages"]
+    assert manifest["packages"] == json.loads((run_of() / "environment.json").read_text())["packages"]
     assert manifest["trained_on"] == ["regdb"]
-    state = read_checkpoint(trained() / "checkpoints" / "last.pth")["state_dict"]
+    state = read_checkpoint(run_of() / "checkpoints" / "last.pth")["state_dict"]
     assert load_file(packaged() / WEIGHTS).keys() == state.keys()
 
 
 @pytest.mark.parametrize("kind", ["one stream", "mmgl"])
-def test_no_place_of_this_machine_is_in_it(trained, packaged, roots, kind):
+def test_no_place_of_this_machine_is_in_it(run_of, packaged, roots, kind):
     for path in packaged(kind).iterdir():
         content = path.read_bytes()
-        for place in (str(roots), "secret-place", str(trained(kind)), str(Path.home()), os.getcwd()):
+        for place in (str(roots), "secret-place", str(run_of(kind)), str(Path.home()), os.getcwd()):
             assert place.encode() not in content, (path.name, place)
     shared = flat(yaml.safe_load((packaged(kind) / SETTINGS).read_text()))
-    known = flat(load_config(str(trained(kind) / "config.yaml")))
+    known = flat(load_config(str(run_of(kind) / "config.yaml")))
     assert {key: known[key] for key in shared} == shared
     left_out = {"data.root", "data.save_dir", "data.cache", "data.workers", "model.load_weights"}
     assert known.keys() - shared.keys() == left_out | {
@@ -83,9 +83,9 @@ def test_no_place_of_this_machine_is_in_it(trained, packaged, roots, kind):
     }
 
 
-def test_the_card_says_what_the_run_said(trained, packaged):
+def test_the_card_says_what_the_run_said(run_of, packaged):
     card = ModelCard.load(packaged() / CARD)
-    results = json.loads((trained() / "results.json").read_text())["results"]
+    results = json.loads((run_of() / "results.json").read_text())["results"]
     for result in results:
         mean, std = result["mean"], result["std"]
         assert f"| RegDB | `{result['label']}` | {mean['R1']:.2f} ± {std['R1']:.2f} |" in card.text
@@ -103,8 +103,8 @@ def test_the_card_says_what_the_run_said(trained, packaged):
     ("licence", "expected", "said"),
     [("", "unknown", "named no licence"), ("My own: ü", "my own: ü", "These weights: My own: ü.")],
 )
-def test_the_licence_is_the_authors(trained, tmp_path, licence, expected, said):
-    write_package(trained("torchreid's"), tmp_path / "out", licence)
+def test_the_licence_is_the_authors(run_of, tmp_path, licence, expected, said):
+    write_package(run_of("torchreid's"), tmp_path / "out", licence)
     card = ModelCard.load(tmp_path / "out" / CARD)
     assert card.data.license == expected and said in card.text
     assert "seen synthetic people alone" in card.text and "academic research" not in card.text
@@ -114,8 +114,8 @@ def test_the_licence_is_the_authors(trained, tmp_path, licence, expected, said):
     ("start", "named"),
     [("https://user:word@host/a/w.pth?token=1", "w.pth"), ("hf://someone/weights", "hf://someone/weights")],
 )
-def test_what_training_began_from_is_named_without_its_place(trained, tmp_path, start, named):
-    folder = shutil.copytree(trained("torchreid's"), tmp_path / "run")
+def test_what_training_began_from_is_named_without_its_place(run_of, tmp_path, start, named):
+    folder = shutil.copytree(run_of("torchreid's"), tmp_path / "run")
     settings = yaml.safe_load((folder / "config.yaml").read_text())
     settings["model"]["load_weights"] = start
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
@@ -125,8 +125,8 @@ def test_what_training_began_from_is_named_without_its_place(trained, tmp_path, 
     assert "word" not in card and "seen synthetic people alone" not in card
 
 
-def test_results_are_of_the_weights_they_stand_beside_or_left_out(trained, tmp_path):
-    folder = shutil.copytree(trained(), tmp_path / "run")
+def test_results_are_of_the_weights_they_stand_beside_or_left_out(run_of, tmp_path):
+    folder = shutil.copytree(run_of(), tmp_path / "run")
     content = json.loads((folder / "results.json").read_text())
     (folder / "results.json").write_text(json.dumps(content | {"epoch": 5}))
     assert write_package(folder, tmp_path / "other")["results"] == []
@@ -137,43 +137,43 @@ def test_results_are_of_the_weights_they_stand_beside_or_left_out(trained, tmp_p
     assert "the run has not been evaluated" in card and "Trained with" not in card
 
 
-def test_a_pre_training_shares_its_backbone(trained, packaged, tmp_path):
+def test_a_pre_training_shares_its_backbone(run_of, packaged, tmp_path):
     folder = packaged("mmgl")
     assert all(name.startswith("backbone.") for name in load_file(folder / WEIGHTS))
     held = sum(value.numel() for value in load_file(folder / WEIGHTS).values())
     assert 0.9 * held < json.loads((folder / MANIFEST).read_text())["model"]["parameters"] < held
     card = (folder / CARD).read_text()
     assert "Training starts from it" in card and "The pretext, on" in card and "stripe_accuracy" in card
-    with pytest.raises(InputError, match="of a pre-training, which retrieves nothing: fine-tune from it"):
+    with pytest.raises(InputError, match="of a pre-training: fine-tune from it"):
         FeatureExtractor(folder)
-    cfg = load_config(str(trained() / "config.yaml"))
+    cfg = load_config(str(run_of() / "config.yaml"))
     models = [build.build_method(cfg, 6).network for _ in range(2)]
-    for model, start in zip(models, (trained("mmgl") / "backbone.pth", locate(folder).weights), strict=True):
+    for model, start in zip(models, (run_of("mmgl") / "backbone.pth", locate(folder).weights), strict=True):
         assert load_weights(model, start).epoch == 1
     for name, value in models[0].backbone.state_dict().items():
         assert torch.equal(models[1].backbone.state_dict()[name], value)
 
 
-def test_what_cannot_be_shared_is_one_sentence_and_nothing_is_written(trained, tmp_path):
+def test_what_cannot_be_shared_is_one_sentence_and_nothing_is_written(run_of, tmp_path):
     taken = tmp_path / "taken"
     taken.mkdir()
     (taken / "thesis.tex").write_text("chapter")
-    again = call("package_weights.py", trained(), "--out", taken)
+    again = call("package_weights.py", run_of(), "--out", taken)
     assert again.returncode == 2 and "is there and not empty: name another folder" in again.stderr
     none = call("package_weights.py", taken, "--out", tmp_path / "out")
     assert none.returncode == 2 and "is no run, config.yaml is missing" in none.stderr
-    folder = shutil.copytree(trained(), tmp_path / "run")
+    folder = shutil.copytree(run_of(), tmp_path / "run")
     (folder / "results.json").write_text("{")
     with pytest.raises(InputError, match="is damaged: run it again"):
         write_package(folder, tmp_path / "out")
     with pytest.raises(InputError, match="cannot be written"):
-        write_package(trained(), taken / "thesis.tex" / "out")
+        write_package(run_of(), taken / "thesis.tex" / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "taken"]
     assert [path.name for path in taken.iterdir()] == ["thesis.tex"]
 
 
-def test_the_tool_says_what_it_wrote(trained, tmp_path):
-    done = call("package_weights.py", trained(), "--out", tmp_path / "out", "--licence", "mit")
+def test_the_tool_says_what_it_wrote(run_of, tmp_path):
+    done = call("package_weights.py", run_of(), "--out", tmp_path / "out", "--licence", "mit")
     assert done.returncode == 0, done.stderr
     out = done.stdout
     assert hashlib.sha256((tmp_path / "out" / WEIGHTS).read_bytes()).hexdigest() in out

@@ -10,7 +10,7 @@ from torchreid_vi import console
 from torchreid_vi.cli import common
 from torchreid_vi.errors import unknown_name
 
-#: What each command does, by its name; its module is called alike.
+#: Summaries of the commands by name; each command is the module of that name.
 COMMANDS = {
     "train": "train and evaluate, or go on where a run was interrupted",
     "test": "evaluate weights",

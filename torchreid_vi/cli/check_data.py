@@ -1,4 +1,4 @@
-"""Checks a dataset before days are spent on it: what is there, what is missing, what is wrong.
+"""Check a dataset before training: what is there, what is missing, what is wrong.
 
 torchreid-vi check-data sysu_mm01 --root /data
 torchreid-vi check-data vi_folder --root footage --sheet people.jpg
@@ -10,6 +10,11 @@ all.
 from __future__ import annotations
 
 from torchreid_vi.cli import common
+from torchreid_vi.data.checking import Finding, examine, overview
+from torchreid_vi.data.datasets import dataset_named, require_split
+from torchreid_vi.engine.evaluator import check_default_protocols
+from torchreid_vi.errors import InputError
+from torchreid_vi.report.contact_sheet import contact_sheet
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,12 +31,6 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
 
     def work() -> int:
-        from torchreid_vi.data.checking import Finding, examine, overview
-        from torchreid_vi.data.datasets import dataset_named, require_split
-        from torchreid_vi.engine.evaluator import check_default_protocols
-        from torchreid_vi.errors import InputError
-        from torchreid_vi.report.contact_sheet import contact_sheet
-
         cls = dataset_named(args.dataset)
         require_split([args.dataset], args.split - 1)
         dataset, findings = examine(cls, args.root, args.split - 1)
@@ -44,17 +43,13 @@ def main(arguments: list[str] | None = None) -> int:
         for part in overview(dataset):
             print(f"{part.name:<10}{part.identities or '–':>12}{part.visible:>10,}{part.infrared:>10,}")
         for finding in findings:
-            print(f"=> {finding.what}")
             shown = finding.where if args.all else finding.where[:3]
             more = len(finding.where) - len(shown)
-            print(
-                "".join(f"   {path}\n" for path in shown) + (f"   and {more} more\n" if more else ""), end=""
-            )
+            print("\n   ".join([f"=> {finding.what}", *shown, *[f"and {more} more"] * bool(more)]))
         if not findings:
             print("=> Nothing is wrong")
         if args.sheet:
-            sheet = contact_sheet(dataset, blurred=args.people == "blurred")
-            common.save(sheet, args.sheet, quality=85)
+            common.save(contact_sheet(dataset, blurred=args.people == "blurred"), args.sheet)
         return 1 if findings else 0
 
     return common.status(work, args)

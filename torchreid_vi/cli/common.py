@@ -1,34 +1,30 @@
-"""What the command lines of all tools have in common."""
+"""Options and exit status that all commands share."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import io
+import json
 import logging
 import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from PIL import Image
+
+from torchreid_vi import config, console, stopping
 from torchreid_vi.cli import jobs
+from torchreid_vi.errors import InputError
 
 log = logging.getLogger(__name__)
 
-program: str | None = None  # what the command line is called in its help
-_LARGEST_JPEG = 65_500  # pixels along a side that Pillow's encoder takes
-
-
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser that shows a tool's docstring as it is, with the options that every tool has."""
-    made = argparse.ArgumentParser(prog=program, description=description, formatter_class=Help)
-    add_common(made, quiet=False, imports=[])
-    return made
+program: str | None = None  # name of the command in its help
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -38,28 +34,23 @@ class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFo
         super().__init__(prog, width=min(100, shutil.get_terminal_size().columns - 2))
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        return (
-            super()._get_help_string(action) if action.default not in (None, "", False, []) else action.help
-        )
+        return action.help if action.default in (None, "", False, []) else super()._get_help_string(action)
 
 
-def add_common(made: argparse.ArgumentParser, **defaults: Any) -> None:
-    """Adds the options that every tool has; a command of a tool has them, too."""
-    made.set_defaults(**defaults)
-    made.add_argument(
-        "-q",
-        "--quiet",
-        action="store_true",
-        default=argparse.SUPPRESS,
-        help="show results and errors alone",
-    )
-    made.add_argument(
-        "--imports",
-        action="append",
-        default=argparse.SUPPRESS,
-        metavar="FILE.py",
-        help="file or module that registers datasets, models, losses, … of your own; may be repeated",
-    )
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser that shows a command's docstring as it is, with the options that every command has."""
+    made = argparse.ArgumentParser(prog=program, description=description, formatter_class=Help)
+    made.set_defaults(quiet=False, imports=[])
+    add_common(made)
+    return made
+
+
+def add_common(made: argparse.ArgumentParser) -> None:
+    """Add the options that every command has, before and behind the name of a subcommand."""
+    options: dict[str, Any] = {"default": argparse.SUPPRESS}
+    made.add_argument("-q", "--quiet", action="store_true", help="show results and errors alone", **options)
+    about = "file or module that registers datasets, models, losses, … of your own; may be repeated"
+    made.add_argument("--imports", action="append", metavar="FILE.py", help=about, **options)
 
 
 def add_weights(
@@ -67,7 +58,7 @@ def add_weights(
     required: bool = True,
     what: str = "a run's folder, a checkpoint, a package, or the https:// or hf:// address of one",
 ) -> None:
-    """Add the options that say which model embeds images, the same for every command."""
+    """Add the options that name the model, the same for every command."""
     made.add_argument("--weights", required=required, default="", help=what)
     made.add_argument(
         "--settings", default="", help="the run's config.yaml, if the weights do not lie in the run's folder"
@@ -75,15 +66,55 @@ def add_weights(
 
 
 def add_modality(made: argparse.ArgumentParser, of: str, default: str, option: str = "--modality") -> None:
-    """Add the option that says what light images were taken in."""
+    """Add an option for a modality."""
     made.add_argument(option, default=default, metavar="MODALITY", help=f"of {of}: visible or infrared")
 
 
-def picture_file(name: str) -> Path:
-    """The file of an option that names a picture to write.
+def add_search(made: argparse.ArgumentParser) -> None:
+    """Add the options of commands that search."""
+    made.add_argument("--query", required=True, nargs="+", type=Path, help="images, or folders of them")
+    add_modality(made, "the queries", "infrared")
+    made.add_argument("--top", type=positive, default=10, help="how many images to show")
+    made.add_argument("--json", action="store_true", help="print JSON")
+
+
+def positive(text: str) -> int:
+    """Return a whole number of at least 1.
 
     Raises:
-        argparse.ArgumentTypeError: when it is neither a PNG's nor a JPEG's name.
+        argparse.ArgumentTypeError: For a smaller one.
+    """
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return int(text)
+
+
+def print_found(
+    queries: Sequence[Path], found: Sequence[list[dict[str, Any]]], number: int, as_json: bool
+) -> None:
+    """Print what a search found.
+
+    Args:
+        queries: Images that were searched with.
+        found: For each query the images found, with ``path`` and ``similarity``.
+        number: Number of images in the gallery.
+        as_json: Print JSON, not a table.
+    """
+    pairs = list(zip(map(str, queries), found, strict=True))
+    if as_json:
+        print(json.dumps([{"query": query, "found": each} for query, each in pairs], indent=1))
+        return
+    for query, each in pairs:
+        print(f"{query}: {len(each)} of {number}")
+        for rank, image in enumerate(each, 1):
+            print(f"{rank:4}  {image['similarity']:6.3f}  {image['path']}")
+
+
+def picture_file(name: str) -> Path:
+    """Return the path of a picture to write.
+
+    Raises:
+        argparse.ArgumentTypeError: When the name does not end as a PNG's or a JPEG's.
     """
     path = Path(name)
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
@@ -91,36 +122,27 @@ def picture_file(name: str) -> Path:
     return path
 
 
-def save(picture: Any, path: Path, **options: Any) -> None:
-    """Writes one of Pillow's images, and says so.
-
-    Args:
-        picture: the image.
-        path: from :func:`picture_file`.
-        **options: of its ``save``.
-
-    Raises:
-        InputError: when it is too large for a JPEG.
-    """
-    from torchreid_vi.errors import InputError
-
-    if path.suffix.lower() != ".png" and max(picture.size) > _LARGEST_JPEG:
-        width, height = picture.size
-        raise InputError(f"{path} of {width} × {height} pixels is too large for a JPEG: let it end in .png")
+def save(picture: Image.Image, path: Path) -> None:
+    """Write a picture to a path from :func:`picture_file`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, **options)
-    log.info(f"Written: {path}")
+    picture.save(path, quality=85)
+    written(path)
+
+
+def written(path: str | Path, about: str = "") -> None:
+    """Log that a file or folder was written."""
+    log.info(f"Written: {path}{about and ', '}{about}")
 
 
 def status(work: Callable[[], int | None], args: Any, interrupted: str = "") -> int:
-    """Do a tool's work; return its exit status: 2 if something is wrong, 130 or 143 after a signal.
+    """Do a command's work; return its exit status: 2 if something is wrong, 130 or 143 after a signal.
 
-    A signal ends the program at once, but while it trains: then the step is finished and saved.
+    A signal ends the program at once, except in training, which finishes the step and saves it.
 
     Args:
-        work: returns a status, or nothing for 0.
-        args: of the command line, with ``quiet`` and with ``imports``, which are imported first.
-        interrupted: what to say of the work when it was.
+        work: Returns a status, or None for 0.
+        args: The command line, with ``quiet``, and with ``imports``, which are imported first.
+        interrupted: Ends the line that is printed after a signal.
     """
     said = f"interrupted{interrupted and ': '}{interrupted}\n"
 
@@ -134,9 +156,6 @@ def status(work: Callable[[], int | None], args: Any, interrupted: str = "") -> 
             signal.signal(number, leave)
     if getattr(args, "one", None) is not None:
         jobs.end_with_parent()
-    from torchreid_vi import config, console, stopping
-    from torchreid_vi.errors import InputError
-
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
@@ -145,25 +164,12 @@ def status(work: Callable[[], int | None], args: Any, interrupted: str = "") -> 
             return work() or 0
     except InputError as error:
         console.complain(str(error))
-        return 2
     except OSError as error:
-        console.complain(system_said(error))
-        return 2
+        remedy = "; free some space, or name another file or folder" if error.filename else ""
+        console.complain(f"{error.filename or 'a file'}: {error.strerror or error}{remedy}")
     except UnicodeEncodeError as error:
         console.complain(f"{error.object!a} is no text in UTF-8: rename the file or folder of that name")
-        return 2
     except stopping.Stopped as stopped:
         print(said, end="", file=sys.stderr)
         return stopped.status
-
-
-def system_said(error: OSError) -> str:
-    """What the system refused, and the remedy, in one sentence."""
-    said = f"{error.filename or 'a file'}: {error.strerror or error}"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{said}; free some space and start the same command again"
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return f"{said}; name a folder that is yours to write, or have its owner let you"
-    if error.errno in (errno.EEXIST, errno.EISDIR, errno.ENOENT, errno.ENOTDIR):
-        return f"{said}; name another file or folder"
-    return said
+    return 2

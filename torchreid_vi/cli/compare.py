@@ -1,4 +1,4 @@
-"""Stands methods side by side: runs what is missing, then writes tables and a page.
+"""Compare methods: run what is missing, then write tables and a page.
 
 torchreid-vi compare --configs base_synthetic mcja_synthetic --seeds 3 --out reports/a
 torchreid-vi compare --configs mcja_sysu --vary loss.cmr.epsilon 0.5 0.1 0.03 --out reports/epsilon
@@ -6,7 +6,7 @@ torchreid-vi compare --runs log/base_sysu log/mcja_sysu --out reports/sysu
 
 Settings that follow, as KEY VALUE, change every config, and --vary makes a config of each of its
 values; with several --vary, of each combination. Finished runs are recognised by their settings and
-the package's version, interrupted ones go on, so the same command continues whatever stopped.
+the package's version, interrupted ones are continued by the same command.
 """
 
 from __future__ import annotations
@@ -18,13 +18,17 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from torchreid_vi import build, config, console, series
 from torchreid_vi.cli import common, jobs
+from torchreid_vi.errors import InputError
+from torchreid_vi.extras import require
+from torchreid_vi.report import collect, plain_table, write_comparison
 
 log = logging.getLogger(__name__)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = common.parser(__doc__)
     parser.add_argument("--configs", nargs="+", default=[], help="YAML files of settings, as in configs/")
     parser.add_argument(
@@ -44,11 +48,6 @@ def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
 
     def work() -> None:
-        from torchreid_vi import console, series
-        from torchreid_vi.errors import InputError
-        from torchreid_vi.extras import require
-        from torchreid_vi.report import collect, plain_table, write_comparison
-
         asked = args.vary or args.seeds != 1 or args.jobs != 1 or args.root or args.options
         if bool(args.configs) == bool(args.runs) or args.seeds < 1 or args.jobs < 1 or (args.runs and asked):
             raise InputError(
@@ -69,24 +68,24 @@ def main(arguments: list[str] | None = None) -> int:
         paths = write_comparison(methods, args.out)
         console.RESULTS.info(plain_table(methods))
         for path in paths:
-            log.info(f"Written: {path}")
+            common.written(path)
 
     return common.status(work, args, interrupted="the same command goes on from here")
 
 
 def plan(args: argparse.Namespace) -> list[Any]:
-    """The settings of every run that was asked for, all methods with seed 1 before any with seed 2."""
-    from torchreid_vi import build, config, series
-    from torchreid_vi.config import load_config
-    from torchreid_vi.errors import InputError
+    """Return the settings of every run, all methods with seed 1 before any with seed 2.
 
-    files, options = _until_key(args.configs)
+    Raises:
+        InputError: For configs that are no methods to compare, or two that are the same.
+    """
+    files, options = _split(args.configs)
     options += args.options
     varied = {}
-    for key, *values in args.vary:
+    for key, *texts in args.vary:
         if key in varied:
             raise InputError(f"--vary {key} comes twice: name all of its values at once")
-        varied[key], more = _until_key(values)
+        varied[key], more = _split(texts)
         options += more
         if not varied[key]:
             raise InputError(f"--vary {key} names no value: write --vary {key} VALUE VALUE …")
@@ -94,23 +93,16 @@ def plan(args: argparse.Namespace) -> list[Any]:
         raise InputError("train.seed is what --seeds counts: leave it out, and set --seeds")
     runs: list[Any] = []
     known: dict[str, str] = {}
-    for file, chosen in product(files, product(*varied.values())):
-        pairs = dict(zip(varied, chosen, strict=True))
-        changes = [text for pair in pairs.items() for text in pair]
-        cfg = load_config(
-            file, {"data.root": args.root} if args.root else {}, options + changes, args.imports
-        )
-        name = ",".join([Path(file).stem, *(config.short(cfg, key) for key in pairs)])
+    root = {"data.root": args.root} if args.root else {}
+    for file, *values in product(files, *varied.values()):
+        changes = [text for pair in zip(varied, values, strict=True) for text in pair]
+        cfg = config.load_config(file, root, options + changes, args.imports)
+        name = ",".join([Path(file).stem, *(config.short(cfg, key) for key in varied)])
         mark = config.fingerprint(cfg)
         if mark in known:
-            raise InputError(
-                f"{known[mark]} and {name} are the same method: name each config and value once, vary what changes "
-                "figures, and repeat runs by --seeds"
-            )
+            raise InputError(f"{known[mark]} and {name} are the same method: repeat runs by --seeds")
         if build.method_class(cfg).self_supervised:
-            raise InputError(
-                f"{name} pre-trains and retrieves nothing: train it, and compare what starts from it"
-            )
+            raise InputError(f"{name} pre-trains and retrieves nothing: compare what starts from it")
         known[mark] = name
         cfg.data.save_dir = str(args.out / "runs" / f"{name}-{mark}")
         runs += series.members(cfg, seeds=range(1, args.seeds + 1)).values()
@@ -118,9 +110,7 @@ def plan(args: argparse.Namespace) -> list[Any]:
 
 
 def complete_all(runs: list[Any], at_a_time: int) -> None:
-    """Run what is missing, one after the other in this process, or more at a time in processes of their own."""
-    from torchreid_vi import console, series
-
+    """Complete runs, one after the other in this process, or several at a time in processes of their own."""
     names = {
         number: "/".join(Path(cfg.data.save_dir).parts[-2:])
         for number, cfg in enumerate(runs)
@@ -144,10 +134,8 @@ def complete_all(runs: list[Any], at_a_time: int) -> None:
             done(number)
 
 
-def _until_key(texts: list[str]) -> tuple[list[str], list[str]]:
-    """Values, and the KEY VALUE pairs that follow them."""
-    from torchreid_vi import config
-
+def _split(texts: list[str]) -> tuple[list[str], list[str]]:
+    """Return values, and the KEY VALUE pairs that follow them."""
     known = config.keys()
     end = next((i for i, text in enumerate(texts) if text in known), len(texts))
     return texts[:end], texts[end:]

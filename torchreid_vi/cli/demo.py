@@ -1,4 +1,4 @@
-"""Serves a page on this machine that finds the visible pictures most like an infrared one.
+"""Serve a page on this machine that finds the visible pictures most like an infrared one.
 
 torchreid-vi demo --weights log/mcja_synthetic --gallery photos/
 torchreid-vi demo --weights RUN --gallery photos/ --examples night/
@@ -14,6 +14,9 @@ import threading
 from pathlib import Path
 
 from torchreid_vi.cli import common
+from torchreid_vi.demo import served, some_of
+from torchreid_vi.extras import require
+from torchreid_vi.retrieval import FeatureExtractor, Gallery
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,20 +27,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--examples", type=Path, help="folder of infrared pictures, some of which the page offers"
     )
-    parser.add_argument(
-        "--port", type=int, help="to listen on (default: from 7860 on, the first that is free)"
-    )
+    parser.add_argument("--port", type=int, help="(default: from 7860 on, the first that is free)")
     args = parser.parse_args(arguments)
 
     def work() -> None:
-        from torchreid_vi.demo import served, some_of
-        from torchreid_vi.extras import require
-        from torchreid_vi.retrieval import FeatureExtractor
-        from torchreid_vi.retrieval.gallery import Gallery
-
         require("demo", "the page")
         examples = some_of(args.examples) if args.examples else []
-        gallery = Gallery(args.gallery, FeatureExtractor(args.weights, args.settings), progress=True)
+        gallery = Gallery(args.gallery, FeatureExtractor(args.weights, args.settings))
         with served(gallery, examples, args.port) as address:
             for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # each removes what was uploaded
                 number = getattr(signal, name, None)

@@ -1,18 +1,16 @@
-"""Writes a trained model as ONNX or as a program of torch.export, for either modality.
+"""Write a trained model as ONNX or as a program of torch.export, for either modality.
 
 torchreid-vi export --weights log/mcja_synthetic --out exported
 torchreid-vi export --weights RUN --out exported --format torch
 
-What is written is run on batches of several sizes and compared with PyTorch before it is there.
+Each file is run on batches of several sizes and compared with PyTorch before it is there.
 """
 
 from __future__ import annotations
 
-import logging
-
 from torchreid_vi.cli import common
-
-log = logging.getLogger(__name__)
+from torchreid_vi.retrieval import FeatureExtractor
+from torchreid_vi.retrieval.export import check, export
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,18 +19,14 @@ def main(arguments: list[str] | None = None) -> int:
     common.add_weights(parser)
     parser.add_argument("--out", required=True, help="folder to write to")
     parser.add_argument("--format", default="onnx", help="onnx or torch")
-    parser.add_argument("--modality", default="", help="visible or infrared alone; both when left out")
     parser.add_argument("--opset", type=int, default=18, help="version of ONNX's operators")
     args = parser.parse_args(arguments)
 
     def work() -> None:
-        from torchreid_vi.retrieval import FeatureExtractor
-        from torchreid_vi.retrieval.export import check, export
-
-        check(args.format, args.modality)
+        check(args.format)
         extractor = FeatureExtractor(args.weights, args.settings, device="cpu")
-        for path, difference in export(extractor, args.out, args.format, args.opset, args.modality):
+        for path, difference in export(extractor, args.out, args.format, args.opset).items():
             size = path.stat().st_size / 2**20
-            log.info(f"Written: {path}, {size:.1f} MiB, within {difference:.1g} of PyTorch's features")
+            common.written(path, f"{size:.1f} MiB, within {difference:.1g} of PyTorch's features")
 
     return common.status(work, args)

@@ -3,16 +3,13 @@
 torchreid-vi package log/mcja_synthetic --out shared
 torchreid-vi package log/mcja_sysu --out shared --licence "CC BY-NC 4.0"
 
-What reads weights takes the folder, or hf://OWNER/NAME once it is on the Hub.
+Commands that read weights take the folder, or hf://OWNER/NAME once it is on the Hub.
 """
 
 from __future__ import annotations
 
-import logging
-
 from torchreid_vi.cli import common
-
-log = logging.getLogger(__name__)
+from torchreid_vi.sharing import CARD, write_package
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,13 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
 
     def work() -> None:
-        from torchreid_vi.sharing import CARD, write_package
-
         about = write_package(args.run, args.out, args.licence)
         for name, file in about["files"].items():
             print(f"{name:<18} {file['size'] / 2**20:8.2f} MiB  {file['sha256']}")
-        if not about["results"]:
-            log.info("No results: the run has not been evaluated")
-        log.info(f"Written: {args.out}; read its {CARD}, above all Licence, before you share it")
+        common.written(args.out, f"read its {CARD}, above all Licence, before you share it")
 
     return common.status(work, args)

@@ -1,21 +1,17 @@
-"""Shows one run on one page: figures, curves, ranked galleries, confusions, activations, augmentation.
+"""Show one run on one page: metrics, curves, ranked galleries, confusions, activations, augmentation.
 
 torchreid-vi report log/mcja_synthetic
 torchreid-vi report log/mcja_sysu --root /data --out mcja.html
 torchreid-vi report log/mcja_sysu --root /data --people blurred
 
-The page needs nothing else and can be sent as it is. It shows pictures of people, so mind whom:
---people blurred hides the top of every crop, where the head is, and --people none leaves the
-pictures out; figures and curves stay.
+The page needs nothing else and can be sent as it is. It shows pictures of people: --people blurred
+hides the top of every crop, where the head is, and --people none leaves the pictures out.
 """
 
 from __future__ import annotations
 
-import logging
-
 from torchreid_vi.cli import common
-
-log = logging.getLogger(__name__)
+from torchreid_vi.report import write_report
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,8 +26,6 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
 
     def work() -> None:
-        from torchreid_vi.report import write_report
-
-        log.info(f"Written: {write_report(args.run, args.out, args.root, args.people)}")
+        common.written(write_report(args.run, args.out, args.root, args.people))
 
     return common.status(work, args)

@@ -1,4 +1,4 @@
-"""Draws a synthetic visible-infrared dataset in the layout of a real one.
+"""Render a synthetic visible-infrared dataset in the layout of a real one.
 
 torchreid-vi synthesize --layout regdb --root reid-data --ids 100 --images 10
 torchreid-vi synthesize --shape published --root reid-data
@@ -6,11 +6,8 @@ torchreid-vi synthesize --shape published --root reid-data
 
 from __future__ import annotations
 
-import logging
-
 from torchreid_vi.cli import common
-
-log = logging.getLogger(__name__)
+from torchreid_vi.data.synthetic import draw_dataset
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,18 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
 
     def work() -> None:
-        from torchreid_vi.data.synthetic import draw_dataset
-
-        path = draw_dataset(
-            args.root,
-            args.layout,
-            args.ids,
-            args.images,
-            args.seed,
-            tuple(args.size),
-            args.folder,
-            args.shape == "published",
-        )
-        log.info(f"Written: {path}")
+        sizes = args.ids, args.images, args.seed, tuple(args.size)
+        published = args.shape == "published"
+        common.written(draw_dataset(args.root, args.layout, *sizes, args.folder, published))
 
     return common.status(work, args, interrupted="nothing was kept")

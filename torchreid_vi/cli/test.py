@@ -1,6 +1,7 @@
-"""Evaluates weights: train with the setting test.evaluate.
+"""Evaluate weights, by the settings of their run unless others are named.
 
-torchreid-vi test --config-file mcja_sysu --root /data model.load_weights W.pth
+torchreid-vi test --weights log/mcja_sysu
+torchreid-vi test --weights W.pth --config-file mcja_sysu --root /data
 """
 
 from __future__ import annotations

@@ -63,7 +63,11 @@ class Decoder:
         self.thermal, self._resize = thermal, resizer(height, width, interpolation)
 
     def __call__(self, path: str) -> np.ndarray:
-        return planes(self._resize(dataset_image(path, self.thermal)))
+        return self.resized(dataset_image(path, self.thermal))
+
+    def resized(self, image: Image.Image) -> np.ndarray:
+        """Return an RGB image of any size (3, H, W), uint8, resized."""
+        return planes(self._resize(image))
 
 
 def planes(image: Image.Image) -> np.ndarray:

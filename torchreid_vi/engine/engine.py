@@ -88,12 +88,10 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
         training = not kwargs.get("test_only")
         if training:
             self.writer = self.log.events = EventFile(self.save_dir, start_epoch)
-        total = max(max_epoch - start_epoch, 0) * len(self.train_loader)
+        total = max(max_epoch - start_epoch, 0) * len(self.train_loader) if training else 0
         with (
             closing(self.writer) if training else nullcontext(),
-            console.progress(
-                what="training", unit="step", total=total, shown=None if training and total else False
-            ) as self.bar,
+            console.progress(what="training", unit="step", total=total) as self.bar,
             small_images_refused(),
         ):
             self.bar.update(self.progress.step)

@@ -1,4 +1,4 @@
-"""Reports on finished runs: one on a page, and methods side by side."""
+"""Report on finished runs: one run on a page, or methods side by side."""
 
 from torchreid_vi.report.bootstrap import Difference, paired_bootstrap
 from torchreid_vi.report.collect import Method, collect

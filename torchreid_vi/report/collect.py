@@ -1,4 +1,4 @@
-"""From run folders to methods: runs that differ in seed or trial alone are one method."""
+"""Group run folders by method: runs that differ in seed or split alone are one method."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Method:
     """The finished runs of one method.
 
     Attributes:
-        name: of its config file.
-        folders: of its runs.
-        contents: of their ``results.json``.
+        name: Name of its config file.
+        folders: Folders of its runs.
+        contents: Content of ``results.json`` of each run.
     """
 
     name: str
@@ -35,31 +35,34 @@ class Method:
 
     @property
     def labels(self) -> list[str]:
-        """Of its results, in order."""
+        """Labels of its results, in order."""
         return [result["label"] for result in self.contents[0]["results"]]
 
-    def figures(self, label: str, figure: str) -> list[float]:
-        """A figure of one result, in each run."""
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset that it was tested on."""
+        return str(self.contents[0]["results"][0]["dataset"]["name"])
+
+    def values(self, label: str, metric: str) -> list[float]:
+        """Return a metric of one result, of each run."""
         number = self.labels.index(label)
-        return [content["results"][number]["mean"][figure] for content in self.contents]
+        return [content["results"][number]["mean"][metric] for content in self.contents]
 
     def scores(self, label: str) -> dict[int, np.ndarray]:
-        """What each query reached: hit at rank 1 and average precision (2,), means over trials and runs."""
-        totals: dict[int, list[tuple[float, float]]] = {}
-        for query, first, ap in self._trials(label):
-            for number, rank, precision in zip(query.tolist(), first, ap, strict=True):
-                totals.setdefault(number, []).append((rank <= 1, precision))
-        return {query: np.mean(values, axis=0) for query, values in totals.items()}
+        """Return by query its hit at rank 1 and average precision (2,), means over gallery draws and runs."""
+        found: dict[int, list[tuple[float, float]]] = {}
+        for queries, first, ap in self._draws(label):
+            for query, rank, precision in zip(queries.tolist(), first, ap, strict=True):
+                found.setdefault(query, []).append((rank <= 1, precision))
+        return {query: np.mean(values, axis=0) for query, values in found.items()}
 
     def cmc(self, label: str, ranks: int = 20) -> np.ndarray:
-        """Share of queries (ranks,) whose first match stands at rank 1, 2, … or before."""
-        curves = [
-            np.mean(first[:, None] <= np.arange(1, ranks + 1), axis=0) for _, first, _ in self._trials(label)
-        ]
-        return np.mean(curves, axis=0)
+        """Return the share of queries (ranks,) whose first match is at rank 1, 2, … or before."""
+        each = [first[:, None] <= np.arange(1, ranks + 1) for _, first, _ in self._draws(label)]
+        return np.mean([np.mean(hits, axis=0) for hits in each], axis=0)
 
-    def _trials(self, label: str) -> Iterator[list[np.ndarray]]:
-        """Yield the queries, first ranks and average precisions of every trial of a result, in every run."""
+    def _draws(self, label: str) -> Iterator[list[np.ndarray]]:
+        """Yield the queries, first ranks and average precisions of every gallery draw, of every run."""
         result = self.labels.index(label)
         for ranking in self._rankings:
             number = 0
@@ -72,16 +75,12 @@ class Method:
         return [_read_rankings(folder / "rankings.npz") for folder in self.folders]
 
     def losses(self) -> list[np.ndarray]:
-        """The training loss of every epoch (epochs,), in each run that logged it."""
+        """Return the training loss of every epoch (epochs,), of each run that logged it."""
         logged = (scalars(folder) for folder in self.folders)
         return [found["Train/loss"][1] for found in logged if "Train/loss" in found]
 
-    @property
-    def dataset(self) -> str:
-        return str(self.contents[0]["results"][0]["dataset"]["name"])
-
     def cost(self) -> tuple[float, float, float]:
-        """Million parameters, and the means over runs of minutes of training and of images a second."""
+        """Return million parameters, and the means over runs of minutes of training and of images a second."""
         training = [content["training"] for content in self.contents]
         seconds = np.array([run["seconds"] for run in training])
         rate = [run["images"] / run["seconds"] if run["seconds"] else np.nan for run in training]
@@ -89,46 +88,46 @@ class Method:
 
 
 def scalars(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Epochs and values of everything that a run logged, by name."""
+    """Return the epochs and values of everything that a run logged to TensorBoard, by name."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder))
     events.Reload()
-    found = {name: events.Scalars(name) for name in events.Tags()["scalars"]}
+    logged = {name: events.Scalars(name) for name in events.Tags()["scalars"]}
     return {
         name: (np.array([each.step for each in values]), np.array([each.value for each in values]))
-        for name, values in found.items()
+        for name, values in logged.items()
     }
 
 
 def _read_rankings(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a file; objects in it, which could run code, are refused."""
+    """Return the arrays of a file without unpickling anything."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             content = dict(arrays)
-        for trial in {name.rpartition("/")[0] for name in content}:
-            query, *ranked = (content[f"{trial}/{name}"] for name in ("query", "first", "ap"))
-            if query.dtype.kind != "i" or query.ndim != 1:
-                raise ValueError("no numbers of queries")
-            if any(values.shape != query.shape or values.dtype.kind not in "if" for values in ranked):
-                raise ValueError("no figures of the queries")
+        for draw in {name.rpartition("/")[0] for name in content}:
+            query, *ranked = (content[f"{draw}/{name}"] for name in ("query", "first", "ap"))
+            numbers = query.dtype.kind == "i" and all(values.dtype.kind in "if" for values in ranked)
+            if query.ndim != 1 or not numbers or any(values.shape != query.shape for values in ranked):
+                raise ValueError
         return content
     except Exception as error:  # whatever a damaged file makes the reader raise
         raise InputError(f"{path} is damaged or holds objects: evaluate the run again") from error
 
 
 def collect(folders: Iterable[Path]) -> list[Method]:
-    """The methods that finished runs belong to, in the order of their first folder.
+    """Return the methods that finished runs belong to, in the order of their first folder.
 
     Args:
-        folders: of runs, with ``config.yaml``, ``results.json`` and ``rankings.npz``.
+        folders: Folders of runs, with ``config.yaml``, ``results.json`` and ``rankings.npz``.
 
     Raises:
-        InputError: for a folder that holds no finished run, for two runs that are the same, or were tested on
-            different datasets, and for two runs of one method that were evaluated differently.
+        InputError: For a folder without a finished run, for two runs that are the same or were tested on different
+            datasets, and for two runs of one method that were evaluated differently.
     """
     methods: dict[str, Method] = {}
     known: dict[str, Path] = {}
+    tested: dict[str, Path] = {}
     for folder in folders:
         for name in ("config.yaml", "results.json", "rankings.npz"):
             if not (folder / name).is_file():
@@ -140,45 +139,33 @@ def collect(folders: Iterable[Path]) -> list[Method]:
         known[run] = folder
         for key in ("train.seed", "data.split_id"):
             settings.pop(key)
-        called = (folder.parent if OF_A_SERIES.fullmatch(folder.name) else folder).name
-        called = re.sub(r"-[0-9a-f]{8}$", "", called)  # the mark of its settings
-        method = methods.setdefault(json.dumps(settings, sort_keys=True), Method(called))
+        named = (folder.parent if OF_A_SERIES.fullmatch(folder.name) else folder).name
+        named = re.sub(r"-[0-9a-f]{8}$", "", named)  # the fingerprint of its settings
+        method = methods.setdefault(json.dumps(settings, sort_keys=True), Method(named))
         method.folders.append(folder)
         method.contents.append(_read_results(folder / "results.json"))
-    tested: dict[str, Path] = {}
-    for method in methods.values():
-        for folder, content in zip(method.folders, method.contents, strict=True):
-            tested |= {result["dataset"]["name"]: folder for result in content["results"]}
+        tested |= {result["dataset"]["name"]: folder for result in method.contents[-1]["results"]}
+        if [result["label"] for result in method.contents[-1]["results"]] != method.labels:
+            raise InputError(f"the runs of {method.name} have different results: evaluate them alike")
     if len(tested) > 1:
         where = " and ".join(f"{folder} on {name}" for name, folder in tested.items())
-        raise InputError(f"figures of different people are not compared, {where}: name runs of one dataset")
-    for method in methods.values():
-        labels = [[result["label"] for result in content["results"]] for content in method.contents]
-        if any(other != labels[0] for other in labels):
-            raise InputError(f"the runs of {method.name} have different results: evaluate them alike")
+        raise InputError(f"metrics of different people are not compared, {where}: name runs of one dataset")
     return list(methods.values())
 
 
 def _read_results(path: Path) -> dict[str, Any]:
-    """Return the content of a run's ``results.json``.
-
-    Raises:
-        InputError: When it is damaged or of another version.
-    """
-    remedy = "evaluate the run again"
-    content: dict[str, Any] = read_json(path, remedy)
+    content: dict[str, Any] = read_json(path, "evaluate the run again")
     try:
-        known = all(
-            isinstance(result["label"], str) and isinstance(result["dataset"]["name"], str)
-            for result in content["results"]
-        )
-    except (KeyError, TypeError):
-        known = False
-    if not known:
-        raise InputError(f"{path} holds no results of this version: {remedy}")
+        texts = [
+            text for result in content["results"] for text in (result["label"], result["dataset"]["name"])
+        ]
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} holds no results of this version: evaluate the run again") from error
     return content
 
 
 def labels(methods: Sequence[Method]) -> list[str]:
-    """Of all results of all methods, in order of appearance."""
+    """Return the labels of all results of all methods, in order of appearance."""
     return list(dict.fromkeys(label for method in methods for label in method.labels))

@@ -1,4 +1,4 @@
-"""Methods side by side: a Markdown table, a CSV file and one page that needs nothing else."""
+"""Compare methods: a Markdown table, a CSV file and a page that needs nothing else."""
 
 from __future__ import annotations
 
@@ -25,37 +25,37 @@ HEAD = ["method", "protocol", *METRICS, "runs", "published R1 / mAP", "M paramet
 _DATASET = re.compile(r"_(sysu|regdb|llcm|synthetic|folder)(?=_|$)")
 
 
-def write_comparison(methods: Sequence[Method], out: Path, title: str = "Methods side by side") -> list[Path]:
+def write_comparison(methods: Sequence[Method], out: Path) -> list[Path]:
     """Write ``comparison.md``, ``.csv``, ``.svg`` and ``.html``, and return their paths.
 
     Args:
-        methods: From :func:`~torchreid_vi.report.collect`.
-        out: Folder, made when it is not there.
-        title: Title of the page.
+        methods: Methods from :func:`~torchreid_vi.report.collect`.
+        out: Output folder, made when it does not exist.
     """
     require("report", "a comparison")
     out.mkdir(parents=True, exist_ok=True)
-    label, picture, rows = labels(methods)[0], plots.comparison(methods), io.StringIO()
-    csv.writer(rows, lineterminator="\n").writerows(table(methods))
+    label, picture, rows, text = labels(methods)[0], plots.comparison(methods), table(methods), io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
     known = [_published(method, label) for method in methods for label in method.labels]
     sources = sorted({each.source for each in known if each})
+    filled = [column for column in zip(*rows, strict=True) if any(column[1:])]
     values = {
-        "title": title,
+        "title": "Methods side by side",
         "label": label,
-        "results": _without_empty(table(methods)),
+        "results": list(zip(*filled, strict=True)),
         "sources": f"Published: {'; '.join(sources)}; {BEST_EPOCH}." if sources else "",
         "matrices": matrices(methods, label),
         "picture": picture,
     }
-    text = {
+    written = {
         "comparison.md": render("comparison.md", **values),
-        "comparison.csv": rows.getvalue(),
+        "comparison.csv": text.getvalue(),
         "comparison.svg": picture,
         "comparison.html": render("comparison.html", **values),
     }
-    for name, content in text.items():
+    for name, content in written.items():
         files.write_text(out / name, content)
-    return [out / name for name in text]
+    return [out / name for name in written]
 
 
 def plain_table(methods: Sequence[Method]) -> str:
@@ -71,7 +71,7 @@ def table(methods: Sequence[Method]) -> list[list[str]]:
         for method in methods:
             if label not in method.labels:
                 continue
-            metrics = [_spread(method.figures(label, metric)) for metric in METRICS]
+            metrics = [_spread(method.values(label, metric)) for metric in METRICS]
             known = _published(method, label)
             cited = f"{known.r1:.2f} / {known.map:.2f}" if known else ""
             parameters, minutes, rate = method.cost()
@@ -80,21 +80,16 @@ def table(methods: Sequence[Method]) -> list[list[str]]:
     return rows
 
 
-def _without_empty(rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Return a table without the columns that have a head alone."""
-    kept = [i for i in range(len(rows[0])) if any(row[i] for row in rows[1:])]
-    return [[row[i] for i in kept] for row in rows]
-
-
 def _spread(values: Sequence[float]) -> str:
     mean = f"{statistics.mean(values):.2f}"
     return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
 
 
 def _published(method: Method, label: str) -> Published | None:
-    synthetic = method.contents[0]["results"][0]["dataset"].get("synthetic")
+    if method.contents[0]["results"][0]["dataset"].get("synthetic"):
+        return None
     start = "_mmgl" if "mmgl" in method.contents[0].get("weights", "") else ""
-    return None if synthetic else published(_DATASET.sub("", method.name) + start, method.dataset, label)
+    return published(_DATASET.sub("", method.name) + start, method.dataset, label)
 
 
 def differences(methods: Sequence[Method], label: str) -> dict[tuple[int, int], list[Difference]]:
@@ -110,7 +105,7 @@ def differences(methods: Sequence[Method], label: str) -> dict[tuple[int, int], 
 
 
 def matrices(methods: Sequence[Method], label: str) -> list[list[list[str]]]:
-    """Row less column in points of Rank-1, then of mAP, with the interval; in bold what leaves zero out."""
+    """Return tables of the differences in Rank-1 and mAP with intervals; bold where an interval excludes zero."""
     found = differences(methods, label)
     having = sorted({i for pair in found for i in pair})
     tables = []

@@ -1,4 +1,4 @@
-"""A finished run, opened again: its settings, its curves, and its model on its data."""
+"""Open a finished run again: its settings, its results, and its model on its data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torchreid_vi import build, config
 from torchreid_vi.data.datasets import VIDataset
 from torchreid_vi.data.datasets.base import Item
 from torchreid_vi.data.images import dataset_image
-from torchreid_vi.engine import CHECKPOINTS
+from torchreid_vi.engine import CHECKPOINTS, LAST
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import PROTOCOLS, Protocol, Ranking, TestSet, rank, trials
 from torchreid_vi.evaluation.draws import Trial, excluded
@@ -29,14 +29,14 @@ from torchreid_vi.seeds import seed_everything
 
 @dataclass(frozen=True)
 class Ranked:
-    """One trial of the run's first protocol.
+    """The first gallery draw of the run's first protocol.
 
     Attributes:
-        protocol: of it.
-        trial: who was compared with whom, by place in ``items``.
-        order: the gallery by distance for each query (Q, G), what is not shown to a query left at the end.
-        shown: how many of the gallery each query is shown (Q,).
-        ranking: what each query that has a right answer found.
+        protocol: The protocol.
+        trial: Places of queries and gallery in ``items``.
+        order: The gallery by distance for each query (Q, G), with what is hidden from a query at the end.
+        shown: Number of gallery images that each query is compared with (Q,).
+        ranking: Ranking of the queries that have a match.
     """
 
     protocol: Protocol
@@ -50,38 +50,31 @@ class FinishedRun:
     """A run folder with its model on its data.
 
     Args:
-        folder: with ``config.yaml``, ``results.json`` and ``checkpoints/last.pth``.
-        root: of the datasets, if they have moved since.
+        folder: Folder with ``config.yaml``, ``results.json`` and ``checkpoints/last.pth``.
+        root: Folder of the datasets, if they have moved.
 
     Attributes:
-        cfg: its settings.
-        content: of ``results.json``.
+        cfg: Settings of the run.
+        content: Content of ``results.json``.
 
     Raises:
-        InputError: for a folder that is no finished run, or data that are not there.
+        InputError: For a folder that is no finished run, or data that are missing.
     """
 
     def __init__(self, folder: str | Path, root: str = "") -> None:
         self.folder = expanded(folder)
-        self.weights = self.folder / CHECKPOINTS / "last.pth"
+        self.weights = self.folder / CHECKPOINTS / LAST
         for path in (self.folder / "config.yaml", self.folder / "results.json", self.weights):
             if not path.is_file():
-                raise InputError(
-                    f"{self.folder} is no finished run, {path.name} is missing: name another folder"
-                )
-        moved = {"data.root": root} if root else {}
-        self.cfg: CfgNode = config.load_config(
-            str(self.folder / "config.yaml"),
-            overrides={"model.pretrained": False, "model.load_weights": "", "test.evaluate": False} | moved,
-        )
+                raise InputError(f"{self.folder} is no finished run, {path.name} is missing: name another")
+        overrides = {"model.pretrained": False, "model.load_weights": "", "test.evaluate": False}
+        overrides |= {"data.root": root} if root else {}
+        self.cfg: CfgNode = config.load_config(str(self.folder / "config.yaml"), overrides)
         self.content: dict[str, Any] = read_json(self.folder / "results.json", "evaluate the run again")
-        known = ({"pretext", "label"} & result.keys() for result in self.content["results"])
-        if "training" not in self.content or not all(known):
-            raise InputError(f"{self.folder}/results.json is of another version: run or evaluate it again")
 
     @cached_property
     def engine(self) -> Any:
-        """With the trained model in evaluation mode."""
+        """Engine with the trained model in evaluation mode."""
         use_gpu = torch.cuda.is_available()
         seed_everything(self.cfg.train.seed)
         manager = build.build_datamanager(self.cfg, use_gpu)
@@ -97,14 +90,9 @@ class FinishedRun:
         engine.set_model_mode("eval")
         return engine
 
-    @property
-    def pretraining(self) -> bool:
-        """Whether nothing is retrieved."""
-        return bool(self.engine.method.self_supervised)
-
     @cached_property
     def target(self) -> list[Any]:
-        """The loaders of query and gallery of the first visible-infrared target."""
+        """Loaders of query and gallery of the first visible-infrared target."""
         for loaders in self.engine.test_loader.values():
             if isinstance(loaders["query"].dataset, VIDataset):
                 return [loaders["query"], loaders["gallery"]]
@@ -112,27 +100,27 @@ class FinishedRun:
 
     @cached_property
     def items(self) -> list[Item]:
-        """Of the test images, in the order of ``features``."""
+        """Items of the test images (N)."""
         return [item for loader in self.target for item in loader.dataset.data]
 
     @cached_property
     def _extracted(self) -> tuple[np.ndarray, TestSet]:
-        features, test_set = self.engine.evaluator.features(self.target)
-        return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12), test_set
+        return self.engine.evaluator.features(self.target)  # type: ignore[no-any-return]
 
-    @property
+    @cached_property
     def features(self) -> np.ndarray:
-        """Of the test images (N, D), L2-normalised."""
-        return self._extracted[0]
+        """L2-normalised features of the test images (N, D)."""
+        features = self._extracted[0]
+        return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
 
     @property
     def test_set(self) -> TestSet:
-        """What the test images are."""
+        """Identities and cameras of the test images."""
         return self._extracted[1]
 
     @cached_property
     def ranked(self) -> Ranked:
-        """The first trial of the first protocol, by the cosine."""
+        """The first gallery draw of the first protocol, ranked by the cosine."""
         name = self.content["results"][0]["protocol"]["name"]
         protocol = PROTOCOLS[self.target[0].dataset.protocols][name]
         trial = next(iter(trials(protocol, self.test_set)))
@@ -146,20 +134,19 @@ class FinishedRun:
         return Ranked(protocol, trial, np.argsort(distances, axis=1, kind="stable"), shown, ranking)
 
     def image(self, number: int) -> Any:
-        """A test image, as it is on disk."""
+        """Return a test image as it is on disk."""
         return dataset_image(self.items[number][0], self.target[0].dataset.thermal)
 
     @torch.inference_mode()
     def activations(self, numbers: list[int]) -> Tensor:
-        """Root mean square over channels of the backbone's maps (N, H′, W′) of some test images.
+        """Return the root mean square over channels of the backbone's maps (N, H′, W′) of some test images.
 
         Raises:
-            AttributeError: for a model that is none of ours.
+            AttributeError: For a model without a backbone of this package.
         """
-        model = self.engine.model
-        device = next(model.parameters()).device
-        prepare = self.engine.datamanager.transform_te
-        images = torch.stack([prepare(self.image(number)) for number in numbers])
+        engine = self.engine
+        device = next(engine.model.parameters()).device
+        images = torch.stack([engine.datamanager.transform_te(self.image(number)) for number in numbers])
         modality = torch.from_numpy(self.test_set.of("modality")[numbers])
-        maps: Tensor = model.backbone(images.to(device), modality.to(device))
+        maps: Tensor = engine.model.backbone(images.to(device), modality.to(device))
         return maps.float().square().mean(1).sqrt().cpu()

@@ -1,4 +1,4 @@
-"""What all reports are made of: templates, tables, pictures inside the page, and plots as SVG."""
+"""Templates, tables, pictures and plots of all reports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a template of this package filled in; what goes into HTML is escaped."""
+    """Fill in a template of this package; values in HTML are escaped."""
     environment = Environment(
         loader=PackageLoader("torchreid_vi.report"),
         autoescape=select_autoescape(["html"]),
@@ -39,14 +39,14 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
 
 
 def data_uri(image: Image.Image) -> str:
-    """Return an image as an address that holds all of it."""
+    """Return an image as a ``data:`` address, which holds its content."""
     content = io.BytesIO()
     image.save(content, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
 def svg(figure: Any) -> str:
-    """Return a figure of matplotlib, which is closed, as SVG: the same from the same numbers."""
+    """Close a figure of matplotlib and return it as SVG, the same text for the same values."""
     from matplotlib import pyplot as plt
 
     text = io.StringIO()

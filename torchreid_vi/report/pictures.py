@@ -1,10 +1,11 @@
-"""The pictures of a run's report: ranked galleries, confusions, activations, what the network was shown.
+"""Draw the pictures of a run's report: ranked galleries, confusions, activations, and the network's input.
 
-All of them are of people, and each can be had without their heads (``blurred``).
+All of them show people, and each can be drawn with their heads hidden (``blurred``).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,18 +20,19 @@ from torchreid_vi.evaluation import Ranking
 from torchreid_vi.methods.mmgl import batch_orders, shuffle_stripes
 from torchreid_vi.modality import Modality
 from torchreid_vi.report.finished import FinishedRun
-from torchreid_vi.report.heads import hide_head
-from torchreid_vi.report.ranked import Shown, ranked_picture
+from torchreid_vi.report.ranked import Shown, hide_head, ranked_picture
 from torchreid_vi.seeds import seed_everything
+
+Rows = list[tuple[Shown, list[Shown]]]
 
 
 def best_and_worst(ranking: Ranking, pids: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of the queries with the highest and the lowest average precision, each of another person.
 
     Args:
-        ranking: A trial's.
+        ranking: Ranking of a gallery draw.
         pids: Identities of its queries (Q,).
-        number: How many of either.
+        number: Number of either.
     """
     rows = ranking.query[np.argsort(-ranking.ap, kind="stable")]
     best, worst = (
@@ -40,58 +42,52 @@ def best_and_worst(ranking: Ranking, pids: np.ndarray, number: int) -> tuple[np.
 
 
 def galleries(run: FinishedRun, rows: Sequence[int], top: int = 10, blurred: bool = False) -> Image.Image:
-    """What some queries, by row of the first trial, found first."""
+    """Draw the first ranks of some queries, by their row of the first gallery draw."""
     ranked, pids = run.ranked, run.test_set.pids
-    pictures = []
+    pictures: Rows = []
     for row in rows:
         query = ranked.trial.query[row]
         answers = ranked.trial.gallery[ranked.order[row, : min(top, ranked.shown[row])]]
-        right = pids[answers] == pids[query]
-        shown = [
-            Shown(run.image(i), f"{pids[i]}", bool(same)) for i, same in zip(answers, right, strict=True)
-        ]
+        shown = [Shown(run.image(i), f"{pids[i]}", bool(pids[i] == pids[query])) for i in answers]
         pictures.append((Shown(run.image(query), f"{pids[query]}"), shown))
     return ranked_picture(pictures, blurred=blurred)
 
 
 def confused(run: FinishedRun, number: int = 5) -> list[tuple[int, int, int, int]]:
-    """Return the pairs of people that are most often taken for each other at rank 1.
+    """Return the pairs of people that are most often confused at rank 1.
 
     Returns:
-        For each who was looked for, who was found, how often, and the row of the first such query.
+        For each the identity of the query, the identity found, how often, and the row of the first such query.
     """
     ranked, pids = run.ranked, run.test_set.pids
-    rows = ranked.ranking.query
-    pairs = np.stack(
-        [pids[ranked.trial.query[rows]], pids[ranked.trial.gallery[ranked.order[rows, 0]]]], axis=1
-    )
-    wrong = np.nonzero(pairs[:, 0] != pairs[:, 1])[0]
-    known, first, times = np.unique(pairs[wrong], axis=0, return_index=True, return_counts=True)
-    return [
-        (int(known[i, 0]), int(known[i, 1]), int(times[i]), int(rows[wrong[first[i]]]))
-        for i in np.argsort(-times, kind="stable")[:number]
-    ]
+    times: Counter[tuple[int, int]] = Counter()
+    first: dict[tuple[int, int], int] = {}
+    for row in ranked.ranking.query.tolist():
+        images = ranked.trial.query[row], ranked.trial.gallery[ranked.order[row, 0]]
+        pair = int(pids[images[0]]), int(pids[images[1]])
+        if pair[0] != pair[1]:
+            times[pair] += 1
+            first.setdefault(pair, row)
+    return [(*pair, count, first[pair]) for pair, count in times.most_common(number)]
 
 
 def activations(run: FinishedRun, people: int = 5, blurred: bool = False) -> Image.Image:
-    """Where the backbone responds, on a visible and an infrared image of some people; it sees their heads."""
+    """Draw where the backbone responds to a visible and an infrared image of some people, heads included."""
     pids, modality = run.test_set.pids, run.test_set.of("modality")
-    rows: list[tuple[Shown, list[Shown]]] = []
+    rows: Rows = []
     for pid in np.unique(pids):
         sides = [np.nonzero((pids == pid) & (modality == side))[0] for side in Modality]
         if len(rows) < people and all(map(len, sides)):
-            numbers = [int(side[0]) for side in sides]
-            shown = []
-            for number, response in zip(numbers, run.activations(numbers), strict=True):
+            numbers, shown = [int(side[0]) for side in sides], []
+            for side, number, response in zip(Modality, numbers, run.activations(numbers), strict=True):
                 image = run.image(number).resize((64, 160))
-                name = Modality(int(modality[number])).name.lower()
-                shown += [Shown(image, name), Shown(_overlaid(image, response), "response")]
+                shown += [Shown(image, side.name.lower()), Shown(_overlaid(image, response), "response")]
             rows.append((shown[0], shown[1:]))
     return ranked_picture(rows, blurred=blurred)
 
 
 def _overlaid(image: Image.Image, response: Tensor) -> Image.Image:
-    """An image under its response (H′, W′): red where it is strong, blue where it is weak."""
+    """Return an image under its response (H′, W′), red where it is strong, blue where it is weak."""
     import matplotlib
 
     low, high = float(response.min()), float(response.max())
@@ -102,24 +98,23 @@ def _overlaid(image: Image.Image, response: Tensor) -> Image.Image:
 
 
 def augmentations(run: FinishedRun, times: int = 8, blurred: bool = False) -> Image.Image:
-    """A training image of each modality, and what the training transforms make of it, several times."""
+    """Draw a training image of each modality, augmented several times."""
     loader = run.engine.datamanager.train_loader
     read = _headless(loader.source.read) if blurred else loader.source.read
-    rows: list[tuple[Shown, list[Shown]]] = []
+    rows: Rows = []
     for side in Modality:
         item = next((item for item in loader.dataset.train if loader.dataset.modality(item) is side), None)
         if item:
             image = torch.from_numpy(np.array(read(item[0])))
-            made = loader.augmentation.augment(
-                image.repeat(times, 1, 1, 1), [side] * times, run.cfg.train.seed
-            )
-            shown = [Shown(_picture(run, each)) for each in made]
+            copies = image.repeat(times, 1, 1, 1)
+            augmented = loader.augmentation.augment(copies, [side] * times, run.cfg.train.seed)
+            shown = [Shown(_picture(run, each)) for each in augmented]
             rows.append((Shown(to_pil_image(image), side.name.lower()), shown))
     return ranked_picture(rows, blurred=blurred)
 
 
 def batch(run: FinishedRun, most: int = 32, blurred: bool = False) -> Image.Image:
-    """The first images of the first batch of the second epoch, as the network gets them."""
+    """Draw the first images of the first batch of the second epoch, as the network gets them."""
     loader = run.engine.datamanager.train_loader
     loader.set_epoch(1)
     read = loader.source.read
@@ -134,20 +129,18 @@ def batch(run: FinishedRun, most: int = 32, blurred: bool = False) -> Image.Imag
     if stripes := getattr(run.engine.model, "stripes", 0):
         seed_everything(run.cfg.train.seed, 1)
         images = shuffle_stripes(images, batch_orders(modality, stripes).to(images.device))
-    names = [
-        f"{Modality(int(side)).name.lower()[:3]} {int(pid)}"
-        for side, pid in zip(modality, content["pid"], strict=False)
-    ]
-    shown = [Shown(_picture(run, image), name) for image, name in zip(images, names, strict=False)]
+    shown = []
+    for image, side, pid in zip(images, modality.tolist(), content["pid"].tolist(), strict=False):
+        shown.append(Shown(_picture(run, image), f"{Modality(side).name.lower()[:3]} {pid}"))
     rows = [(shown[i], shown[i + 1 : i + 8]) for i in range(0, len(shown), 8)]
     return ranked_picture(rows, blurred=blurred)
 
 
 def _headless(read: Callable[[str], np.ndarray]) -> Callable[[str], np.ndarray]:
-    """Return what reads an image (3, H, W) of a path, without its head."""
+    """Return a reader of images (3, H, W) by path that hides their heads."""
     return lambda path: planes(hide_head(Image.fromarray(read(path).transpose(1, 2, 0))))
 
 
 def _picture(run: FinishedRun, image: Tensor) -> Image.Image:
-    """A normalised image (3, H, W) as a picture."""
+    """Return a normalised image (3, H, W) as a picture."""
     return to_pil_image(run.engine.datamanager.normalise.undo(image).cpu())

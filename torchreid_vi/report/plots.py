@@ -1,4 +1,4 @@
-"""Plots of runs and of methods, as SVG on white."""
+"""Plot runs and methods, as SVG on white."""
 
 from __future__ import annotations
 
@@ -12,25 +12,23 @@ from torchreid_vi.report.collect import Method, labels, scalars
 from torchreid_vi.report.finished import FinishedRun
 from torchreid_vi.report.page import svg
 
-_SOME = 2000  # images whose distances and places are plotted, at most
+_SOME = 2000  # images whose distances and features are plotted, at most
 
 
 def _figure(rows: int, columns: int, width: float = 11, height: float = 3.2, **grid: Any) -> tuple[Any, Any]:
-    """Return a figure and its panels; ``height`` is of a row."""
+    """Return a figure of matplotlib and its panels; ``height`` is a row's."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    size = (width, height * rows)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=size, layout="constrained", squeeze=False, gridspec_kw=grid
-    )
+    options: dict[str, Any] = {"layout": "constrained", "squeeze": False, "gridspec_kw": grid}
+    figure, axes = plt.subplots(rows, columns, figsize=(width, height * rows), **options)
     return figure, axes.ravel()
 
 
 def curves(run: FinishedRun) -> str:
-    """Plot everything that was logged while training, a panel each; nothing where there is nothing."""
+    """Plot everything that was logged in training, a panel each; return an empty text where nothing was."""
     logged = {name: found for name, found in scalars(run.folder).items() if len(found[0]) > 1}
     if not logged:
         return ""
@@ -67,15 +65,14 @@ def distances(run: FinishedRun) -> str:
         rows, columns = modality == one, modality == other
         found = 1 - features[rows] @ features[columns].T
         same = pids[rows][:, None] == pids[columns][None, :]
-        counted = np.ones(found.shape, bool) if one is not other else np.triu(np.ones(found.shape, bool), 1)
+        counted = np.triu(np.ones(found.shape, bool), 1) if one is other else True
         bins = np.linspace(0, max(float(found.max()), 1e-3), 60)
         for which, name, colour in ((same, "same person", "tab:green"), (~same, "different", "tab:red")):
             values = found[which & counted]
             if len(values):
                 panel.hist(values, bins, density=True, alpha=0.55, color=colour, label=name)
-        where = "within" if one is other else "across"
-        names = one.name.lower() if one is other else "infrared and visible"
-        panel.set(title=f"{where} {names}", xlabel="cosine distance", yticks=[])
+        title = f"within {one.name.lower()}" if one is other else "across infrared and visible"
+        panel.set(title=title, xlabel="cosine distance", yticks=[])
         panel.legend()
     return svg(figure)
 
@@ -92,12 +89,10 @@ def feature_map(run: FinishedRun, people: int = 12) -> str:
     share = 100 * (size[:2] ** 2).sum() / max((size**2).sum(), 1e-12)
     figure, (by_person, by_modality) = _figure(1, 2, height=4.2)
     modality = run.test_set.of("modality")[chosen]
-    markers = {Modality.VISIBLE: "o", Modality.INFRARED: "^"}
     person = np.searchsorted(np.sort(held), pids[chosen])
-    for side, marker in markers.items():
+    for side, marker, colour in zip(Modality, "o^", ("tab:orange", "tab:purple"), strict=True):
         here = modality == side
         by_person.scatter(*place[here].T, c=person[here], cmap="tab20", marker=marker, s=22, vmin=0, vmax=19)
-        colour = "tab:orange" if side is Modality.VISIBLE else "tab:purple"
         by_modality.scatter(*place[here].T, c=colour, marker=marker, s=22, label=side.name.lower(), alpha=0.7)
     by_person.set(title=f"colour: one of {len(held)} people; triangles: infrared")
     by_modality.set(title=f"colour: modality; {share:.0f}% of the spread is on these two axes")
@@ -119,7 +114,7 @@ def comparison(methods: Sequence[Method]) -> str:
     colours = [f"C{i}" for i in range(len(shown))] if len(shown) <= 10 else colormaps["turbo"](places)
     for row, (method, colour) in enumerate(zip(shown, colours, strict=True)):
         for metric, panel in (("R1", r1), ("mAP", mean_ap)):
-            values = method.figures(label, metric)
+            values = method.values(label, metric)
             panel.plot(values, [row] * len(values), "o", color=colour, alpha=0.5)
             panel.plot(np.mean(values), row, "|", color=colour, markersize=16, markeredgewidth=3)
         cmc.plot(range(1, 21), 100 * method.cmc(label), color=colour)

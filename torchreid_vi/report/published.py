@@ -1,4 +1,4 @@
-"""Published metrics, each with its source and protocol."""
+"""Metrics that papers and public code report, each with its source and protocol."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ class Published(NamedTuple):
     Attributes:
         method: Its name in the config files.
         dataset: torchreid's name.
-        label: The result that it compares to, with the gallery draw that its code evaluates.
-        r1, map: Rank-1 and mean average precision.
+        label: Label of the result that it compares to, with the gallery draw that its code evaluates.
+        r1: Rank-1.
+        map: Mean average precision.
         source: Where it is published.
     """
 
@@ -48,12 +49,12 @@ PUBLISHED = [
 
 
 def published(method: str, dataset: str, label: str) -> Published | None:
-    """Return the published metrics to set beside a result of the same protocol, if there are any.
+    """Return the published metrics of a method under a protocol, if there are any.
 
     Args:
         method: Its name in the config files.
         dataset: torchreid's name.
-        label: The result's; SYSU-MM01's two gallery draws do not compare.
+        label: Label of the result; SYSU-MM01's two gallery draws do not compare.
 
     >>> published("agw", "sysu_mm01", "all/1-shot/seeded").r1
     47.5

@@ -1,4 +1,4 @@
-"""Ranked galleries as a picture: a query on the left, what was found for it beside it."""
+"""Draw ranked galleries: a query on the left, its answers beside it. Heads can be hidden."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
-from torchreid_vi.report.heads import hide_head
-
 RIGHT, WRONG, NEUTRAL = (24, 140, 60), (200, 40, 40), (110, 110, 110)
 _FRAME, _GAP, _TEXT = 4, 8, 16  # pixels
+_HEAD = 0.3  # of a crop's height, from its top; the head of a person who stands is in the top quarter
+_CELLS = (4, 3)  # columns and rows that are left of it
 
 
 class Shown(NamedTuple):
     """An image on the picture.
 
     Attributes:
-        image: of any size.
-        caption: a few letters under it.
-        right: whether it shows the query's person, which colours its frame; not known when left out.
+        image: An image of any size.
+        caption: A few letters under it.
+        right: Whether it shows the query's person, which colours its frame; None when that is unknown.
     """
 
     image: Image.Image
@@ -30,12 +30,12 @@ class Shown(NamedTuple):
 def ranked_picture(
     rows: Sequence[tuple[Shown, Sequence[Shown]]], size: tuple[int, int] = (64, 160), blurred: bool = False
 ) -> Image.Image:
-    """A row for each query: it, and its answers in order; right ones framed in green, wrong ones in red.
+    """Draw a row for each query: it, and its answers in order; matches framed in green, others in red.
 
     Args:
-        rows: each a query and its answers.
-        size: of each image, (width, height) in pixels.
-        blurred: whether heads are hidden.
+        rows: Queries, each with its answers.
+        size: Width and height of each image, in pixels.
+        blurred: Whether heads are hidden.
     """
     width, height = size[0] + 2 * _FRAME, size[1] + 2 * _FRAME + _TEXT
     columns = 1 + max((len(answers) for _, answers in rows), default=0)
@@ -52,3 +52,20 @@ def ranked_picture(
             picture.paste(hide_head(image) if blurred else image, (left + _FRAME, top + _FRAME))
             draw.text((left + width // 2, top + height - _TEXT // 2), shown.caption, colour, font, "mm")
     return picture
+
+
+def hide_head(image: Image.Image) -> Image.Image:
+    """Return a crop of a person in RGB with its top reduced to the means of twelve cells.
+
+    No detector looks for the head: the crop has to be of one person who stands upright.
+
+    >>> crop = Image.effect_noise((64, 160), 80)
+    >>> hidden = hide_head(crop)
+    >>> len(hidden.crop((0, 0, 64, 48)).getcolors()) <= 12
+    True
+    """
+    hidden = image.convert("RGB")
+    top = (0, 0, image.width, max(1, round(_HEAD * image.height)))
+    cells = hidden.crop(top).resize(_CELLS, Image.Resampling.BOX)
+    hidden.paste(cells.resize(top[2:], Image.Resampling.NEAREST), top)
+    return hidden

@@ -1,4 +1,4 @@
-"""The report of one run: a page that needs nothing else."""
+"""Write the report of one run, a page that needs nothing else."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from torchreid_vi.folders import expanded
 from torchreid_vi.report import pictures, plots
 from torchreid_vi.report.collect import OF_A_SERIES
 from torchreid_vi.report.finished import FinishedRun
-from torchreid_vi.report.heads import PEOPLE
 from torchreid_vi.report.page import data_uri, render
 
+PEOPLE = ("shown", "blurred", "none")
 _SHOWN = 5  # best and worst queries, pairs of people
 
 
@@ -26,14 +26,14 @@ def write_report(folder: str | Path, out: str | Path = "", root: str = "", peopl
     """Write the report of a finished run and return where it is.
 
     Args:
-        folder: The run's folder.
-        out: File to write; ``report.html`` in the run's folder when left out.
+        folder: Folder of the run.
+        out: Output file; ``report.html`` in the run's folder when left out.
         root: Folder of the datasets, if they have moved.
         people: How pictures of them are shown: as they are (``shown``), with the top of every crop, where the head
             is, reduced to a few cells (``blurred``), or not at all (``none``).
 
     Raises:
-        InputError: For a folder that is no finished run, data that are not there, or another ``people``.
+        InputError: For a folder that is no finished run, data that are missing, or another ``people``.
     """
     if people not in PEOPLE:
         raise unknown_name("way to show people", people, PEOPLE)
@@ -41,7 +41,7 @@ def write_report(folder: str | Path, out: str | Path = "", root: str = "", peopl
     run = FinishedRun(folder, root)
 
     def shown(draw: Callable[..., Image.Image], *args: Any) -> str:
-        """Return a picture of people if it may be shown: every one of the page goes through here."""
+        """Return a picture of people as ``people`` says; every picture of the page goes through here."""
         return "" if people == "none" else data_uri(draw(run, *args, blurred=people == "blurred"))
 
     home, environment = run.folder.absolute(), run.folder / "environment.json"
@@ -55,7 +55,7 @@ def write_report(folder: str | Path, out: str | Path = "", root: str = "", peopl
         environment=files.read_json(environment, "remove it") if environment.is_file() else {},
         changed={key: value for key, value in now.items() if value != before[key]},
         curves=plots.curves(run),
-        retrieval=None if run.pretraining else _retrieval(run, shown),
+        retrieval=None if run.engine.method.self_supervised else _retrieval(run, shown),
         augmentations=shown(pictures.augmentations),
         batch=shown(pictures.batch),
     )
@@ -66,7 +66,7 @@ def write_report(folder: str | Path, out: str | Path = "", root: str = "", peopl
 
 
 def _retrieval(run: FinishedRun, shown: Callable[..., str]) -> dict[str, Any]:
-    """Return what the page says of retrieval."""
+    """Return the part of the page on retrieval."""
     ranked = run.ranked
     best, worst = pictures.best_and_worst(ranked.ranking, run.test_set.pids[ranked.trial.query], _SHOWN)
     found = pictures.confused(run, _SHOWN)

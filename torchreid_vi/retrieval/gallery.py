@@ -1,4 +1,4 @@
-"""A folder of images to search in: embedded once, and again only what has changed."""
+"""A folder of images to search in; only images that are new or have changed are embedded again."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ log = logging.getLogger(__name__)
 
 
 class Found(NamedTuple):
-    """An answer.
+    """An image that a search returns.
 
     Attributes:
-        path: of the image.
-        similarity: the cosine of its feature and the query's, from −1 to 1.
+        path: Image file.
+        similarity: Cosine of its feature and the query's, from −1 to 1.
     """
 
     path: Path
@@ -41,20 +41,19 @@ class Gallery:
     kept one is embedded again. Images that cannot be read are left out.
 
     Args:
-        folder: of the images.
-        extractor: embeds them.
-        modality: of the images, ``visible`` or ``infrared``.
-        cache: folder of the files with features; under the user's cache when left out, none when empty.
-        progress: show a bar.
+        folder: Folder of the images.
+        extractor: Embeds them.
+        modality: Modality of the images, ``visible`` or ``infrared``.
+        cache: Folder of the files with features; under the user's cache when left out, none when empty.
 
     Attributes:
-        folder: of the images.
-        paths: of the images (N).
-        features: (N, D).
-        unreadable: files that were left out.
+        folder: Folder of the images.
+        paths: Paths of the images (N).
+        features: Their features (N, D).
+        unreadable: Files that were left out.
 
     Raises:
-        InputError: when there is no image that can be read.
+        InputError: When no image can be read.
     """
 
     def __init__(
@@ -63,41 +62,34 @@ class Gallery:
         extractor: FeatureExtractor,
         modality: str = "visible",
         cache: str | Path | None = None,
-        progress: bool = False,
     ) -> None:
-        self.extractor = extractor
-        self.folder = expanded(folder)
+        self.extractor, self.folder = extractor, expanded(folder)
         paths = images_under(folder)
-        root = os.path.abspath(self.folder)
-        about = f"{root}\0{extractor.fingerprint}\0{modality}".encode(errors="surrogateescape")
-        name = hashlib.sha256(about).hexdigest()[:24]
+        about = f"{os.path.abspath(self.folder)}\0{extractor.fingerprint}\0{modality}"
+        name = hashlib.sha256(os.fsencode(about)).hexdigest()[:24]
         store = (user_cache() if cache is None else expanded(cache)) / f"{name}.npz"
         kept = _read(store) if cache != "" else {}
-        marks = [_mark(path) for path in paths]
-        fresh = [i for i, mark in enumerate(marks) if mark not in kept]
-        new, readable = extractor.files([paths[i] for i in fresh], modality, progress)
-        if any(len(feature) != new.shape[1] for feature in kept.values()):
-            raise InputError(f"{store} holds features of another length than the model's: remove it")
-        found = {marks[fresh[number]]: feature for number, feature in zip(readable, new, strict=True)}
-        held = kept | found
-        chosen = [i for i, mark in enumerate(marks) if mark in held]
-        self.unreadable = [paths[i] for i in fresh if marks[i] not in found]
-        if not chosen:
+        marks = {path: _mark(path) for path in paths}
+        fresh = [path for path in paths if marks[path] not in kept]
+        new, readable = extractor.files(fresh, modality)
+        held = kept | {marks[fresh[i]]: feature for i, feature in zip(readable, new, strict=True)}
+        self.paths = [path for path in paths if marks[path] in held]
+        self.unreadable = [path for path in paths if marks[path] not in held]
+        if not self.paths:
             raise InputError(f"no image in {folder} can be read: name another folder")
-        self.paths = [paths[i] for i in chosen]
-        self.features = np.stack([held[marks[i]] for i in chosen])
-        if cache != "" and (found or len(kept) != len(chosen)):
-            _write(store, [marks[i] for i in chosen], self.features)
+        self.features = np.stack([held[marks[path]] for path in self.paths])
+        if cache != "" and (readable or len(kept) != len(self.paths)):
+            _write(store, [marks[path] for path in self.paths], self.features)
 
     def search(
         self, queries: ImageLike | Iterable[ImageLike], modality: str | Modality = "infrared", top: int = 10
     ) -> list[list[Found]]:
-        """For each query at most ``top`` images, the most similar first.
+        """Return for each query at most ``top`` images, the most similar first.
 
         Args:
-            queries: one image or several, as for :class:`~torchreid_vi.FeatureExtractor`.
-            modality: of the queries.
-            top: how many images.
+            queries: One image or several, as for :class:`~torchreid_vi.FeatureExtractor`.
+            modality: Modality of the queries.
+            top: Number of images to return.
         """
         similarity = self.extractor(queries, modality) @ self.features.T
         order = np.argsort(-similarity, axis=1, kind="stable")[:, :top]
@@ -108,18 +100,18 @@ class Gallery:
 
 
 def _mark(path: Path) -> str:
+    """Return a text that changes when a file does."""
     found = path.stat()
     return f"{path.absolute()}\0{found.st_size}\0{found.st_mtime_ns}"
 
 
 def _read(store: Path) -> dict[str, np.ndarray]:
-    """What is kept, by the marks of the images; nothing where there is no such file, or a damaged one."""
+    """Return the kept features by mark; none where the file is missing or damaged."""
     try:
         with np.load(store, allow_pickle=False) as content:
             marks, features = content["marks"], content["features"]
-        if marks.ndim != 1 or features.ndim != 2 or features.dtype != np.float32 or not features.shape[1]:
-            return {}
-        if not np.isfinite(features).all():
+        sound = marks.ndim == 1 and features.ndim == 2 and features.dtype == np.float32
+        if not (sound and features.shape[1] and np.isfinite(features).all()):
             return {}
         return dict(zip(marks.tolist(), features, strict=True))
     except Exception:  # whatever a damaged file makes the reader raise

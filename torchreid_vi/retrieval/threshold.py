@@ -1,4 +1,4 @@
-"""The similarity above which two images are taken as the same person: precision and recall on labelled images."""
+"""Choose the similarity from which two images count as one person, by precision and recall on labelled images."""
 
 from __future__ import annotations
 
@@ -12,24 +12,19 @@ from torchreid_vi.retrieval.extractor import FeatureExtractor, as_modality
 
 
 class Point(NamedTuple):
-    """The pairs that a threshold accepts, in numbers.
+    """Precision and recall at a threshold.
 
     Attributes:
         threshold: Least similarity that counts as one person.
-        precision: Share of one person's pairs among those that are accepted.
+        precision: Share of one person's pairs among the accepted pairs.
         recall: Share of one person's pairs that are accepted.
-        accepted: Number of pairs.
+        accepted: Number of accepted pairs.
     """
 
     threshold: float
     precision: float
     recall: float
     accepted: int
-
-    @property
-    def f1(self) -> float:
-        """Harmonic mean of precision and recall."""
-        return 2 * self.precision * self.recall / max(self.precision + self.recall, 1e-12)
 
 
 def pairs(
@@ -38,32 +33,31 @@ def pairs(
     """Return the similarity of pairs of test images, and which of them show one person.
 
     Args:
-        dataset: With identities.
+        dataset: A dataset with identities.
         extractor: Embeds its images.
-        query: Modality of one image of each pair.
-        gallery: Modality of the other; of one and the same modality, no image is paired with itself.
+        query: Modality of the first image of each pair.
+        gallery: Modality of the second; within one modality, no image is paired with itself.
 
     Returns:
         Cosines (P,) and booleans (P,).
 
     Raises:
-        InputError: For an unknown modality, and when no two pairs differ in whether they show one person.
+        InputError: For an unknown modality, and when the pairs do not show both one person and two.
     """
     sides = as_modality(query), as_modality(gallery)
     items = {item[0]: item for item in (*dataset.query, *dataset.gallery)}.values()
     embedded = {}
-    for modality in dict.fromkeys(sides):
+    for modality in set(sides):
         own = [item for item in items if dataset.modality(item) is modality]
-        features, readable = extractor.files([item[0] for item in own], modality, progress=True)
+        features, readable = extractor.files([item[0] for item in own], modality)
         embedded[modality] = features, np.array([own[number][1] for number in readable])
-    (one, of_one), (other, of_other) = (embedded[side] for side in sides)
-    chosen = np.triu(np.ones((len(one), len(other)), bool), 1) if sides[0] is sides[1] else np.s_[:, :]
-    similarity = (one @ other.T)[chosen].ravel()
-    same = (of_one[:, None] == of_other[None, :])[chosen].ravel()
+    (first, first_pids), (second, second_pids) = (embedded[side] for side in sides)
+    chosen = np.ones((len(first), len(second)), bool)
+    if sides[0] is sides[1]:
+        chosen = np.triu(chosen, 1)
+    similarity, same = (first @ second.T)[chosen], (first_pids[:, None] == second_pids)[chosen]
     if not same.any() or same.all():
-        raise InputError(
-            f"{dataset.root} needs two people, one of them in both modalities, among its test images"
-        )
+        raise InputError(f"{dataset.root} needs two test people, one of them in both modalities")
     return similarity, same
 
 
@@ -71,8 +65,8 @@ class Curve:
     """Precision and recall over all thresholds.
 
     Args:
-        similarity: Of pairs, of any shape.
-        same: Which of them show one person.
+        similarity: Similarity of pairs, of any shape.
+        same: Which of the pairs show one person, of that shape.
 
     >>> curve = Curve(np.array([0.9, 0.6, 0.4, 0.1]), np.array([True, True, False, True]))
     >>> curve.at(0.5)
@@ -87,18 +81,18 @@ class Curve:
         self.hits = np.cumsum(same.ravel()[order])
 
     def at(self, threshold: float) -> Point:
-        """Return what a threshold accepts; the precision is 1 where it accepts nothing."""
+        """Return the point of a threshold; the precision is 1 where it accepts nothing."""
         accepted = int(np.searchsorted(-self.similarity, -threshold, side="right"))
         hits = int(self.hits[accepted - 1]) if accepted else 0
         return Point(threshold, hits / accepted if accepted else 1.0, hits / int(self.hits[-1]), accepted)
 
     def best(self, precision: float | None = None) -> Point:
-        """Return the threshold of the highest F1, or the one of the highest recall with at least a precision.
+        """Return the point of the highest F1, or the one of the highest recall with at least a precision.
 
         Raises:
             InputError: When no threshold reaches the precision.
         """
-        last = np.append(np.diff(self.similarity) < 0, True)  # of equal similarities all are accepted
+        last = np.append(np.diff(self.similarity) < 0, True)  # of several equal similarities all are accepted
         accepted = np.flatnonzero(last) + 1
         hits = self.hits[accepted - 1]
         score = 2 * hits / (accepted + self.hits[-1])  # F1

@@ -1,4 +1,4 @@
-"""Weights to share: a folder with a model, its settings and its card, and every way to one."""
+"""Share weights: write a package of a model, its settings and its card, and find a model by any name of it."""
 
 from torchreid_vi.sharing.locating import is_remote, locate
 from torchreid_vi.sharing.package import CARD, MANIFEST, SETTINGS, WEIGHTS, verify

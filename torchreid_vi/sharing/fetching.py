@@ -7,9 +7,8 @@ import logging
 import re
 import shutil
 from pathlib import Path
-from typing import Any
-from urllib.parse import SplitResult, parse_qs, urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.parse import SplitResult, urlsplit
+from urllib.request import urlopen
 
 import gdown
 
@@ -25,7 +24,7 @@ log = logging.getLogger(__name__)
 HUB = "hf://"
 _DRIVE = ("drive.google.com", "docs.google.com", "drive.usercontent.google.com")
 _HERE = ("localhost", "127.0.0.1", "::1")
-_SILENCE = 60  # seconds after which a server is given up
+_TIMEOUT = 60  # seconds without an answer
 
 
 def fetch(url: str) -> Path:
@@ -33,13 +32,13 @@ def fetch(url: str) -> Path:
 
     Args:
         url: ``https://`` address of a checkpoint or a ``.safetensors`` file, or a link to a checkpoint on Google
-            Drive; ``#sha256=…`` at its end says what the file has to be.
+            Drive; ``#sha256=…`` at its end names the digest that the file must have.
 
     Raises:
         InputError: When it cannot be fetched or has another SHA-256.
     """
     address, _, fragment = url.partition("#")
-    expected = fragment.removeprefix("sha256=").lower()
+    expected = fragment.lower().removeprefix("sha256=")
     if fragment and not re.fullmatch("sha256=[0-9a-f]{64}", fragment.lower()):
         raise InputError(f"{url} ends in '#{fragment}': write #sha256= and 64 hexadecimal digits")
     suffix = ".safetensors" if _checked(address).path.endswith(".safetensors") else ".pth"
@@ -51,14 +50,11 @@ def fetch(url: str) -> Path:
                 log.info(f"Fetching {address}")
                 _download(address, partial)
                 if expected and (found := sha256_of(partial)) != expected:
-                    raise InputError(
-                        f"{address} has SHA-256 {found} and not the expected one: it was refused"
-                    )
+                    raise InputError(f"{address} has SHA-256 {found}, not the expected one")
                 partial.replace(path)
     except OSError as error:
-        raise InputError(
-            f"{path.parent} cannot be written ({error.strerror}): set XDG_CACHE_HOME to another folder"
-        ) from error
+        reason = f"{path.parent} cannot be written ({error.strerror})"
+        raise InputError(f"{reason}: set XDG_CACHE_HOME to another folder") from error
     return path
 
 
@@ -80,44 +76,31 @@ def fetch_from_hub(named: str) -> Path:
         return folder
     except Exception as error:  # the library's, its HTTP client's or the system's
         reason = _reason(error.__cause__ or error)
-        raise InputError(
-            f"{named} cannot be fetched ({reason}): check OWNER/NAME@REVISION and the network"
-        ) from error
+        raise InputError(f"{named} cannot be fetched ({reason}): check OWNER/NAME@REVISION") from error
 
 
 def _checked(address: str) -> SplitResult:
-    """Return the parts of an address, which is encrypted or on this machine."""
+    """Return the parts of an address, which must be encrypted or on this machine."""
     try:
         parts = urlsplit(address)
-        safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _HERE)
+        if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _HERE):
+            return parts
     except ValueError:  # such as http://[
-        safe = False
-    if not safe:
-        raise InputError(
-            f"{address} is no address to fetch weights from: https:// and {HUB} are, and http:// on this machine"
-        )
-    return parts
-
-
-class _Redirects(HTTPRedirectHandler):
-    """Follows redirections to encrypted addresses."""
-
-    def redirect_request(
-        self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
-    ) -> Request | None:
-        _checked(newurl)
-        if req.type == "https" and not newurl.startswith("https://"):
-            raise InputError(f"{req.full_url} leads to an address that is not encrypted: name another")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        pass
+    raise InputError(f"{address} is no address to fetch weights from: https:// and {HUB} are")
 
 
 def _download(address: str, path: Path) -> None:
-    """Write what lies at an address to a file."""
+    """Write the file at an address."""
     try:
-        if drive := _drive_id(address):
-            gdown.download(id=drive, output=str(path), quiet=True, use_cookies=False)
+        if _checked(address).hostname in _DRIVE:
+            named = re.search(r"(?:/d/|[?&]id=)([\w-]+)", address)
+            if not named:
+                raise InputError(f"{address} names no file of Google Drive: use the link of its Share button")
+            gdown.download(id=named[1], output=str(path), quiet=True, use_cookies=False)
             return
-        with build_opener(_Redirects).open(address, timeout=_SILENCE) as answer, path.open("wb") as file:
+        with urlopen(address, timeout=_TIMEOUT) as answer, path.open("wb") as file:  # noqa: S310 - checked
+            _checked(answer.url)  # after redirections
             shutil.copyfileobj(answer, file, 2**20)
             size, announced = file.tell(), answer.headers.get("Content-Length")
         if announced and size != int(announced):
@@ -125,21 +108,7 @@ def _download(address: str, path: Path) -> None:
     except InputError:
         raise
     except Exception as error:  # gdown's, urllib's, those of their HTTP clients, or the system's
-        raise InputError(
-            f"{address} cannot be fetched ({_reason(error)}): check the address and the network"
-        ) from error
-
-
-def _drive_id(address: str) -> str:
-    """Return what Google Drive calls a file, empty for an address that is none of its."""
-    parts = urlsplit(address)
-    if parts.hostname not in _DRIVE:
-        return ""
-    in_path = re.search(r"/d/([\w-]+)", parts.path)
-    found = in_path[1] if in_path else parse_qs(parts.query).get("id", [""])[0]
-    if not found:
-        raise InputError(f"{address} names no file of Google Drive: use the link that its Share button gives")
-    return found
+        raise InputError(f"{address} cannot be fetched ({_reason(error)}): check the address") from error
 
 
 def _reason(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Write a run's weights as a folder to share: weights, settings, a card, and a manifest with checksums."""
+"""Write a run's weights as a package to share: weights, settings, a card, and a manifest with checksums."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from torchreid_vi import build, config
-from torchreid_vi.engine import BACKBONE, CHECKPOINTS
-from torchreid_vi.engine.checkpoint import LAST
+from torchreid_vi.engine import BACKBONE, CHECKPOINTS, LAST
 from torchreid_vi.errors import InputError
 from torchreid_vi.files import atomic_path, read_json, sha256_of
 from torchreid_vi.folders import expanded
@@ -22,19 +21,21 @@ from torchreid_vi.sharing.card import write_card
 from torchreid_vi.sharing.fetching import HUB
 from torchreid_vi.sharing.package import CARD, FORMAT, MANIFEST, SETTINGS, WEIGHTS
 
-# What only the machine of a run needs: no package holds it.
+# Settings that hold places of one machine, which no package does.
 _PLACES = {
     "data": ("root", "save_dir", "cache", "workers"),
     "model": ("load_weights", "resume"),
     "test": ("evaluate",),
     "vi_labelled": ("test_list",),
 }
+# Parts of a result that a manifest keeps.
+_KEPT = ("label", "dataset", "protocol", "settings", "mean", "std", "pretext", "held_out_images")
 
 
 def write_package(run: str | Path, out: str | Path, licence: str = "") -> dict[str, Any]:
-    """Write the last weights of a run as a folder to share, whole or not at all.
+    """Write the last weights of a run as a package, whole or not at all.
 
-    The same run gives the same bytes. No path of this machine is in them.
+    The same run gives the same bytes, and they hold no path of this machine.
 
     Args:
         run: Folder of a training.
@@ -58,12 +59,12 @@ def write_package(run: str | Path, out: str | Path, licence: str = "") -> dict[s
     path = run / (BACKBONE if pretraining else Path(CHECKPOINTS) / LAST)
     content = read_checkpoint(path)
     about = _about(run, cfg, path, content) | {"licence": " ".join(licence.split())}
-    told = {"epoch": about["model"]["epoch"]} | {k: v for k, v in content.items() if k == "about"}
+    metadata = {"epoch": about["model"]["epoch"]} | {k: v for k, v in content.items() if k == "about"}
     try:
         with atomic_path(out) as partial:
             partial.mkdir(parents=True)
-            save_safetensors(_tensors(content), partial / WEIGHTS, told)
-            (partial / SETTINGS).write_text(_shared_settings(cfg).dump(), encoding="utf-8")
+            save_safetensors(_tensors(content), partial / WEIGHTS, metadata)
+            (partial / SETTINGS).write_text(_without_places(cfg).dump(), encoding="utf-8")
             (partial / CARD).write_text(write_card(about, cfg), encoding="utf-8")
             written = {name: partial / name for name in (WEIGHTS, SETTINGS, CARD)}
             listed = {n: {"sha256": sha256_of(p), "size": p.stat().st_size} for n, p in written.items()}
@@ -78,7 +79,7 @@ def write_package(run: str | Path, out: str | Path, licence: str = "") -> dict[s
     return about
 
 
-def _shared_settings(cfg: CfgNode) -> CfgNode:
+def _without_places(cfg: CfgNode) -> CfgNode:
     """Return the settings without those of one machine."""
     shared = cfg.clone()
     shared.imports = [Path(name).name for name in cfg.imports]
@@ -89,12 +90,16 @@ def _shared_settings(cfg: CfgNode) -> CfgNode:
 
 
 def _about(run: Path, cfg: CfgNode, path: Path, content: dict[str, Any]) -> dict[str, Any]:
-    """Return what a package says of its model, having loaded it."""
+    """Return what the manifest says of the model, after loading its weights to check them."""
     plain = cfg.clone()
     plain.model.pretrained = False
     model = build.build_method(plain, identities(content)).network
     epoch = load_weights(model, path).epoch
     names = {name.removeprefix("module.") for name in _tensors(content)}
+    results = _read(run / "results.json")
+    start = cfg.model.load_weights
+    if start:  # by name alone
+        start = start if start.startswith(HUB) else Path(urlsplit(start).path).name
     return {
         "kind": "backbone" if path.name == BACKBONE else "model",
         "packages": _read(run / "environment.json").get("packages", {}),
@@ -108,41 +113,23 @@ def _about(run: Path, cfg: CfgNode, path: Path, content: dict[str, Any]) -> dict
             "width": cfg.data.width,
         },
         "trained_on": list(cfg.data.sources),
-        "started_from": _started_from(cfg),
-        "results": _results(_read(run / "results.json"), epoch),
+        "started_from": start or ("ImageNet's weights" if cfg.model.pretrained else "random values"),
+        "results": [_kept(each) for each in results["results"]] if results.get("epoch") == epoch else [],
     }
 
 
-def _results(content: dict[str, Any], epoch: int | None) -> list[dict[str, Any]]:
-    """Return the results of a run, if they are of its last epoch."""
-    kept = ("label", "dataset", "protocol", "settings", "mean", "std", "pretext", "held_out_images", "trials")
-    if content.get("epoch") != epoch:
-        return []
-    found = [{name: result[name] for name in kept if name in result} for result in content["results"]]
-    for result in found:  # of the gallery draws their sizes, of the first one
-        trials = result.get("trials", [])[:1]
-        result["trials"] = [{name: each[name] for name in ("queries", "gallery")} for each in trials]
-    return found
+def _kept(result: dict[str, Any]) -> dict[str, Any]:
+    """Return what a manifest keeps of a result; of its trials the sizes of the first."""
+    trials = [{name: each[name] for name in ("queries", "gallery")} for each in result.get("trials", [])[:1]]
+    return {name: result[name] for name in _KEPT if name in result} | {"trials": trials}
 
 
 def _read(path: Path) -> dict[str, Any]:
     """Return the content of a file of a run, empty when there is none."""
-    remedy = "run it again"
-    content = read_json(path, remedy) if path.is_file() else {}
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is damaged: {remedy}")
-    return content
-
-
-def _started_from(cfg: CfgNode) -> str:
-    """Return what training began from, by name alone."""
-    start = cfg.model.load_weights
-    if not start:
-        return "ImageNet's weights" if cfg.model.pretrained else "random values"
-    return start if start.startswith(HUB) else Path(urlsplit(start).path).name
+    return read_json(path, "run it again") if path.is_file() else {}
 
 
 def _tensors(content: dict[str, Any]) -> dict[str, Tensor]:
-    """Return the tensors of a model in the content of a file."""
+    """Return the model's tensors in the content of a checkpoint."""
     state = content.get("state_dict", content)
     return {name: value for name, value in state.items() if isinstance(value, Tensor) and not of_a_run(name)}
