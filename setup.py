@@ -45,6 +45,7 @@ setup(
         "filelock>=3.13",
         "safetensors>=0.4.5",
         "jinja2>=3.1",
+        "matplotlib>=3.9",
         # Imported by torchreid, which declares nothing; scipy also re-ranks and matches permutations.
         "scipy>=1.13",
         "opencv-python-headless>=4.10.0.84",
@@ -52,8 +53,6 @@ setup(
         "six>=1.16",
     ],
     extras_require={
-        # For the curves of tools/compare.py and the plots of studies/mmgl.
-        "report": ["matplotlib>=3.9"],
         # For tools/index.py.
         "search": ["faiss-cpu>=1.9"],
         # For tools/export.py.
@@ -74,7 +73,6 @@ setup(
             "types-PyYAML",
             "types-tqdm",
             "lightly>=1.5.11",
-            "matplotlib>=3.9",
             "faiss-cpu>=1.9",
             "onnx>=1.17",
             "onnxscript>=0.7",

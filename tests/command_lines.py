@@ -60,9 +60,12 @@ def forgotten():
         sys.path[:] = paths
 
 
-def call(tool, *arguments, cwd=".", **environment):
-    """Run a tool, ``train.py`` or a path, with arguments; return its status and what it wrote on either stream."""
-    words = [str(TOOLS / tool), *map(str, arguments)]
+def call(tool, *arguments, cwd=".", report=False, **environment):
+    """Run a tool, ``train.py`` or a path, with arguments; return its status and what it wrote on either stream.
+
+    A training writes its report if asked alone, which saves seconds.
+    """
+    words = [str(TOOLS / tool), *map(str, arguments), *["--no-report"] * (tool == "train.py" and not report)]
     out, error = io.StringIO(), io.StringIO()
     before = os.getcwd()
     with (

@@ -9,7 +9,6 @@ from command_lines import call
 
 from torchreid_vi import InputError, load_config, run
 from torchreid_vi.extras import require
-from torchreid_vi.report import write_comparison
 
 ROOT = Path(__file__).parents[1]
 BASE = ROOT / "configs" / "base_synthetic.yaml"
@@ -49,9 +48,6 @@ def test_a_package_that_cannot_be_imported_is_not_called_absent(monkeypatch, tmp
 
 
 def test_the_library_asks_too(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(InputError, match=re.escape('pip install "torchreid_vi[report]"')):
-        write_comparison([], tmp_path / "out")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     settings = {
         "model.load_weights": "hf://a/b",

@@ -9,7 +9,6 @@ from torchreid_vi.errors import InputError
 
 #: What is imported from each extra of setup.py.
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "report": ("matplotlib",),
     "search": ("faiss",),
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "demo": ("gradio",),

@@ -53,11 +53,12 @@ def run(cfg: CfgNode, exactly: bool = False) -> list[Result] | list[PretextResul
         InputError: For anything in the settings, the data or a checkpoint that cannot be used.
         Stopped: After a signal while training, once the step is saved.
     """
+    return run_in_folder(cfg, exactly)[1]
+
+
+def run_in_folder(cfg: CfgNode, exactly: bool = False) -> tuple[Path, list[Result] | list[PretextResult]]:
+    """Do what :func:`run` does; return the run's folder, too."""
     config.import_named(cfg.imports)  # in a process of its own, where nobody loaded the settings
-    return _run(cfg, exactly)
-
-
-def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
     settings, cfg = cfg.clone(), cfg.clone()
     use_gpu = torch.cuda.is_available()
     with console.logged() as file, ExitStack() as held:
@@ -111,10 +112,10 @@ def _run(cfg: CfgNode, exactly: bool) -> list[Result] | list[PretextResult]:
                 log.info(line)
             engine.run(**(config.run_kwargs(cfg) | {"save_dir": str(own)}))
         if distributed.rank():
-            return []
+            return folder.path, []
         _write_results(folder.path, engine, source)
         log.info(f"Written: {folder.path}")
-    return engine.results
+    return folder.path, engine.results
 
 
 def _plan(cfg: CfgNode, folder: RunFolder) -> str:

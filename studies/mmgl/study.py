@@ -113,7 +113,6 @@ def study(args: argparse.Namespace) -> None:
     from torchreid_vi import console
     from torchreid_vi.extras import require
 
-    require("report", "the study's report")
     require("test", "the study's SimCLR")
     out = args.out.absolute()
     chains = plan(args.only, args.seeds)

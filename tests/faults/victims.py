@@ -62,7 +62,7 @@ def victims(data: Path, run: Path) -> dict[str, Victim]:
     def train(*settings: str, root: str = str(data)) -> Callable[[Path], list[str]]:
         def words(folder: Path) -> list[str]:
             places = ["--root", root.format(folder=folder), "data.save_dir", str(folder / "run")]
-            return ["train.py", "-s", "vi_synthetic", *places, *settings]
+            return ["train.py", "--no-report", "-s", "vi_synthetic", *places, *settings]
 
         return words
 

@@ -21,7 +21,6 @@ from typing import Any
 from torchreid_vi import build, config, console, series
 from torchreid_vi.cli import common, jobs
 from torchreid_vi.errors import InputError
-from torchreid_vi.extras import require
 from torchreid_vi.report import collect, plain_table, write_comparison
 
 log = logging.getLogger(__name__)
@@ -54,7 +53,6 @@ def main(arguments: list[str] | None = None) -> int:
                 "name either --configs to run, with --seeds and --jobs at least 1, or --runs that are finished, "
                 "with --out alone"
             )
-        require("report", "a comparison")
         folders = args.runs
         if args.configs:
             runs = plan(args)

@@ -5,10 +5,11 @@ torchreid-vi train --config-file mcja_sysu --root /data train.max_epoch 60
 torchreid-vi train --config-file mcja_regdb --root /data --trials 1-10
 torchrun --nproc-per-node 8 -m torchreid_vi train --config-file mcja_sysu --root /data
 
-With --trials or --seeds each run has a folder of its own under data.save_dir, and the mean over
-them is printed at the end. The same command continues an interrupted run: SIGINT (Ctrl-C) and
-SIGTERM let the current step finish and save it, with exit status 130 and 143; under torchrun they
-end the run, which continues from its last epoch.
+A single run ends with its report, a page to open in a browser. With --trials or --seeds each run
+has a folder of its own under data.save_dir, and the mean over them is printed at the end. The same
+command continues an interrupted run: SIGINT (Ctrl-C) and SIGTERM let the current step finish and
+save it, with exit status 130 and 143; under torchrun they end the run, which continues from its
+last epoch.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from torchreid_vi.cli import common
 from torchreid_vi.config import load_config
 from torchreid_vi.errors import InputError
 from torchreid_vi.folders import expanded
-from torchreid_vi.runner import run
+from torchreid_vi.report import write_report
+from torchreid_vi.runner import run_in_folder
 from torchreid_vi.sharing import locate
 
 log = logging.getLogger(__name__)
@@ -40,13 +42,15 @@ def parse(arguments: list[str] | None = None, evaluate: bool = False) -> argpars
     parser = common.parser(test.__doc__ if evaluate else __doc__)
     about = "YAML file of settings, as in configs/"
     parser.add_argument("--config-file", dest="file", metavar="CONFIG_FILE", default="", help=about)
-    parser.set_defaults(weights="", trials="", seeds="")
+    parser.set_defaults(weights="", trials="", seeds="", no_report=True)
     if evaluate:
         about = "a run's folder, a checkpoint, a package, or an address; its settings are those of its run"
         parser.add_argument("--weights", help=about)
     else:
         parser.add_argument("--trials", help="splits to run, such as 1-10 (data.split_id 0 to 9)")
         parser.add_argument("--seeds", help="seeds to run with, such as 1-3 (train.seed)")
+        about = "write no report.html after a single run"
+        parser.add_argument("--no-report", action="store_true", default=False, help=about)
     parser.add_argument("--root", help="folder that holds the datasets' folders (data.root)")
     parser.add_argument("-s", "--sources", nargs="+", help="training datasets (data.sources)")
     parser.add_argument("-t", "--targets", nargs="+", help="test datasets (data.targets)")
@@ -89,7 +93,7 @@ def main(arguments: list[str] | None = None, evaluate: bool = False) -> int:
     args = parse(arguments, evaluate)
 
     def work() -> None:
-        file, overrides = args.file, args.overrides
+        file, overrides, folder = args.file, args.overrides, None
         with distributed.connected():
             if evaluate:
                 overrides["test.evaluate"] = True
@@ -103,6 +107,9 @@ def main(arguments: list[str] | None = None, evaluate: bool = False) -> int:
             if args.trials or args.seeds:
                 run_series(cfg, args.trials, args.seeds)
             else:
-                run(cfg)
+                folder, _ = run_in_folder(cfg)
+            first = not distributed.rank()
+        if folder and first and not args.no_report:
+            common.written(write_report(folder))
 
     return common.status(work, args, interrupted="the same command goes on from here")

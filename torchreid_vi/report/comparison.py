@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from torchreid_vi import files
-from torchreid_vi.extras import require
 from torchreid_vi.report import plots
 from torchreid_vi.report.bootstrap import Difference, paired_bootstrap
 from torchreid_vi.report.collect import Method, labels
@@ -32,7 +31,6 @@ def write_comparison(methods: Sequence[Method], out: Path) -> list[Path]:
         methods: Methods from :func:`~torchreid_vi.report.collect`.
         out: Output folder, made when it does not exist.
     """
-    require("report", "a comparison")
     out.mkdir(parents=True, exist_ok=True)
     label, picture, rows, text = labels(methods)[0], plots.comparison(methods), table(methods), io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)

@@ -11,7 +11,6 @@ from PIL import Image
 from torchreid_vi import files
 from torchreid_vi.config.defaults import default_config, flat
 from torchreid_vi.errors import unknown_name
-from torchreid_vi.extras import require
 from torchreid_vi.folders import expanded
 from torchreid_vi.report import pictures, plots
 from torchreid_vi.report.collect import OF_A_SERIES
@@ -37,7 +36,6 @@ def write_report(folder: str | Path, out: str | Path = "", root: str = "", peopl
     """
     if people not in PEOPLE:
         raise unknown_name("way to show people", people, PEOPLE)
-    require("report", "a report")
     run = FinishedRun(folder, root)
 
     def shown(draw: Callable[..., Image.Image], *args: Any) -> str:
