@@ -131,6 +131,7 @@ def _about(extractor: FeatureExtractor, modality: str) -> dict[str, str]:
         "preprocessing": f"resize to {extractor.size[0]} × {extractor.size[1]} (height × width, "
         f"{extractor.interpolation} with antialiasing), divide by 255, subtract mean, divide by std; "
         "grey images three times",
+        "interpolation": extractor.interpolation,
         "mean": json.dumps(list(normalise.mean)),
         "std": json.dumps(list(normalise.std)),
         "output": "features (batch, D) float32, L2-normalised: the inner product is the cosine similarity",
