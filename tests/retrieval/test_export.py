@@ -91,6 +91,7 @@ def test_files_compute_the_features_of_real_images(trained, roots, tmp_path, cha
         assert about["modality"] == (side if len(names) == 2 else "visible or infrared")
         assert about["weights_sha256"] == extractor.weights_sha256
         assert f"{height} × {width}" in about["preprocessing"]
+        assert about["interpolation"] == extractor.interpolation
     if len(names) == 2:
         one, other = (features(each.path, np.stack(images).astype(np.float32))[0] for each in done)
         assert not np.allclose(one, other, atol=1e-4)
