@@ -11,11 +11,8 @@ from torchreid_vi import InputError, load_config, run
 from torchreid_vi.extras import require
 
 ROOT = Path(__file__).parents[1]
-BASE = ROOT / "configs" / "base_synthetic.yaml"
 #: A tool with its arguments, the package that it needs, and the extra that has it.
 NEEDS = {
-    "report.py gone": "matplotlib report",
-    f"compare.py --configs {BASE} --out out": "matplotlib report",
     "../studies/mmgl/study.py --out out": "lightly test",
     "export.py --weights gone.pth --out out": "onnxscript export",
     "demo.py --weights gone.pth --gallery gone": "gradio demo",

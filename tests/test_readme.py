@@ -57,7 +57,7 @@ class Checkout:
         for name, taken in (("visible", "Visible"), ("infrared", "Thermal")):
             shutil.copytree(roots / "regdb" / taken, folder / "footage" / name)
             for person in (roots / "regdb" / taken).iterdir():
-                target = folder / "people" / name / f"person_{person.name}"
+                target = folder / "people" / name / f"person_{person.name:0>4}"
                 target.mkdir(parents=True)
                 for image in person.iterdir():
                     shutil.copy(image, target / f"{image.stem}.jpg")

@@ -73,6 +73,7 @@ def test_files_compute_the_features_of_real_images(trained, roots, tmp_path, cha
         assert about["modality"] == (side if two else "visible or infrared")
         assert about["weights_sha256"] == extractor.weights_sha256
         assert f"{height} × {width}" in about["preprocessing"]
+        assert about["interpolation"] == extractor.decoder.interpolation
     if two:
         assert not np.allclose(*(features(path, images)[0] for path in paths), atol=1e-4)
 

@@ -74,7 +74,7 @@ _OF_TRAINING: dict[str, Any] = {
     "data.cache": Setting("image-cache", NOTHING),  # folder of decoded images, under data.root or anywhere
     "data.save_dir": Setting("log", NOTHING),  # run folder; with another run in it, one with a number
     "data.load_train_targets": False,  # torchreid's key for domain adaptation, which is not supported
-    "data.validation": 0.0,  # share of identities held out to choose best.pth; for mmgl, of images to judge
+    "data.validation": 0.0,  # share of identities held out to choose best.pth; for mmgl, of images to test
     "data.thermal_found": Setting([], NOTHING, of=0.0),  # the range that the run found; written by the run
     "data.thermal_range": Setting([], of=0.0),  # black and white of 16-bit images; empty: from percentiles
     "market1501.use_500k_distractors": False,  # torchreid's
@@ -86,7 +86,7 @@ _OF_TRAINING: dict[str, Any] = {
     "sampler.train_sampler": "RandomSampler",  # torchreid's, CrossModalitySampler, ModalityPairSampler
     "sampler.train_sampler_t": "RandomSampler",  # torchreid's, with load_train_targets
     "sampler.num_instances": 4,  # K: images of an identity; CrossModalitySampler: of each modality
-    "sampler.replacement": False,  # CrossModalitySampler draws with replacement, as AGW's code does
+    "sampler.replacement": False,  # CrossModalitySampler samples with replacement, as AGW's code does
     "sampler.num_cams": 1,  # cameras in a batch of RandomDomainSampler
     "sampler.num_datasets": 1,  # datasets in a batch of RandomDatasetSampler
     "train.optim": "adam",  # adam, amsgrad, sgd; rmsprop and radam, whose steps wait for the GPU

@@ -113,6 +113,7 @@ def _about(extractor: FeatureExtractor, modality: str) -> dict[str, str]:
         "input": f"images (batch, 3, {height}, {width}) float32, RGB",
         "preprocessing": f"resize to {height} × {width} (height × width, {data.interpolation} with antialiasing), "
         "divide by 255, subtract mean, divide by std; grey images three times",
+        "interpolation": data.interpolation,
         "mean": json.dumps(data.norm_mean),
         "std": json.dumps(data.norm_std),
         "output": "features (batch, D) float32, L2-normalised: the inner product is the cosine similarity",

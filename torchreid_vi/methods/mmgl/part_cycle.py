@@ -97,7 +97,8 @@ class PartCycleContrastLoss(nn.Module):
 
     Args:
         temperature: τ.
-        reading: Which stripes are compared, as above: ``pair`` and so on.
+        reading: Which stripes are compared: ``pair``, ``pair_excluding_self``, ``part``, ``batch``,
+            ``batch_other_parts`` or ``walk``, explained in torchreid_vi/methods/mmgl/part_cycle.py.
 
     Attributes:
         on: The field of the model's output that it reads.
