@@ -23,8 +23,8 @@ TINY = """model.name osnet_x0_25 data.height 32 data.width 16 data.workers 0 sam
 train.batch_size 16 train.max_epoch 2""".split()  # noqa: SIM905
 
 
-def train(roots, cwd, *arguments, config=CONFIG):
-    return call("train.py", "--config-file", config, "--root", roots, *arguments, *TINY, cwd=cwd)
+def train(roots, cwd, *arguments, config=CONFIG, **options):
+    return call("train.py", "--config-file", config, "--root", roots, *arguments, *TINY, cwd=cwd, **options)
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,14 @@ def test_a_run_prints_its_tables_which_name_their_protocols_and_nothing_else(fin
         assert [row.split()[0] for row in rows[:4]] == [names[0], "±", names[1], "±"]
         assert [row.split()[0] for row in rows[4::2]] == [f"{name}:" for name in names]
         assert all("official draw of the gallery" in row for row in rows[4::2])
+
+
+def test_a_training_ends_with_its_report_which_begins_with_ranked_galleries(roots, tmp_path):
+    done = train(roots, tmp_path, "train.max_epoch", "0", report=True)
+    page = tmp_path / "log" / "mcja_synthetic" / "report.html"
+    assert done.returncode == 0 and done.stderr.splitlines()[-1] == f"Written: {page}"
+    titles = re.findall("<h2>(.*?)</h2>", page.read_text())
+    assert titles[:2] == ["Ranked galleries", "Metrics"]
 
 
 def test_its_log_has_what_both_streams_had(finished):

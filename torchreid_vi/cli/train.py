@@ -5,7 +5,7 @@ torchreid-vi train --config-file mcja_sysu --root /data train.max_epoch 60
 torchreid-vi train --config-file mcja_regdb --root /data --trials 1-10
 torchrun --nproc-per-node 8 -m torchreid_vi train --config-file mcja_sysu --root /data
 
-A single run ends with its report, a page to open in a browser. With --trials or --seeds each run
+A single run in one process ends with its report, a page to open in a browser. With --trials or --seeds each run
 has a folder of its own under data.save_dir, and the mean over them is printed at the end. The same
 command continues an interrupted run: SIGINT (Ctrl-C) and SIGTERM let the current step finish and
 save it, with exit status 130 and 143; under torchrun they end the run, which continues from its
@@ -108,8 +108,8 @@ def main(arguments: list[str] | None = None, evaluate: bool = False) -> int:
                 run_series(cfg, args.trials, args.seeds)
             else:
                 folder, _ = run_in_folder(cfg)
-            first = not distributed.rank()
-        if folder and first and not args.no_report:
+            alone = distributed.size() == 1
+        if folder and alone and not args.no_report:
             common.written(write_report(folder))
 
     return common.status(work, args, interrupted="the same command goes on from here")

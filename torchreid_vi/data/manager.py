@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from functools import partial
+from io import StringIO
 from typing import Any
 
 import torch
@@ -123,9 +125,10 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
                 f"data.k_tfm is {k_tfm} with a data.second_view: set it to 1, or leave the view out"
             )
         # torchreid's base class knows names and sizes; its own manager would read the datasets for its loaders.
-        super(host.data.ImageDataManager, self).__init__(
-            sources, targets or None, height, width, [], list(norm_mean), list(norm_std), use_gpu
-        )
+        with redirect_stdout(StringIO()):  # it prints transforms that are not used
+            super(host.data.ImageDataManager, self).__init__(
+                sources, targets or None, height, width, [], list(norm_mean), list(norm_std), use_gpu
+            )
         self.normalise, self._batch_size_test = augmentation.normalise, batch_size_test
         self.transform_te = tv.Compose(
             [resizer(height, width, interpolation), tv.ToTensor(), tv.Normalize(norm_mean, norm_std)]
