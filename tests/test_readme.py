@@ -74,7 +74,7 @@ class Checkout:
         if called[0] == "torchrun":
             called = ["python", "-m", "torch.distributed.run", *called[1:]]
             called[called.index("8")] = "2"
-        small = SMALL if {*called} & {"tools/train.py", "tools/test.py", "--configs"} else []
+        small = SMALL if {*called} & {"tools/train.py", "--configs"} else []
         small = PRETRAINING if any(word.startswith("configs/mmgl_") for word in called) else small
         small = [*SMALL, "model.name", "resnet18"] if "configs/deen_synthetic.yaml" in called else small
         if called[1] == "tools/export.py" and Version(torch.__version__) < Version("2.8"):
