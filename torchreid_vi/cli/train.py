@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 from torchreid_vi import distributed, files, series
@@ -88,12 +89,21 @@ def run_series(cfg: Any, trials: str, seeds: str) -> None:
     common.written(summary)
 
 
+def report(folder: Path) -> None:
+    """Write the report of a finished run; say why if there is none, such as for torchreid's own datasets."""
+    log.info("The run is finished; its report is being written")
+    try:
+        common.written(write_report(folder))
+    except (InputError, OSError) as error:
+        log.info(f"No report: {error}")
+
+
 def main(arguments: list[str] | None = None, evaluate: bool = False) -> int:
     """Run the command; return the exit status."""
     args = parse(arguments, evaluate)
 
     def work() -> None:
-        file, overrides, folder = args.file, args.overrides, None
+        file, overrides = args.file, args.overrides
         with distributed.connected():
             if evaluate:
                 overrides["test.evaluate"] = True
@@ -106,10 +116,10 @@ def main(arguments: list[str] | None = None, evaluate: bool = False) -> int:
             cfg = load_config(file, overrides, args.options, args.imports)
             if args.trials or args.seeds:
                 run_series(cfg, args.trials, args.seeds)
-            else:
-                folder, _ = run_in_folder(cfg)
-            alone = distributed.size() == 1
-        if folder and alone and not args.no_report:
-            common.written(write_report(folder))
+                return
+            folder, _ = run_in_folder(cfg)
+            quiet = args.no_report or cfg.test.evaluate or distributed.size() > 1
+        if not quiet:
+            report(folder)
 
     return common.status(work, args, interrupted="the same command goes on from here")

@@ -52,10 +52,12 @@ def shard_batch(name: str, batch_size: int, num_instances: int, processes: int) 
     unit = {"CrossModalitySampler": 2 * num_instances, "RandomIdentitySampler": num_instances}.get(name, 1)
     places = np.arange(batch_size)
     if name == "ModalityPairSampler":
-        unit, places = 2, places.reshape(2, -1).T.ravel()
+        unit = 2
     if batch_size % (processes * unit):
         raise InputError(
             f"train.batch_size {batch_size} cannot be shared out evenly among {processes} processes: "
             f"make it a multiple of {processes * unit}"
         )
+    if name == "ModalityPairSampler":
+        places = places.reshape(2, -1).T.ravel()
     return np.sort(places.reshape(processes, -1)).tolist()

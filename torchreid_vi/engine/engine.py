@@ -86,16 +86,17 @@ class VIEngine(host.engine.Engine):  # type: ignore[misc]
         self.save_dir = Path(save_dir)
         self.epoch = start_epoch - 1  # stays so when the run to resume was already complete
         training = not kwargs.get("test_only")
-        if training:
-            self.writer = self.log.events = EventFile(self.save_dir, start_epoch)
+        events = EventFile(self.save_dir, start_epoch) if training else None
+        self.writer = self.log.events = events
         total = max(max_epoch - start_epoch, 0) * len(self.train_loader) if training else 0
         with (
-            closing(self.writer) if training else nullcontext(),
+            closing(events) if events else nullcontext(),
             console.progress(what="training", unit="step", total=total) as self.bar,
             small_images_refused(),
         ):
             self.bar.update(self.progress.step)
             super().run(save_dir=save_dir, max_epoch=max_epoch, start_epoch=start_epoch, **kwargs)
+        self.writer = self.log.events = None
 
     def train(
         self, print_freq: int = 0, fixbase_epoch: int = 0, open_layers: Sequence[str] | None = None

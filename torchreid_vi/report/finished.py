@@ -21,9 +21,9 @@ from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import PROTOCOLS, Protocol, Ranking, TestSet, rank, trials
 from torchreid_vi.evaluation.draws import Trial, excluded
 from torchreid_vi.evaluation.evaluate import distance_matrix
-from torchreid_vi.files import read_json
 from torchreid_vi.folders import expanded
 from torchreid_vi.models import read_checkpoint
+from torchreid_vi.runs import content
 from torchreid_vi.seeds import seed_everything
 
 
@@ -70,7 +70,9 @@ class FinishedRun:
         overrides = {"model.pretrained": False, "model.load_weights": "", "test.evaluate": False}
         overrides |= {"data.root": root} if root else {}
         self.cfg: CfgNode = config.load_config(str(self.folder / "config.yaml"), overrides)
-        self.content: dict[str, Any] = read_json(self.folder / "results.json", "evaluate the run again")
+        self.content = content(self.folder)
+        if not {"training", "epoch"} <= self.content.keys() or not self.content["results"]:
+            raise InputError(f"{self.folder}/results.json is damaged: remove it, and train again")
 
     @cached_property
     def engine(self) -> Any:

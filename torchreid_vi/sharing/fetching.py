@@ -7,8 +7,9 @@ import logging
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
-from urllib.request import urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import gdown
 
@@ -90,6 +91,17 @@ def _checked(address: str) -> SplitResult:
     raise InputError(f"{address} is no address to fetch weights from: https:// and {HUB} are")
 
 
+class _Redirects(HTTPRedirectHandler):
+    """Follow redirections from encrypted addresses to encrypted ones alone."""
+
+    def redirect_request(self, req: Request, *args: Any) -> Request | None:
+        if not (newurl := args[-1]).startswith(f"{req.type}://"):
+            raise InputError(
+                f"{req.full_url} leads to {newurl}, which is not encrypted: name another address"
+            )
+        return super().redirect_request(req, *args)
+
+
 def _download(address: str, path: Path) -> None:
     """Write the file at an address."""
     try:
@@ -99,8 +111,8 @@ def _download(address: str, path: Path) -> None:
                 raise InputError(f"{address} names no file of Google Drive: use the link of its Share button")
             gdown.download(id=named[1], output=str(path), quiet=True, use_cookies=False)
             return
-        with urlopen(address, timeout=_TIMEOUT) as answer, path.open("wb") as file:  # noqa: S310 - checked
-            _checked(answer.url)  # after redirections
+        opener = build_opener(_Redirects)
+        with opener.open(address, timeout=_TIMEOUT) as answer, path.open("wb") as file:
             shutil.copyfileobj(answer, file, 2**20)
             size, announced = file.tell(), answer.headers.get("Content-Length")
         if announced and size != int(announced):

@@ -126,7 +126,10 @@ def _kept(result: dict[str, Any]) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     """Return the content of a file of a run, empty when there is none."""
-    return read_json(path, "run it again") if path.is_file() else {}
+    found = read_json(path, "run it again") if path.is_file() else {}
+    if not isinstance(found, dict):
+        raise InputError(f"{path} is damaged: run it again")
+    return found
 
 
 def _tensors(content: dict[str, Any]) -> dict[str, Tensor]:

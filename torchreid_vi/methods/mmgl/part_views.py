@@ -63,7 +63,7 @@ class PartViewContrastLoss(nn.Module):
         positive = (image[:, None] == image) & ~itself
         if not positive.any(1).all():
             raise InputError(
-                "loss.part_views compares views of an image, and there is one: set data.k_tfm to 2"
+                "loss.part_views compares two views of an image: set data.k_tfm to 2, without data.second_view"
             )
         positive, itself = moved(positive, parts.device), moved(itself, parts.device)
         with torch.autocast(parts.device.type, enabled=False):
