@@ -95,10 +95,9 @@ class _Redirects(HTTPRedirectHandler):
     """Follow redirections from encrypted addresses to encrypted ones alone."""
 
     def redirect_request(self, req: Request, *args: Any) -> Request | None:
-        if not (newurl := args[-1]).startswith(f"{req.type}://"):
-            raise InputError(
-                f"{req.full_url} leads to {newurl}, which is not encrypted: name another address"
-            )
+        *_, address = args
+        if _checked(address).scheme != "https" and req.type == "https":
+            raise InputError(f"{req.full_url} leads to {address}, which is not encrypted: name another")
         return super().redirect_request(req, *args)
 
 
