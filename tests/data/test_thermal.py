@@ -93,7 +93,7 @@ def test_who_uses_the_weights_scales_as_the_training_did(regdb, tmp_path, caplog
     dataset = DATASETS["regdb"](root=str(regdb), verbose=False)
     assert saved == list(thermal_range(dataset))
     extractor = FeatureExtractor(weights)
-    assert extractor.thermal == Range(*saved)
+    assert extractor.decoder.thermal == Range(*saved)
     path = next(item[0] for item in dataset.train if item[2] == 1)
     scaled = extractor([extractor.image(path)], "infrared")
     np.testing.assert_allclose(extractor(path, "infrared"), scaled, atol=1e-6)

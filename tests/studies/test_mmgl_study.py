@@ -13,7 +13,6 @@ from PIL import Image
 STUDY = Path(__file__).parents[2] / "studies" / "mmgl"
 sys.path.insert(0, str(STUDY))
 
-import imagenet  # noqa: E402
 import plan as runs  # noqa: E402
 import report  # noqa: E402
 import simclr  # noqa: E402, F401 - registers the rival
@@ -131,6 +130,8 @@ def test_damaged_results_of_a_study_are_named(tmp_path, content):
 
 def test_imagenets_network_is_the_published_one():
     """Its weights, layer by layer in order, have the shapes of torchvision's MobileNetV2."""
+    import imagenet  # registers a model, which tests of other files should not see
+
     ours = imagenet.mobilenetv2(1).state_dict()
     theirs = torchvision.models.mobilenet_v2().features.state_dict()
     shapes = [value.shape for name, value in ours.items() if not name.startswith("classifier")]
