@@ -103,7 +103,9 @@ def tables(evidence: dict[str, Any]) -> str:
         "fine-tuning": ["from", "method", *scores],
     }
     rows: dict[str, list[list[str]]] = {part: [] for part in heads}
-    for row in evidence["runs"].values():
+    planned = [run.name for run in gpu_plan.plan(Scale(**evidence["scale"]))]
+    done = [evidence["runs"][name] for name in planned if name in evidence["runs"]]
+    for row in done:
         metrics = [f"{value:.2f}" for value in row["metrics"].values()]
         method = f"{row['method']}{', flip-averaged' if row.get('flip') else ''}"
         lead = [method, *metrics]
@@ -116,10 +118,8 @@ def tables(evidence: dict[str, Any]) -> str:
         rows[row["part"]].append([*lead, str(row["epochs"]), *speed, f"{row['parameters'] / 1e6:.1f}"])
     tail = ["epochs", "seconds", "images/s", "parameters, M"]
     found = [report.table([*heads[part], *tail], lines) for part, lines in rows.items()]
-    missing = [
-        run.name for run in gpu_plan.plan(Scale(**evidence["scale"])) if run.name not in evidence["runs"]
-    ]
-    protocols = dict.fromkeys(row["protocol"] for row in evidence["runs"].values() if "protocol" in row)
+    missing = [name for name in planned if name not in evidence["runs"]]
+    protocols = dict.fromkeys(row["protocol"] for row in done if "protocol" in row)
     about = [
         f"{each['gpu'] or 'no GPU'}, {each['cpus']} cores, torch {each['packages']['torch']}"
         for each in evidence["environments"]
