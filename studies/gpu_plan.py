@@ -64,7 +64,7 @@ FULL = Scale(
     epochs=14,
     pretraining=36,
     tuning=8,
-    settings={"data.height": 192, "data.width": 96, "train.precision": "auto"},
+    settings={"data.height": 192, "data.width": 96, "data.workers": 4, "train.precision": "auto"},
 )
 TINY = Scale(
     people=12,
@@ -93,6 +93,7 @@ def plan(scale: Scale) -> list[Run]:
     shared = {"model.name": scale.backbone, "train.seed": 1, "data.root": "full"}
     methods = [Run(f"1/{scale.backbone}/{name}", f"{name}_synthetic", shared, tuned=True) for name in METHODS]
     plus, pairs, views = (start(1, MOBILENET) for start in (mmgl_plus, mmgl, simclr))
+    views.settings["data.transforms"] = ["random_flip", "simclr_batched"]
     starts = (plus, f"1/{MOBILENET}/imagenet", pairs, views, f"1/{MOBILENET}/random")
     return [
         *(sized(run, scale.epochs) for run in methods[:2]),
