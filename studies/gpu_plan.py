@@ -64,7 +64,13 @@ FULL = Scale(
     epochs=14,
     pretraining=36,
     tuning=8,
-    settings={"data.height": 192, "data.width": 96, "data.workers": 4, "train.precision": "auto"},
+    settings={
+        "data.height": 192,
+        "data.width": 96,
+        "data.workers": 4,
+        "train.precision": "auto",
+        "train.memory_format": "auto",
+    },
 )
 TINY = Scale(
     people=12,
