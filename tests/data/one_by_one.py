@@ -58,6 +58,15 @@ def modality_alignment(image):
     return branch(image) if random.random() < 0.5 else image
 
 
+def random_tone(image):
+    if random.random() >= 0.8:
+        return image
+    weights = -np.log([1 - random.random() for _ in range(3)])  # whose shares are uniform on the simplex
+    levels = [random.uniform(0, 255) for _ in range(5)]
+    grey = np.asarray(image, float) @ (weights / weights.sum())
+    return repeated(np.rint(np.interp(grey, np.linspace(0, 255, 5), levels)))
+
+
 def channel_exchange(image):
     return image[random.randrange(3)].expand_as(image).clone()
 
@@ -77,6 +86,7 @@ def transform(name, height, width, mean, modality):
     """Return the transform called ``name``, and whether it takes a normalised tensor."""
     on_image = {
         "maa": modality_alignment,
+        "random_tone": random_tone,
         "random_flip": tv.RandomHorizontalFlip(),
         "pad_crop": tv.RandomCrop((height, width), padding=10),
         "pad_crop_grey": tv.RandomCrop((height, width), padding=10, fill=127),
