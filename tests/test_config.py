@@ -14,9 +14,6 @@ from torchreid_vi.data.changes import Settings
 from torchreid_vi.data.transforms import TRANSFORMS
 from torchreid_vi.losses import IdentityLoss
 
-DATASETS = ("sysu", "regdb", "llcm")
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
-
 
 def test_every_key_is_commented_once():
     source = Path(defaults.__file__).read_text()
@@ -37,100 +34,6 @@ def test_settings_are_told_apart_by_what_they_affect():
     assert config.keys() - metrics.keys() == places
     cosine = load_config(options=["train.lr_scheduler", "cosine"])
     assert config.resumable(cosine).keys() - training.keys() == {"train.max_epoch"}
-
-
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
-def test_every_config_builds_its_model_losses_and_schedule(path):
-    cfg = load_config(str(path), options=["model.pretrained", "False"])
-    model = build.build_method(cfg, 5).network
-    optimizer = build.build_optimizer(cfg, model)
-    scheduler = build.build_scheduler(cfg, optimizer)
-    assert set(build.build_losses(cfg)) == set(cfg.loss.terms)
-    assert scheduler.state_dict()
-    settings = Settings(cfg.data.height, cfg.data.width, cfg.data.norm_mean, cfg.data.norm_std, cfg.data.maa)
-    Augmentation(cfg.data.transforms, settings)
-    assert cfg.data.save_dir == f"log/{path.stem}"
-    assert path.read_text().startswith("# ")
-
-
-def test_published_hyper_parameters():
-    mcja = load_config("configs/mcja_sysu.yaml")
-    assert (mcja.train.lr, mcja.train.batch_size, mcja.sampler.num_instances) == (3.5e-4, 128, 16)
-    assert (mcja.train.max_epoch, mcja.train.stepsize, mcja.train.seed) == (140, [80, 120], 8)
-    assert (mcja.data.height, mcja.data.width, mcja.model.streams, mcja.model.last_stride) == (384, 192, 1, 2)
-    base = load_config("configs/base_sysu.yaml")
-    assert (base.train.lr, base.train.base_lr_mult, base.train.warmup) == (0.1, 0.1, 10)
-    assert (base.data.height, base.data.width, base.model.streams, base.model.last_stride) == (288, 144, 2, 1)
-    agw = load_config("configs/agw_sysu.yaml")
-    assert (agw.model.blocks, agw.model.non_local.width, agw.model.pooling) == ("non_local", 1, "gem")
-    assert (agw.loss.terms, agw.loss.weighted_triplet.squared) == (["identity", "weighted_triplet"], False)
-    caj = load_config("configs/caj_sysu.yaml")
-    assert (caj.model.blocks, caj.loss.weighted_triplet.squared) == ("non_local", True)
-    assert caj.data.second_view == ["random_flip", "pad_crop", "channel_erase", "channel_exchange"]
-    ddag = load_config("configs/ddag_sysu.yaml")
-    assert (ddag.loss.ddag.parts, ddag.loss.name, ddag.model.pooling) == (3, "ddag", "avg")
-    assert ddag.train.new_layers == ["neck", "classifier", "parts", "graph"]
-    for method, epochs in ((agw, 81), (caj, 100), (ddag, 81)):
-        assert (method.train.lr, method.train.max_epoch, method.model.streams) == (0.1, epochs, 2)
-        assert (method.sampler.replacement, method.data.interpolation) == (True, "lanczos")
-        assert (method.model.neck_std, method.model.classifier_std) == (0.01, 0.001)
-        assert (method.loss.weighted_triplet.stable, method.test.flip) == (False, method is caj)
-    assert (mcja.model.neck_std, mcja.model.classifier_std, mcja.data.interpolation) == (0.0, 0.0, "bilinear")
-    for dataset in (*DATASETS, "synthetic"):
-        assert load_config(f"configs/mcja_{dataset}.yaml").model.classifier_std == 0.0
-    llcm = [load_config(f"configs/{name}_llcm.yaml").data.transforms for name in ("base", "agw", "ddag")]
-    assert ["llcm_erase" in transforms for transforms in llcm] == [True, True, False]
-    for name in ("agw", "caj"):  # which start from random values
-        assert load_config(f"configs/{name}_synthetic.yaml").loss.weighted_triplet.stable
-    journal = [load_config(f"configs/mcja_journal_{name}.yaml") for name in ("sysu", "regdb")]
-    assert [(c.model.blocks, c.model.mda.contexts) for c in journal] == [("mda", 2), ("mda", 12)]
-    mmgl = load_config("configs/mmgl_sysu.yaml")
-    assert (mmgl.train.lr, mmgl.train.weight_decay, mmgl.train.batch_size) == (0.1, 5e-4, 64)
-    assert (mmgl.train.optim, mmgl.sgd.momentum, mmgl.sgd.nesterov) == ("sgd", 0.9, True)
-    assert (mmgl.train.max_epoch, mmgl.train.warmup, mmgl.train.lr_scheduler) == (100, 10, "cosine")
-    assert (mmgl.data.height, mmgl.data.width, mmgl.model.streams, mmgl.model.last_stride) == (288, 144, 2, 1)
-    assert (mmgl.loss.mmgl.stripes, mmgl.loss.mmgl.part_dim, mmgl.loss.permutation.rounds) == (6, 256, 20)
-    assert (mmgl.loss.part_cycle.temperature, mmgl.loss.weights) == (0.07, [1.0, 0.5])
-
-
-def learning_rates():
-    """(config, epochs, optimiser, head's rate, the rest's, warm-up, milestones) of the table of recipes.md."""
-    text = (Path(__file__).parents[1] / "docs" / "reference" / "recipes.md").read_text(encoding="utf-8")
-    table = text.split("## Learning rates")[1].split("##")[0]
-    for line in table.splitlines():
-        if line.startswith("| `"):
-            names, epochs, optimiser, head, rest, warmup, falls = line.strip("|").split("|")
-            milestones = [int(fall) for fall in falls.split(",") if fall.strip()]
-            for name in re.findall("`([a-z_]+)`", names):
-                yield name, int(epochs), optimiser.strip(), float(head), float(rest), int(warmup), milestones
-
-
-def test_the_table_of_learning_rates_has_every_published_recipe():
-    methods = ("base", "agw", "caj", "ddag", "deen", "mcja", "mcja_journal")
-    assert {row[0] for row in learning_rates()} == {f"{m}_{d}" for m in methods for d in DATASETS}
-
-
-@pytest.mark.parametrize("row", learning_rates(), ids=lambda row: row[0])
-def test_every_epoch_has_the_learning_rate_of_the_table(row):
-    name, epochs, optimiser, head, rest, warmup, milestones = row
-    cfg = load_config(f"configs/{name}.yaml", {"model.name": "resnet18", "model.pretrained": False})
-    assert (cfg.train.max_epoch, cfg.train.optim) == (epochs, optimiser)
-    model = build.build_method(cfg, 5).network
-    optimizer = build.build_optimizer(cfg, model)
-    scheduler = build.build_scheduler(cfg, optimizer)
-    heads = {p for part in ("neck", "classifier", "parts", "graph") for p in parameters(model, part)}
-    for epoch in range(epochs):
-        factor = 0.1 ** sum(epoch >= fall for fall in milestones) * min(1, (epoch + 1) / (warmup or 1))
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                expected = (head if parameter in heads else rest) * factor
-                assert group["lr"] == pytest.approx(expected), (epoch, expected)
-        optimizer.step()
-        scheduler.step()
-
-
-def parameters(model, part):
-    return getattr(model, part).parameters() if hasattr(model, part) else ()
 
 
 def test_a_file_changes_the_settings_of_its_base(tmp_path):
@@ -172,23 +75,6 @@ def test_a_base_that_cannot_be_read_is_named(tmp_path, base, said):
     (tmp_path / "c.yaml").write_text(f"_BASE_: {base.format(tmp_path.name)}\n")
     with pytest.raises(InputError, match=said):
         load_config(str(tmp_path / "c.yaml"))
-
-
-def test_the_baselines_schedule_is_agws():
-    cfg = load_config(
-        "configs/base_sysu.yaml", options=["model.name", "resnet18", "model.pretrained", "False"]
-    )
-    optimizer = build.build_optimizer(cfg, build.build_method(cfg, 3).network)
-    scheduler = build.build_scheduler(cfg, optimizer)
-    rates = []
-    for _ in range(81):
-        rates.append([group["lr"] for group in optimizer.param_groups])
-        optimizer.step()
-        scheduler.step()
-    for epoch, (backbone, head) in enumerate(rates):
-        factor = (epoch + 1) / 10 if epoch < 10 else 1 if epoch < 20 else 0.1 if epoch < 50 else 0.01
-        assert head == pytest.approx(0.1 * factor)
-        assert backbone == pytest.approx(0.01 * factor)
 
 
 def test_later_settings_win(tmp_path):

@@ -116,3 +116,32 @@ def test_a_signal_lets_each_finish_its_step_and_begins_no_other(tool):
     assert stopped.value.status == 130
     found = sorted(path.name for path in folder.iterdir() if path.suffix != ".py")
     assert found == ["begun 0", "begun 1", "saved 0", "saved 1"]
+
+
+def test_parts_start_when_they_are_ready_and_the_others_are_left_out(tool):
+    folder = tool("(folder / f'begun {number}').touch()")
+    done = []
+    jobs.run_all(
+        {0: "a", 1: "b", 2: "c"}, 2, done.append, ready=lambda number: number == 1 or number + 1 in done
+    )
+    assert done == [1, 0]
+    assert sorted(path.name for path in folder.glob("begun*")) == ["begun 0", "begun 1"]
+
+
+def test_at_the_deadline_running_parts_finish_their_step_and_no_other_begins(tool):
+    folder = tool(
+        "from torchreid_vi.cli import jobs; jobs.end_with_parent()\n"
+        "from torchreid_vi import stopping\n"
+        "with stopping.handled():\n"
+        "    (folder / f'begun {number}').touch()\n"
+        "    while not stopping.requested(): time.sleep(0.01)\n"
+        "    (folder / f'saved {number}').touch()"
+    )
+    done = []
+
+    class WhenBegun:
+        def __le__(self, now):
+            return (folder / "begun 0").exists()
+
+    jobs.run_all({0: "a", 1: "b"}, 1, done.append, deadline=WhenBegun())
+    assert (done, sorted(path.name for path in folder.glob("[bs]*"))) == ([], ["begun 0", "saved 0"])

@@ -24,12 +24,14 @@ from torchreid_vi.losses import LOSSES
 from torchreid_vi.methods import METHODS, Method, WeightedLosses
 from torchreid_vi.methods.embedder import Embedder
 from torchreid_vi.models import VIModel
+from torchreid_vi.models.half import HalfResNet18
 
 
 def register() -> None:
-    """Make torchreid find our datasets and, as ``vi_<backbone>``, our model on each of its backbones."""
+    """Make torchreid find our datasets, our backbone and, as ``vi_<backbone>``, our model on each backbone."""
     for name, dataset in DATASETS.items():
         host.register_dataset(name, dataset)
+    host.register_model("resnet18_half", HalfResNet18)
     for name in [name for name in host.MODELS if not name.startswith("vi_")]:
         host.register_model(f"vi_{name}", partial(_vi_model, name))
 

@@ -27,6 +27,7 @@ COMMON = {
     "data.workers": 0,
     "model.pretrained": False,
     "train.precision": "bf16",
+    "train.memory_format": "contiguous",
 }
 #: Optimiser steps of a pre-training and of a fine-tuning, of 64 images each.
 STEPS = {"pretraining": {RESNET: 510, MOBILENET: 510, OSNET: 680}, "fine-tuning": 360}
@@ -41,6 +42,9 @@ READINGS: dict[str, dict[str, Any]] = {
 }
 #: MMGL's images with the augmentation of the method that is fine-tuned.
 AUGMENTED = {"data.transforms": ["maa", "random_flip", "random_crop", "random_erase"]}
+#: Fine-tuning by the methods as published, without random tones.
+PLAIN = ["random_flip", "random_crop"]
+TRANSFORMS = {"base": PLAIN, "mcja": ["maa", *PLAIN, "random_erase_zero"]}
 #: ImageNet's weights of MobileNetV2, under the study's data.
 IMAGENET = "imagenet/backbone.pth"
 #: Learning rates of every pre-training and fine-tuning.
@@ -107,6 +111,7 @@ def supervised_on_visible(seed: int, backbone: str) -> Run:
         "train.max_epoch": epochs(steps, 1440),
         "train.lr": RATES[backbone],
         "data.root": "other",
+        "data.transforms": PLAIN,
         "data.modalities": ["visible"],
         "sampler.train_sampler": "RandomIdentitySampler",
         "sampler.num_instances": 4,
@@ -148,6 +153,8 @@ def fine_tuning(method: str, start: Run | str, dataset: str = "vi_synthetic") ->
         "train.max_epoch": epochs(STEPS["fine-tuning"], 2880 if here else 600),
         "data.root": "full" if here else "regdb",
         "data.sources": [dataset],
+        "data.transforms": TRANSFORMS[method],
+        "sampler.num_instances": 4,
         "test.protocols": ["all/1-shot/official"] if here else [],
     }
     if name.endswith("/imagenet"):

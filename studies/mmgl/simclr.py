@@ -8,19 +8,24 @@ Reference:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
 from lightly.loss import NTXentLoss
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torchvision import transforms as tv
+from torchvision.ops import roi_align
 
 from torchreid_vi import Method, register_loss, register_method, register_transform
-from torchreid_vi.data.changes import Settings
+from torchreid_vi.data.changes import Change, Sampler, Settings, boxes, mixed
+from torchreid_vi.data.maa import hue
 from torchreid_vi.methods import Batch, NetworkSettings, Values, WeightedLosses
 from torchreid_vi.modality import Rows
 from torchreid_vi.models import Backbone
+
+GREY = (0.299, 0.587, 0.114)  # weights of the channels
 
 
 class Projections(NamedTuple):
@@ -98,6 +103,44 @@ def _views(settings: Settings) -> tv.Compose:
     )
 
 
+def cropped(images: Tensor, numbers: Tensor) -> Tensor:
+    """Return boxes of images (n, 3, H, W) at their size; numbers are top, left, height and width."""
+    top, left, height, width = numbers.T
+    image = torch.arange(len(images), device=images.device)
+    regions = torch.stack([image, left, top, left + width, top + height], 1)
+    size = (images.shape[2], images.shape[3])
+    return roi_align(images.float(), regions, size, sampling_ratio=1, aligned=True).round_().to(images.dtype)
+
+
+def jittered(images: Tensor, numbers: Tensor) -> Tensor:
+    """Change brightness, then contrast, then saturation, by a factor each (n, 3)."""
+    pixels, weights = images.float(), torch.tensor(GREY, device=images.device)[:, None, None]
+    for step, factor in enumerate(numbers.T[:, :, None, None, None]):
+        grey = (pixels * weights).sum(1, keepdim=True)
+        other = (torch.zeros_like(grey), grey.mean((2, 3), keepdim=True), grey)[step]
+        pixels = torch.lerp(other, pixels, factor).clamp_(0, 255)
+    return pixels.round_().to(images.dtype)
+
+
+def _batched_views(settings: Settings) -> Sampler:
+    """SimCLR's views without the flip, in a form for batches: on a GPU, Pillow's take longer than the step."""
+    size = (settings.height, settings.width)
+
+    def aspect(u: Tensor) -> Tensor:
+        return settings.height / settings.width * torch.exp(math.log(0.75) + math.log(1.33 / 0.75) * u)
+
+    def sample(number: int, generator: Generator) -> Iterator[Change]:
+        yield Change(cropped, torch.arange(number), boxes(number, size, (0.3, 1.0), aspect, 100, generator))
+        rows = (torch.rand(number, generator=generator) < 0.8).nonzero()[:, 0]
+        yield Change(jittered, rows, 0.6 + 0.8 * torch.rand(len(rows), 3, generator=generator))
+        yield Change(hue, rows, 1.2 * torch.rand(len(rows), 1, generator=generator) - 0.6)
+        rows = (torch.rand(number, generator=generator) < 0.2).nonzero()[:, 0]
+        yield Change(mixed, rows, torch.tensor([*GREY, 0.0]).expand(len(rows), 4))
+
+    return sample
+
+
 register_transform("simclr", _views)
+register_transform("simclr_batched", _batched_views, batched=True)
 register_loss("ntxent", TwoViewLoss)
 register_method("simclr", SimCLR)

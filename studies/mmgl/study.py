@@ -62,9 +62,11 @@ def draw(root: Path) -> None:
 def execute(chain: list[Run], out: Path) -> None:
     """Run the unfinished runs of a chain, in this process."""
     import imagenet  # noqa: F401
-    import simclr  # noqa: F401
 
     from torchreid_vi import load_config, series
+
+    if any(run.settings.get("loss.name") == "simclr" for run in chain):
+        import simclr  # noqa: F401
 
     for run in chain:
         folder = out / run.name / "run"

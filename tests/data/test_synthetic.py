@@ -3,6 +3,7 @@
 import shutil
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from forked import forked
 from PIL import Image
 
 from torchreid_vi.data import DATASETS
+from torchreid_vi.data.datasets import vi_synthetic
 from torchreid_vi.data.synthetic import LAYOUTS, draw_dataset, published_sysu_layout, writer
 from torchreid_vi.data.synthetic.person import random_person
 from torchreid_vi.errors import InputError
@@ -31,7 +33,7 @@ def leftovers(root):
 
 
 def read(root, layout, **options):
-    return DATASETS[FOLDERS[layout]](root=str(root), verbose=False, **options)
+    return DATASETS[FOLDERS.get(layout, layout)](root=str(root), verbose=False, **options)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -135,6 +137,16 @@ def test_an_interrupted_drawing_leaves_nothing(tmp_path, monkeypatch):
         draw_dataset(tmp_path, **SMALL)
     assert next(drawn) > 20 and leftovers(tmp_path) == []
     assert draw_dataset(tmp_path, **SMALL).is_dir()
+
+
+def test_of_two_processes_that_need_the_people_one_draws_and_the_other_waits(tmp_path, monkeypatch):
+    monkeypatch.setattr(vi_synthetic, "draw_dataset", partial(draw_dataset, **SMALL))
+    processes = [forked(lambda: read(tmp_path / "data", "vi_synthetic")) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
 
 
 def test_a_killed_drawing_leaves_no_dataset_and_the_next_one_cleans_up(tmp_path):

@@ -6,9 +6,11 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+import torch
 import torchvision
 from command_lines import call
 from PIL import Image
+from torchvision.transforms import functional as tvf
 
 STUDY = Path(__file__).parents[2] / "studies" / "mmgl"
 sys.path.insert(0, str(STUDY))
@@ -18,6 +20,8 @@ import report  # noqa: E402
 import study  # noqa: E402
 
 from torchreid_vi import LOSSES, METHODS, InputError, host, load_config  # noqa: E402
+from torchreid_vi.data.augmentation import Augmentation  # noqa: E402
+from torchreid_vi.data.changes import Settings  # noqa: E402
 from torchreid_vi.data.transforms import TRANSFORMS  # noqa: E402
 
 CHAINS = runs.plan(list(runs.PARTS), seeds=2)
@@ -29,8 +33,8 @@ def the_studys_own_entries():
     import simclr  # noqa: F401
 
     yield
-    own = ((METHODS, "simclr"), (LOSSES, "ntxent"), (TRANSFORMS, "simclr"), (host.MODELS, "mobilenetv2"))
-    for table, name in own:
+    own = ((METHODS, "simclr"), (LOSSES, "ntxent"), (TRANSFORMS, "simclr"), (TRANSFORMS, "simclr_batched"))
+    for table, name in (*own, (host.MODELS, "mobilenetv2")):
         table.pop(name, None)
 
 
@@ -137,6 +141,37 @@ def test_imagenets_network_is_the_published_one():
     theirs = torchvision.models.mobilenet_v2().features.state_dict()
     shapes = [value.shape for name, value in ours.items() if not name.startswith("classifier")]
     assert shapes == [value.shape for value in theirs.values()]
+
+
+def test_simclrs_views_of_batches_are_torchvisions():
+    import simclr
+
+    images = torch.randint(256, (3, 3, 24, 12), dtype=torch.uint8)
+    boxes = torch.tensor([[2, 1, 12, 9], [0, 0, 24, 12], [5, 3, 19, 6]])
+    crops = simclr.cropped(images, boxes.float())
+    assert torch.equal(crops[1], images[1])
+    for image, crop, box in zip(images, crops, boxes.tolist(), strict=True):
+        expected = tvf.resized_crop(image, *box, size=[24, 12], antialias=False)
+        inner = (crop.int() - expected.int())[:, 1:-1, 1:-1]  # at the border one of them reads beyond the box
+        assert inner.abs().max() <= 1
+    factors = torch.tensor([[0.6, 1.4, 0.7], [1.4, 0.6, 1.4], [1.0, 1.0, 1.0]])
+    changed = simclr.jittered(images, factors)
+    for image, found, (brightness, contrast, saturation) in zip(
+        images, changed, factors.tolist(), strict=True
+    ):
+        expected = tvf.adjust_brightness(image / 255, brightness)
+        expected = tvf.adjust_saturation(tvf.adjust_contrast(expected, contrast), saturation)
+        assert (found - 255 * expected).abs().max() < 1
+
+
+def test_simclrs_views_of_batches_differ_and_keep_their_size():
+    settings = Settings(48, 24, (0.5,) * 3, (0.5,) * 3)
+    images = torch.randint(256, (1, 3, 48, 24), dtype=torch.uint8).expand(200, 3, 48, 24)
+    views = Augmentation(["simclr_batched"], settings).augment(images, [0, 1] * 100, 1)
+    assert views.shape == images.shape and views.abs().max() <= 1
+    assert len(views.flatten(1).unique(dim=0)) == 200
+    grey = (views.amax(1) - views.amin(1)).flatten(1).amax(1) < 1e-4
+    assert 20 <= grey.sum() <= 60
 
 
 def test_a_study_of_no_seed_is_refused(tmp_path):

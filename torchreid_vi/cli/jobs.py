@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import re
 import signal
@@ -27,16 +28,24 @@ def add_jobs(made: argparse.ArgumentParser, default: int) -> None:
     made.add_argument("--one", type=int, help=argparse.SUPPRESS)
 
 
-def run_all(names: dict[int, str], jobs: int, done: Callable[[int], Any]) -> None:
+def run_all(
+    names: dict[int, str],
+    jobs: int,
+    done: Callable[[int], Any],
+    ready: Callable[[int], bool] = lambda number: True,
+    deadline: float = math.inf,
+) -> None:
     """Run parts, several at a time.
 
     The output of a process is dropped, except the error that it fails with; its run's folder has a log. When one
-    fails, the others go on. After a signal the processes finish their step and save it.
+    fails, the others go on. After a signal and at the deadline the processes finish their step and save it.
 
     Args:
         names: Name of each part, by its number.
         jobs: Number of processes.
         done: Called with the number of each part that is done.
+        ready: Whether a part may start now. Parts that are not ready when nothing runs are left out.
+        deadline: Time of :func:`time.monotonic` at which running parts are stopped.
 
     Raises:
         InputError: When parts failed, once all others are done.
@@ -45,14 +54,16 @@ def run_all(names: dict[int, str], jobs: int, done: Callable[[int], Any]) -> Non
     waiting, failed = list(names), []
     running: dict[int, tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
     with stopping.handled():
-        while waiting or running:
-            if stopping.requested():
+        while True:
+            if ending := stopping.requested() or time.monotonic() >= deadline:
                 waiting.clear()
                 for process, _ in running.values():
                     _close(process)  # which ends it
-            while waiting and len(running) < jobs:
-                number = waiting.pop(0)
+            while len(running) < jobs and (number := next(filter(ready, waiting), None)) is not None:
+                waiting.remove(number)
                 running[number] = _start(number, jobs)
+            if not running:
+                break
             for number, (process, errors) in list(running.items()):
                 if process.poll() is None:
                     continue
@@ -60,7 +71,7 @@ def run_all(names: dict[int, str], jobs: int, done: Callable[[int], Any]) -> Non
                 _close(process)
                 if process.returncode == 0:
                     done(number)
-                elif not stopping.requested():
+                elif not ending:
                     failed.append(f"{names[number]}: {_reason(process.returncode, errors)}")
                     log.info(f"Failed, {failed[-1]}")
             time.sleep(0.1)

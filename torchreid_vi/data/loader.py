@@ -12,6 +12,7 @@ from torch.utils.data import Sampler
 from torchreid_vi.data.augmentation import Augmentation, Normalise, Plan
 from torchreid_vi.data.changes import Change
 from torchreid_vi.data.source import Source
+from torchreid_vi.errors import InputError
 from torchreid_vi.modality import moved
 from torchreid_vi.seeds import seed_of, seeded
 
@@ -69,6 +70,9 @@ class TrainLoader:
 
     Attributes:
         batch_size: B.
+
+    Raises:
+        InputError: When an epoch has fewer images than a batch.
     """
 
     def __init__(
@@ -85,6 +89,10 @@ class TrainLoader:
         self.total, self.places, self.batch_size = batch_size, torch.tensor(places), len(places)
         self.augmentation, self.seed, self.views = augmentation, seed, views
         self._epoch = self._step = 0
+        if not len(self):
+            raise InputError(
+                f"{len(self.dataset)} training images fill no batch of {batch_size}: lower train.batch_size"
+            )
 
     def set_epoch(self, epoch: int, step: int = 0) -> None:
         """Begin the next iteration at a step of an epoch, both from 0; the one after it is an epoch later."""

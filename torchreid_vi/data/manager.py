@@ -114,51 +114,34 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         use_gpu: bool = True,
         **kwargs: Any,
     ) -> None:
-        sources, targets, transforms = (
-            [names] if isinstance(names, str) else list(names) for names in (sources, targets, transforms)
-        )
-        settings = Settings(height, width, norm_mean, norm_std, maa, interpolation)
-        augmentation = Augmentation(transforms, settings, second_view)
-        _check(sources, targets, split_id)
-        if second_view and k_tfm > 1:
-            raise InputError(
-                f"data.k_tfm is {k_tfm} with a data.second_view: set it to 1, or leave the view out"
-            )
+        sources, targets, transforms = map(_names, (sources, targets, transforms))
+        _check(sources, targets, split_id, second_view, k_tfm)
+        size, norm = (height, width), (list(norm_mean), list(norm_std))
+        augmentation = Augmentation(transforms, Settings(*size, *norm, maa, interpolation), second_view)
         # torchreid's base class knows names and sizes; its own manager would read the datasets for its loaders.
         with redirect_stdout(StringIO()):  # it prints transforms that are not used
             super(host.data.ImageDataManager, self).__init__(
-                sources, targets or None, height, width, [], list(norm_mean), list(norm_std), use_gpu
+                sources, targets or None, *size, [], *norm, use_gpu
             )
         self.normalise, self._batch_size_test = augmentation.normalise, batch_size_test
-        self.transform_te = tv.Compose(
-            [resizer(height, width, interpolation), tv.ToTensor(), tv.Normalize(norm_mean, norm_std)]
-        )
+        self.transform_te = tv.Compose([resizer(*size, interpolation), tv.ToTensor(), tv.Normalize(*norm)])
         options: dict[str, Any] = {"root": root, "split_id": split_id, "combineall": combineall, **kwargs}
         options |= {"transform": self.transform_te, "verbose": False}
         read = partial(open_dataset, own={"vi_labelled": vi_labelled or {}}, **options)
         dataset = self._training_set(read, identities, train_sampler)
         self.thermal_range = find_thermal_range(dataset, thermal_range)
-        reading = Reading(
-            (height, width),
-            interpolation,
-            self.thermal_range,
-            expanded(root) / cache if cache else None,
-            torch.device("cuda", torch.cuda.current_device()) if self.use_gpu else torch.device("cpu"),
-            workers,
-        )
+        folder = expanded(root) / cache if cache else None
+        reading = Reading(size, interpolation, self.thermal_range, folder, _device(self.use_gpu), workers)
         train = reading.source(dataset, [*sources[1:], *["all"] * combineall])
         self._test_loaders(read, reading)
         self._hold_out(train, _chosen_modalities(modalities), validation, identities)
         self._log(dataset, identities, augmentation)
-        options = {"num_cams": num_cams, "num_datasets": num_datasets, "replacement": replacement}
-        options |= {"batch_size": batch_size_train, "num_instances": num_instances}
-        sampler = build_sampler(train_sampler, dataset, **options)
+        options = {"batch_size": batch_size_train, "num_instances": num_instances, "replacement": replacement}
+        sampler = build_sampler(
+            train_sampler, dataset, num_cams=num_cams, num_datasets=num_datasets, **options
+        )
         places = own_places(train_sampler, batch_size_train, num_instances, bool(second_view))
         self.train_loader = TrainLoader(train, sampler, batch_size_train, places, augmentation, seed, k_tfm)
-        if not len(self.train_loader):
-            raise InputError(
-                f"{len(dataset)} training images fill no batch of {batch_size_train}: lower train.batch_size"
-            )
 
     def _training_set(
         self, read: Callable[[str, str], Any], identities: bool, train_sampler: str
@@ -223,9 +206,21 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
                 )
 
 
-def _check(sources: Sequence[str], targets: Sequence[str], split: int) -> None:
+def _device(use_gpu: bool) -> torch.device:
+    return torch.device("cuda", torch.cuda.current_device()) if use_gpu else torch.device("cpu")
+
+
+def _names(names: str | Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
+
+
+def _check(
+    sources: Sequence[str], targets: Sequence[str], split: int, second_view: Sequence[str], views: int
+) -> None:
     if not sources:
         raise InputError("data.sources is empty: name at least one")
+    if second_view and views > 1:
+        raise InputError(f"data.k_tfm is {views} with a data.second_view: set it to 1, or leave the view out")
     for name in (*sources, *targets):
         if name not in host.IMAGE_DATASETS:
             raise unknown_name("dataset", name, host.IMAGE_DATASETS)

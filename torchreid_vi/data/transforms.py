@@ -31,6 +31,7 @@ from torchreid_vi.data.changes import (
     uniform_aspect,
 )
 from torchreid_vi.data.maa import modality_alignment
+from torchreid_vi.data.tone import random_tone
 from torchreid_vi.modality import Modality
 from torchreid_vi.seeds import seeded
 
@@ -149,6 +150,7 @@ def channel_grey(settings: Settings) -> Sampler:
 #: Training transforms by the names that ``data.transforms`` uses, in the order in which they apply.
 TRANSFORMS: dict[str, Transform] = {
     "maa": Transform(modality_alignment, modalities=(Modality.VISIBLE,), batched=True),
+    "random_tone": Transform(random_tone, batched=True),
     "random_flip": Transform(flip, batched=True),
     # The baselines' crop: 10 pixels of black, then a crop to size; MCJA pads with grey.
     "pad_crop": Transform(partial(pad_crop, fill=0), batched=True),

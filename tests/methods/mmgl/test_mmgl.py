@@ -1,104 +1,17 @@
-"""Pre-training by MMGL: no label is read, runs repeat and resume, a backbone is left behind."""
+"""Pre-training by MMGL: runs repeat and resume, and a backbone is left behind."""
 
 import json
-import random
 
 import pytest
 import torch
 from engine_helpers import assert_identical, run, run_until, weights
 
-from torchreid_vi import InputError, load_config
+from torchreid_vi import InputError
 from torchreid_vi import run as run_config
-from torchreid_vi.data.datasets import VISynthetic
 from torchreid_vi.methods.mmgl import PartCycleContrastLoss, PermutationRecoveryLoss
 from torchreid_vi.methods.mmgl.stripes import random_orders, shuffle_stripes
 from torchreid_vi.models import VIModel, load_weights, read_checkpoint
 from torchreid_vi.seeds import seed_everything
-
-MMGL = {
-    "loss__name": "mmgl",
-    "loss__terms": ["permutation", "part_cycle"],
-    "loss__weights": [1.0, 0.5],
-    "sampler__train_sampler": "ModalityPairSampler",
-    "data__height": 96,
-    "data__width": 32,
-    "data__validation": 0.1,
-    "data__transforms": ["random_flip", "random_crop"],
-    "loss__mmgl__part_dim": 8,
-}
-
-
-@pytest.fixture
-def pretrain(make):
-    """Builds a small MMGL engine and its settings, with changes to them."""
-    return lambda **changes: make(**(MMGL | changes))
-
-
-@pytest.fixture
-def other_pids(monkeypatch):
-    """Call it, and every training image has another one's identity from then on."""
-    read = VISynthetic.read
-
-    def renamed(self, folder, split_id):
-        splits = read(self, folder, split_id)
-        pids = [pid for _, pid, _ in splits.train]
-        random.Random(2).shuffle(pids)
-        train = [(path, pid, camid) for (path, _, camid), pid in zip(splits.train, pids, strict=True)]
-        assert train != splits.train
-        return splits._replace(train=train)
-
-    return lambda: monkeypatch.setattr(VISynthetic, "read", renamed)
-
-
-def ten_steps(engine):
-    seed_everything(1, 0)
-    engine.model.train()
-    batches = []
-    while len(batches) < 10:
-        for data in engine.train_loader:
-            engine.forward_backward(data)
-            batches.append((data["img"], data["impath"]))
-    return batches[:10]
-
-
-def test_no_identity_is_read(pretrain, other_pids):
-    plain, _ = pretrain()
-    other_pids()
-    renamed, _ = pretrain()
-    for (images, paths), (others, theirs) in zip(ten_steps(plain), ten_steps(renamed), strict=True):
-        assert torch.equal(images, others)
-        assert paths == theirs
-    assert_identical(weights(plain), weights(renamed))
-
-
-def test_with_identities_the_stream_would_change(make, other_pids):
-    """What the test above would see, were a supervised sampler let in."""
-    streams = []
-    for _ in range(2):
-        engine, _ = make()
-        seed_everything(1, 0)
-        streams.append([batch["impath"] for batch in engine.train_loader])
-        other_pids()
-    assert streams[0] != streams[1]
-
-
-@pytest.mark.parametrize("sampler", ["CrossModalitySampler", "RandomIdentitySampler"])
-def test_a_sampler_that_reads_identities_is_refused(pretrain, sampler):
-    with pytest.raises(InputError, match=f"{sampler} reads identities, which pre-training does not"):
-        pretrain(sampler__train_sampler=sampler)
-
-
-def test_what_is_held_out_depends_on_no_identity_either(pretrain, other_pids):
-    def held_out(engine):
-        loaders = engine.datamanager.val_loader
-        return {name: [item[0] for item in loader.dataset.data] for name, loader in loaders.items()}
-
-    plain, _ = pretrain()
-    other_pids()
-    assert held_out(pretrain()[0]) == held_out(plain)
-    assert len(held_out(plain)["query"]) == 5  # a tenth of 48 infrared images
-    training = {item[0] for item in plain.train_loader.dataset.data}
-    assert not training & {path for paths in held_out(plain).values() for path in paths}
 
 
 @pytest.mark.parametrize("streams", [1, 2])
@@ -150,18 +63,9 @@ def test_a_resumed_run_ends_as_the_unbroken_one_bit_for_bit(pretrain, tmp_path):
     assert resumed.results == unbroken.results
 
 
-def test_a_run_leaves_a_backbone_and_says_what_it_is(roots, tmp_path):
-    overrides = {key.replace("__", "."): value for key, value in MMGL.items()} | {
-        "model.name": "osnet_x0_25",
-        "model.pretrained": False,
-        "model.streams": 2,
-        "data.root": str(roots),
-        "data.workers": 0,
-        "data.save_dir": str(tmp_path / "run"),
-        "train.batch_size": 16,
-        "train.max_epoch": 2,
-    }
-    results = run_config(load_config(overrides=overrides))
+def test_a_run_leaves_a_backbone_and_says_what_it_is(pretrain, tmp_path):
+    _, cfg = pretrain(model__streams=2, train__max_epoch=2, data__save_dir=str(tmp_path / "run"))
+    results = run_config(cfg)
     scores = results[0].scores
     about = json.loads((tmp_path / "run" / "backbone.json").read_text())
     assert about["backbone"] == "osnet_x0_25"

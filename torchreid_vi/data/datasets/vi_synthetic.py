@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from torchreid_vi.data.datasets.sysu_mm01 import SYSUMM01
 from torchreid_vi.data.synthetic import draw_dataset
 from torchreid_vi.errors import InputError
+from torchreid_vi.folders import expanded
+from torchreid_vi.locking import locked
 
 
 class VISynthetic(SYSUMM01):
@@ -19,7 +22,14 @@ class VISynthetic(SYSUMM01):
     folders = ("vi_synthetic",)
 
     def find(self, root: str) -> Path:
-        try:
+        with suppress(InputError):
             return super().find(root)
-        except InputError:
-            return draw_dataset(root, folder=self.folders[0])
+        above = expanded(root)
+        try:
+            above.mkdir(parents=True, exist_ok=True)
+            with locked(above / f".{self.folders[0]}.lock"):
+                with suppress(InputError):  # another process has just drawn it
+                    return super().find(root)
+                return draw_dataset(root, folder=self.folders[0])
+        except OSError as error:
+            raise InputError(f"cannot draw a dataset into {root}: {error.strerror or error}") from error
