@@ -54,6 +54,17 @@ def test_the_page_of_settings_is_what_its_script_writes():
     assert script["PAGE"].read_text(encoding="utf-8") == script["page"](), "run python docs/settings.py"
 
 
+def test_every_method_has_its_paper_and_bibtex():
+    papers = (DOCS / "papers.md").read_text(encoding="utf-8")
+    keys = re.findall(r"^@\w+\{[a-z]+\d{4}(\w+),$", papers, flags=re.MULTILINE)
+    assert {"mcja", "mmgl", "agw", "caj", "ddag", "deen", "torchreid", "sysu", "regdb"} <= set(keys)
+    citation = yaml.safe_load((DOCS.parent / "CITATION.cff").read_text(encoding="utf-8"))
+    for each in citation["references"]:
+        assert each["url"] in papers and papers.count(each["doi"]) == 2
+        authors = " and ".join(f"{one['family-names']}, {one['given-names']}" for one in each["authors"])
+        assert authors in papers
+
+
 def test_the_citation_names_this_version_and_both_papers():
     citation = yaml.safe_load((DOCS.parent / "CITATION.cff").read_text(encoding="utf-8"))
     assert (citation["title"].split(":")[0], citation["version"]) == (

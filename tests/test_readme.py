@@ -42,7 +42,7 @@ def tools(page):
     script = STUBS + "\n".join(blocks("bash", page))
     called = subprocess.run(["bash", "-ec", script], cwd=ROOT, capture_output=True, text=True, check=True)
     calls = [call.split("\x1f")[:-1] for call in called.stdout.split("\x1e")[:-1]]
-    ours = ("tools/", "benchmarks/")
+    ours = ("tools/", "benchmarks/", "docs/examples/")
     return [words for words in calls if words[0] == "torchrun" or "".join(words[1:2]).startswith(ours)]
 
 
@@ -53,6 +53,8 @@ class Checkout:
         self.folder, self.roots, self.done = folder, roots, set()
         for name in ("tools", "configs"):
             (folder / name).symlink_to(ROOT / name)
+        (folder / "docs").mkdir()
+        (folder / "docs" / "examples").symlink_to(ROOT / "docs" / "examples")
         shutil.copytree(roots / "vi_synthetic", folder / "reid-data" / "vi_synthetic")
         for name, taken in (("visible", "Visible"), ("infrared", "Thermal")):
             shutil.copytree(roots / "regdb" / taken, folder / "footage" / name)
@@ -86,7 +88,8 @@ class Checkout:
         elif called[1] == "tools/demo.py":
             result = opened([sys.executable, *called[1:]], **other)
         else:
-            result = call(Path(called[1]).name, *called[2:], *small, cwd=self.folder, **own)
+            tool = ROOT / called[1] if called[1].startswith("docs/") else Path(called[1]).name
+            result = call(tool, *called[2:], *small, cwd=self.folder, **own)
         assert result.returncode == 0, f"{' '.join(words)}\n{result.stderr[-2000:]}"
         self.done.add(tuple(words))
 

@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 from contextlib import ExitStack, nullcontext
+from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -154,6 +155,7 @@ def _open(folder: RunFolder, cfg: CfgNode) -> None:
 def _environment() -> dict[str, Any]:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
+        "date": date.today().isoformat(),
         "command": sys.argv,
         "python": platform.python_version(),
         "packages": _versions(),

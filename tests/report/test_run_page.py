@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections import Counter
+from datetime import date
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from command_lines import MMGL, call
 from crops import spread, tiles
 from PIL import Image
 
-from torchreid_vi import InputError
+from torchreid_vi import InputError, load_config
 from torchreid_vi.evaluation import Ranking
 from torchreid_vi.report import write_report
 from torchreid_vi.report.finished import FinishedRun
@@ -80,6 +81,15 @@ def test_everything_is_on_the_page_and_nothing_outside_of_it(finished, changes, 
     outside = re.findall(r'(?:src|href|url)\s*[=(]\s*["\']?((?!data:|#)[^"\')\s>]+)', text)
     assert outside == []
     assert "train.max_epoch" in text and "torch " in text
+    rows = dict(re.findall(r"<tr><td>(.*?)</td><td>(.*?)</td></tr>", text[: text.index("</table>")]))
+    cfg = load_config(str(folder / "config.yaml"))
+    assert rows["loss"].split(":")[0] == cfg.loss.name and date.fromisoformat(rows.pop("date"))
+    assert rows == {
+        "backbone": cfg.model.name,
+        "image size": f"{cfg.data.height} × {cfg.data.width}",
+        "loss": rows["loss"],
+        "seed": str(cfg.train.seed),
+    }
     results = json.loads((folder / "results.json").read_text())["results"]
     for result in results:
         mean = f"{result['mean']['mAP']:.2f}" if sections else f"{next(iter(result['pretext'].values())):.2f}"

@@ -198,6 +198,17 @@ def test_frames_tell_matches_from_others():
     assert (pixels == (0, 0, 255)).all(1).sum() == 4 * 20 * 50
 
 
+def test_captions_name_files_by_the_end_of_their_names():
+    def below(caption):
+        picture = ranked_picture([(Shown(Image.new("RGB", (8, 8)), caption), [])], (96, 20))
+        return np.asarray(picture)[20 + 8 :]
+
+    assert below("0.71").shape[0] == 16 + 8 and below("0.71\n0061/0001.jpg").shape[0] == 2 * 16 + 8
+    long = below("0.71\nperson_0001/0001.jpg")
+    assert np.array_equal(long, below("0.71\n…n_0001/0001.jpg"))
+    assert not np.array_equal(long, below("0.71\nperson_0001/0002.jpg"))
+
+
 @pytest.fixture
 def search(weights, photos, roots, tmp_path):
     """Return a function that calls the command ``search``, with an infrared picture unless others are named."""
@@ -213,12 +224,16 @@ def test_the_command_prints_and_draws_what_it_found(search, photos, tmp_path):
     first, *ranks = table.stdout.splitlines()
     assert ": 3 of " in first and len(ranks) == 3
     assert "Left out 1 that cannot be read" in table.stderr and "broken.png" in table.stderr
-    assert Image.open(tmp_path / "found.png").width == 4 * (72 + 8) + 8
+    picture = Image.open(tmp_path / "found.png").convert("RGB")
+    assert picture.size == (4 * (104 + 8) + 8, 248 + 2 * 16 + 8)
+    colours = {colour for _, colour in picture.getcolors(2**24)}
+    assert NEUTRAL in colours and not {RIGHT, WRONG} & colours  # who is on them is unknown
     assert len(list((tmp_path / "xdg" / "torchreid_vi").iterdir())) == 1
     hidden = search("--top", 3, "--json", "--picture", "hidden.png", "--people", "blurred")
     (found,) = json.loads(hidden.stdout)
     assert [each["path"] for each in found["found"]] == [line.split()[-1] for line in ranks]
-    spreads = [spread(tiles(Image.open(tmp_path / f"{name}.png"))) for name in ("found", "hidden")]
+    pictures = [tiles(Image.open(tmp_path / f"{name}.png"), 96, 240, 2) for name in ("found", "hidden")]
+    spreads = [spread(picture) for picture in pictures]
     assert len(spreads[0]) == len(spreads[1]) == 4
     assert spreads[0].min() > 3 and spreads[1].max() < 0.5
 

@@ -17,6 +17,13 @@ from torchreid_vi.data.listing import images_of
 from torchreid_vi.report.ranked import Shown, ranked_picture
 from torchreid_vi.retrieval import FeatureExtractor, Gallery
 
+_SIZE = (96, 240)  # width and height of an image on the picture, in pixels
+
+
+def _shown(extractor: FeatureExtractor, path: Path, word: str) -> Shown:
+    """Return an image with a word and its file's folder and name under it."""
+    return Shown(extractor.image(path), f"{word}\n{path.parent.name}/{path.name}")
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return the exit status."""
@@ -42,8 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
         if args.picture:
             rows = []
             for query, each in zip(queries, found, strict=True):
-                answers = [Shown(extractor.image(path), f"{score:.2f}") for path, score in each]
-                rows.append((Shown(extractor.image(query), "query"), answers))
-            common.save(ranked_picture(rows, blurred=args.people == "blurred"), args.picture)
+                answers = [_shown(extractor, path, f"{score:.2f}") for path, score in each]
+                rows.append((_shown(extractor, query, "query"), answers))
+            common.save(ranked_picture(rows, _SIZE, args.people == "blurred"), args.picture)
 
     return common.status(work, args)

@@ -1,7 +1,7 @@
 """Modality Alignment Augmentation, from its formulas.
 
 Reference:
-    Jiang et al. MCJA. arXiv 2307.08316; the journal version calls this augmentation VIMC.
+    Liang et al. MCJA. arXiv 2307.08316; the journal version calls this augmentation VIMC.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def modality_alignment(settings: Settings) -> Sampler:
     - SJ is f·image + (1 − f)·channel, with f ~ U(0, 1) and a random channel.
 
     Reference:
-        Jiang et al. MCJA. arXiv 2307.08316; the journal version calls this augmentation VIMC.
+        Liang et al. MCJA. arXiv 2307.08316; the journal version calls this augmentation VIMC.
     """
     branches = maa_branches(settings.maa)
 

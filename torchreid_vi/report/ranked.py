@@ -18,7 +18,7 @@ class Shown(NamedTuple):
 
     Attributes:
         image: An image of any size.
-        caption: A few letters under it.
+        caption: Lines under it; the end of a line that is too long is shown.
         right: Whether it shows the query's person, which colours its frame; None when that is unknown.
     """
 
@@ -37,7 +37,11 @@ def ranked_picture(
         size: Width and height of each image, in pixels.
         blurred: Whether heads are hidden.
     """
-    width, height = size[0] + 2 * _FRAME, size[1] + 2 * _FRAME + _TEXT
+    lines = max(
+        (shown.caption.count("\n") + 1 for query, answers in rows for shown in (query, *answers)), default=1
+    )
+    width, below = size[0] + 2 * _FRAME, size[1] + 2 * _FRAME
+    height = below + lines * _TEXT
     columns = 1 + max((len(answers) for _, answers in rows), default=0)
     picture = Image.new("RGB", (columns * (width + _GAP) + _GAP, len(rows) * (height + _GAP)), "white")
     draw = ImageDraw.Draw(picture)
@@ -47,11 +51,20 @@ def ranked_picture(
             left = column * (width + _GAP) + (_GAP if column else 0)
             top = row * (height + _GAP)
             colour = {True: RIGHT, False: WRONG, None: NEUTRAL}[shown.right]
-            draw.rectangle((left, top, left + width - 1, top + height - _TEXT - 1), colour)
+            draw.rectangle((left, top, left + width - 1, top + below - 1), colour)
             image = shown.image.convert("RGB").resize(size)
             picture.paste(hide_head(image) if blurred else image, (left + _FRAME, top + _FRAME))
-            draw.text((left + width // 2, top + height - _TEXT // 2), shown.caption, colour, font, "mm")
+            for number, line in enumerate(shown.caption.split("\n")):
+                middle = left + width // 2, top + below + number * _TEXT + _TEXT // 2
+                draw.text(middle, _end(line, font, width), colour, font, "mm")
     return picture
+
+
+def _end(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """Return a line, or as much of its end as the width has room for."""
+    while font.getlength(line) > width:
+        line = "…" + line[2:]
+    return line
 
 
 def hide_head(image: Image.Image) -> Image.Image:

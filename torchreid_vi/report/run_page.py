@@ -44,9 +44,16 @@ def write_report(folder: str | Path, out: str | Path = "", root: str = "", peopl
 
     home, environment = run.folder.absolute(), run.folder / "environment.json"
     now, before = flat(run.cfg), flat(default_config())
+    losses = ", ".join(f"{weight:g} × {name}" for name, (_, weight) in run.engine.method.losses.items())
     text = render(
         "run.html",
         title=f"{home.parent.name}, {home.name}" if OF_A_SERIES.fullmatch(home.name) else home.name,
+        summary={
+            "backbone": run.cfg.model.name,
+            "image size": f"{run.cfg.data.height} × {run.cfg.data.width}",
+            "loss": f"{run.cfg.loss.name}: {losses}",
+            "seed": run.cfg.train.seed,
+        },
         results=run.content["results"],
         epoch=run.content["epoch"],
         cost=run.content["training"],
