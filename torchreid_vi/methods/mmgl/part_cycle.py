@@ -72,7 +72,7 @@ class PartHead(nn.Module):
         # (B, projections · C, stripes of each) and back
         grouped = pooled.unflatten(1, (self.projections, -1)).transpose(2, 3).flatten(1, 2)
         projected = self.project(grouped).unflatten(1, (self.projections, -1)).transpose(2, 3).flatten(1, 2)
-        return F.normalize(projected.float(), dim=2)
+        return F.normalize(projected if projected.dtype is torch.float64 else projected.float(), dim=2)
 
 
 class PartCycleContrastLoss(nn.Module):
