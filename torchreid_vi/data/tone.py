@@ -1,4 +1,4 @@
-"""Random tones: brightness says nothing of who somebody is. Ours, of no paper.
+"""Random tones: brightness says nothing of who somebody is. Ours.
 
 What a garment reflects in infrared is independent of its colour. A network that tells people apart by how bright
 their clothes are therefore learns what does not carry over to the other camera. Under a random curve of brightness

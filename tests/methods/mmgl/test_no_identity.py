@@ -49,7 +49,7 @@ def test_no_identity_is_read(pretrain, other_pids):
 
 
 def test_with_identities_the_stream_would_change(make, other_pids):
-    """What the test above would see, were a supervised sampler let in."""
+    """The test above would notice a sampler that reads identities."""
     streams = []
     for _ in range(2):
         engine, _ = make()
