@@ -49,20 +49,12 @@ class Scale:
     settings: dict[str, Any]
 
 
-# The budget of 540 s, estimated and not measured, on one H200 with 16 cores. Rendering takes 30 s at 300 pictures a
-# second, decoding 10 s.
-# Methods: an epoch has 125 batches of 64, 8,000 images. In units of Base, DEEN costs 2.3, CAJ 1.95, AGW 1.3, DDAG
-# and MCJA's journal version 1.2, MCJA 1, torchreid's methods 0.75 each: 11.45 in all. At 6,000 images/s of Base an
-# epoch of all nine takes 11.45 × 8,000 / 6,000 = 15.3 s, and 14 epochs 214 s. With 20 s for start and test in each
-# of three rounds this is 274 s, half of the budget. The cosine schedule ends at 0, where the curves are flat.
-# MobileNetV2, bound by kernel launches: three runs at a time of 12 ms a step, MMGL of 18 ms. About 4,250 steps of
-# each pre-training take 60 s, ten fine-tunings of 1,000 steps 40 s, starts and tests 87 s. This leaves 39 s.
 FULL = Scale(
     people=300,
     images=5,
     backbone="resnet50",
-    epochs=14,
-    pretraining=36,
+    epochs=12,
+    pretraining=28,
     tuning=8,
     settings={
         "data.height": 192,
@@ -96,6 +88,15 @@ def plan(scale: Scale) -> list[Run]:
         changes = scale.settings | {"train.max_epoch": max(1, epochs), "test.mser": False}
         return replace(run, settings=run.settings | changes)
 
+    def tuned(method: str, start: Run | str) -> Run:
+        """Return a fine-tuning that augments and samples as its config says."""
+        run = fine_tuning(method, start)
+        own = {
+            key: run.settings[key]
+            for key in run.settings.keys() - {"data.transforms", "sampler.num_instances"}
+        }
+        return sized(replace(run, settings=own), scale.tuning)
+
     shared = {"model.name": scale.backbone, "train.seed": 1, "data.root": "full"}
     methods = [Run(f"1/{scale.backbone}/{name}", f"{name}_synthetic", shared, tuned=True) for name in METHODS]
     plus, pairs, views = (start(1, MOBILENET) for start in (mmgl_plus, mmgl, simclr))
@@ -106,7 +107,7 @@ def plan(scale: Scale) -> list[Run]:
         sized(plus, scale.pretraining // 2),
         sized(pairs, scale.pretraining),
         sized(views, scale.pretraining // 2),
-        *(sized(fine_tuning(name, start), scale.tuning) for start in starts for name in ("base", "mcja")),
+        *(tuned(name, start) for start in starts for name in ("base", "mcja")),
         *(sized(run, scale.epochs) for run in methods[2:]),
     ]
 

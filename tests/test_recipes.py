@@ -63,7 +63,7 @@ def test_published_hyper_parameters():
     assert (mmgl.train.optim, mmgl.sgd.momentum, mmgl.sgd.nesterov) == ("sgd", 0.9, True)
     assert (mmgl.train.max_epoch, mmgl.train.warmup, mmgl.train.lr_scheduler) == (100, 10, "cosine")
     assert (mmgl.data.height, mmgl.data.width, mmgl.model.streams, mmgl.model.last_stride) == (288, 144, 2, 1)
-    assert (mmgl.loss.mmgl.stripes, mmgl.loss.mmgl.part_dim, mmgl.loss.permutation.rounds) == (6, 256, 20)
+    assert (mmgl.loss.mmgl.stripes, mmgl.loss.mmgl.part_dim, mmgl.loss.mmgl.rounds) == (6, 256, 20)
     assert (mmgl.loss.part_cycle.temperature, mmgl.loss.weights) == (0.07, [1.0, 0.5])
 
 

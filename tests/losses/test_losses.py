@@ -185,6 +185,6 @@ def test_wrong_shapes_are_named(name):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize("name", SUPERVISED)
 def test_cuda_agrees_with_the_cpu(name):
-    x, pids, modality = batch()
+    x, pids, modality = batch(width=18)
     on_gpu = LOSSES[name]()(x.cuda(), pids.cuda(), modality.cuda()).cpu()
     torch.testing.assert_close(on_gpu, LOSSES[name]()(x, pids, modality))

@@ -43,6 +43,10 @@ class ImageCache:
     def __call__(self, path: str) -> np.ndarray:
         return self.pixels[self.row[path]]
 
+    def into(self, out: np.ndarray, paths: Sequence[str]) -> None:
+        """Copy the images of some paths into an array (B, 3, H, W)."""
+        self.pixels.take([self.row[path] for path in paths], 0, out, "clip")  # other modes copy twice
+
 
 def open_cache(folder: Path, name: str, paths: Iterable[str], decoder: Decoder) -> ImageCache | None:
     """Return the cache of these images, built when it is not there or when a file has changed since.

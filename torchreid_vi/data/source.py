@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchreid_vi.data.cache import open_cache
+from torchreid_vi.data.cache import ImageCache, open_cache
 from torchreid_vi.data.datasets.base import VIDataset
 from torchreid_vi.data.images import Decoder, Range
 from torchreid_vi.modality import Modality
@@ -75,13 +75,17 @@ class Source:
         """
         pinned = self.device.type == "cuda"
         images = torch.empty(len(paths), 3, *self.size, dtype=torch.uint8, pin_memory=pinned)
-        array, parts = images.numpy(), max(1, self.threads)
+        array, share = images.numpy(), -(-len(paths) // max(1, self.threads))
 
         def fill(first: int) -> None:
-            for i in range(first, len(paths), parts):
-                array[i] = self.read(paths[i])
+            part, names = array[first : first + share], paths[first : first + share]
+            if isinstance(self.read, ImageCache):  # one call, for a loop would hold Python's lock again and again
+                self.read.into(part, names)
+                return
+            for image, name in zip(part, names, strict=True):
+                image[:] = self.read(name)
 
-        list(each(fill, range(parts)))
+        list(each(fill, range(0, len(paths), share)))
         return images
 
     def ahead(

@@ -7,7 +7,6 @@ from torch.nn import functional as F
 from torchreid_vi import InputError
 from torchreid_vi.methods.mmgl import MMGLModel
 from torchreid_vi.methods.mmgl.part_cycle import PartHead
-from torchreid_vi.methods.mmgl.permutation import PermutationHead
 
 
 @pytest.mark.parametrize("streams", [1, 2])
@@ -60,12 +59,6 @@ def test_without_parts_there_is_one_embedding_of_the_whole_image():
     model = MMGLModel("osnet_x0_25", 96, 32, part_dim=8, parts=False)
     scores, parts = model(torch.randn(2, 3, 96, 32), torch.tensor([0, 1]))
     assert (scores.shape, parts.shape) == ((2, 6, 6), (2, 1, 8))
-
-
-def test_the_permutation_head_is_a_mean_and_a_linear_layer():
-    head, maps = PermutationHead(5, 3), torch.randn(2, 5, 6, 2)
-    expected = (maps.mean((2, 3)) @ head.scores.weight.T + head.scores.bias).view(2, 3, 3)
-    torch.testing.assert_close(head(maps), expected)
 
 
 @pytest.mark.parametrize(

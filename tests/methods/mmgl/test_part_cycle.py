@@ -35,8 +35,6 @@ def neighbour(query, others, temperature):
 
 def plain_contrast(own, other, temperature, reading):
     """Compute one half of the loss of lists of images, each a list of parts."""
-    if reading.startswith("pair"):
-        own, other = own[: len(other)], other[: len(own)]
 
     def support(images, b, i, inside):
         if reading.startswith("pair"):
@@ -73,6 +71,7 @@ def plain_walk(own, other, temperature):
 
 def plain_loss(parts, modality, temperature, reading):
     sets = [[image for image, k in zip(parts, modality, strict=True) if k == m] for m in (0, 1)]
+    sets = [images[: min(map(len, sets))] for images in sets]  # pairs
     halves = [
         plain_walk(own, other, temperature)
         if reading == "walk"

@@ -14,6 +14,7 @@ from torchreid_vi.methods.mmgl import (
     sinkhorn,
     stripe_accuracy,
 )
+from torchreid_vi.methods.mmgl.permutation import PermutationHead
 from torchreid_vi.methods.mmgl.stripes import random_orders
 
 
@@ -77,11 +78,11 @@ def test_sinkhorn_of_a_clear_permutation_of_any_size_is_that_permutation():
 def test_the_loss_equals_plain_loops_in_value_and_gradient(reduction, rounds):
     logits = torch.randn(3, 4, 4, dtype=torch.float64, requires_grad=True)
     orders = random_orders(3, 4)
-    loss = PermutationRecoveryLoss(rounds=rounds, reduction=reduction)
+    loss = PermutationRecoveryLoss(reduction)
     expected = plain_loss(logits.tolist(), orders.tolist(), rounds, reduction)
-    assert loss(logits, orders).item() == pytest.approx(expected, rel=1e-10)
-    assert torch.autograd.gradcheck(lambda x: loss(x, orders), logits)
-    loss(logits, orders).backward()
+    assert loss(sinkhorn(logits, rounds), orders).item() == pytest.approx(expected, rel=1e-10)
+    assert torch.autograd.gradcheck(lambda x: loss(sinkhorn(x, rounds), orders), logits)
+    loss(sinkhorn(logits, rounds), orders).backward()
     step, (b, k, j) = 1e-6, (1, 2, 3)
     moved = logits.detach().clone()
     moved[b, k, j] += step
@@ -90,38 +91,53 @@ def test_the_loss_equals_plain_loops_in_value_and_gradient(reduction, rounds):
 
 
 def test_a_uniform_guess_costs_what_the_two_reductions_say():
-    logits, orders = torch.zeros(4, 6, 6), random_orders(4, 6)
-    assert PermutationRecoveryLoss()(logits, orders).item() == pytest.approx(5.0, abs=1e-5)
-    assert PermutationRecoveryLoss(reduction="mean")(logits, orders).item() == pytest.approx(5 / 36, abs=1e-6)
+    guess, orders = torch.full((4, 6, 6), 1 / 6), random_orders(4, 6)
+    assert PermutationRecoveryLoss()(guess, orders).item() == pytest.approx(5.0, abs=1e-5)
+    assert PermutationRecoveryLoss(reduction="mean")(guess, orders).item() == pytest.approx(5 / 36, abs=1e-6)
+
+
+def of_scores(scores, **options):
+    """A head that gives these scores (S, S) to any maps (B, 1, 1, 1)."""
+    head = PermutationHead(1, len(scores), **options)
+    head.scores.weight.data.zero_()
+    head.scores.bias.data = scores.flatten()
+    return head
+
+
+def test_the_head_is_a_mean_a_linear_layer_and_sinkhorn():
+    head, maps = PermutationHead(5, 3), torch.randn(2, 5, 6, 2)
+    expected = (maps.mean((2, 3)) @ head.scores.weight.T + head.scores.bias).view(2, 3, 3)
+    torch.testing.assert_close(head(maps), sinkhorn(expected))
 
 
 def test_temperature_sharpens_and_noise_disturbs_training_alone():
-    logits, orders = torch.randn(4, 6, 6), random_orders(4, 6)
-    sharp, plain, noisy = (PermutationRecoveryLoss(**o) for o in ({"temperature": 0.1}, {}, {"noise": 1.0}))
-    torch.testing.assert_close(sharp.recover(logits), sinkhorn(logits * 10))
-    torch.testing.assert_close(noisy.recover(logits), plain.recover(logits))
-    assert noisy(logits, orders) != noisy(logits, orders)
-    assert plain(logits, orders) == plain(logits, orders)
+    scores, maps = torch.randn(6, 6), torch.ones(2, 1, 1, 1)
+    torch.testing.assert_close(of_scores(scores, temperature=0.1)(maps)[0], sinkhorn(scores * 10))
+    plain, noisy = of_scores(scores), of_scores(scores, noise=1.0)
+    assert torch.equal(plain(maps)[0], plain(maps)[1])
+    assert not torch.equal(noisy(maps)[0], noisy(maps)[1])
+    torch.testing.assert_close(noisy.eval()(maps), plain(maps))
 
 
-def test_the_noise_is_gumbels(monkeypatch):
-    loss, found = PermutationRecoveryLoss(noise=2.0), []
-    monkeypatch.setattr(loss, "recover", lambda logits: (found.append(logits / 2), logits)[1])
+def test_the_noise_is_gumbels():
+    """One round over a single row's scores leaves noise_i − noise_j as the log-ratio of two columns."""
     torch.manual_seed(0)
-    loss(torch.zeros(5000, 6, 6), random_orders(5000, 6))
-    (drawn,) = found
-    assert drawn.mean().item() == pytest.approx(0.5772, abs=0.02)
-    assert drawn.std().item() == pytest.approx(math.pi / math.sqrt(6), abs=0.02)
+    maps = torch.ones(20_000, 1, 1, 1)
+    guess = of_scores(torch.zeros(2, 2), noise=2.0, rounds=1)(maps)
+    expected = sinkhorn(-2 * torch.empty(20_000, 2, 2).exponential_().log(), 1)
+    for quantile in (0.1, 0.3, 0.5, 0.7):
+        found, known = (x[:, 0, 0].quantile(quantile).item() for x in (guess, expected))
+        assert found == pytest.approx(known, abs=0.02)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_computed_in_float32_also_inside_autocast(dtype):
-    logits, orders = torch.randn(4, 6, 6).to(dtype), random_orders(4, 6)
-    loss = PermutationRecoveryLoss()
-    with torch.autocast("cpu", torch.bfloat16):
-        value = loss(logits, orders)
-    assert value.dtype is torch.float32
-    torch.testing.assert_close(value, loss(logits.float(), orders), rtol=0, atol=0)
+def test_the_guess_of_half_precision_is_computed_in_float32(dtype):
+    head, maps = PermutationHead(5, 3), torch.randn(2, 5, 6, 2)
+    with torch.autocast("cpu", dtype):
+        guess = head(maps)
+        scores = head.scores(maps.mean((2, 3))).view(2, 3, 3)
+    assert guess.dtype is torch.float32 and scores.dtype is dtype
+    torch.testing.assert_close(guess, sinkhorn(scores.float()), rtol=0, atol=0)
 
 
 def test_scores_by_hand():
@@ -137,7 +153,9 @@ def test_scores_by_hand():
     assert exact_match(right.flip(-1), orders) == 0
 
 
-@pytest.mark.parametrize("bad", [{"rounds": 0}, {"temperature": 0.0}, {"noise": -1.0}, {"reduction": "max"}])
+@pytest.mark.parametrize("bad", [{"rounds": 0}, {"temperature": 0.0}, {"noise": -1.0}])
 def test_settings_out_of_range_are_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
-        PermutationRecoveryLoss(**bad)
+        PermutationHead(5, 3, **bad)
+    with pytest.raises(ValueError, match="reduction"):
+        PermutationRecoveryLoss("max")

@@ -7,7 +7,7 @@ Reference:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -42,15 +42,13 @@ from torchreid_vi.methods.mmgl.stripes import (
 from torchreid_vi.modality import Rows, moved
 from torchreid_vi.models import Backbone
 
-_DEFAULT = PermutationRecoveryLoss()
-
 
 class MMGLOutput(NamedTuple):
     """The output of :class:`MMGLModel`.
 
     Attributes:
-        permutation: Scores (B, S, S); [k, j] says how likely stripe k of the image is stripe j of the
-            unshuffled one.
+        permutation: P̂ (B, S, S), doubly stochastic; [k, j] says how likely stripe k of the image is stripe j of
+            the unshuffled one.
         parts: Part embeddings (B, S, D) of length one, or (B, 1, D) without parts.
     """
 
@@ -77,6 +75,9 @@ class MMGLModel(nn.Module):
         part_dim: D of the part embeddings.
         parts: False gives one embedding of the whole image instead of one for each stripe.
         shared_projection: Use one projection for all stripes instead of one for each.
+        rounds: Rounds of Sinkhorn.
+        temperature: Temperature of Sinkhorn.
+        noise: Scale of the Gumbel noise in training.
 
     Raises:
         InputError: When the stripes divide neither the images' height nor that of the feature maps.
@@ -94,6 +95,9 @@ class MMGLModel(nn.Module):
         part_dim: int = 256,
         parts: bool = True,
         shared_projection: bool = True,
+        rounds: int = 20,
+        temperature: float = 1.0,
+        noise: float = 0.0,
     ) -> None:
         super().__init__()
         if height % stripes:
@@ -108,7 +112,7 @@ class MMGLModel(nn.Module):
                 f"{stripes} stripes do not divide: set model.last_stride 1, or another data.height or "
                 "loss.mmgl.stripes"
             )
-        self.permutation_head = PermutationHead(self.backbone.channels, stripes)
+        self.permutation_head = PermutationHead(self.backbone.channels, stripes, rounds, temperature, noise)
         self.part_head = PartHead(
             self.backbone.channels, stripes if parts else 1, part_dim, shared_projection
         )
@@ -131,6 +135,9 @@ class MMGL(Method):
         shared_projection: Use one projection for all stripes instead of one for each (inferred).
         shared_order: Shuffle the two images of a pair by one order, as in the paper's figure, instead of each by an
             order of its own.
+        rounds: Rounds of Sinkhorn.
+        temperature: The scores of the permutation are divided by it.
+        noise: Scale of the Gumbel noise added to these scores in training.
     """
 
     self_supervised = True
@@ -145,6 +152,9 @@ class MMGL(Method):
         parts: bool = True,
         shared_projection: bool = True,
         shared_order: bool = False,
+        rounds: int = 20,
+        temperature: float = 1.0,
+        noise: float = 0.0,
     ) -> None:
         if stripes < 2 or part_dim < 1:
             raise ValueError(f"stripes is {stripes} and part_dim {part_dim}: they must be at least 2 and 1")
@@ -159,6 +169,9 @@ class MMGL(Method):
             part_dim,
             parts,
             shared_projection,
+            rounds,
+            temperature,
+            noise,
         )
         super().__init__(network, losses, (*MMGLOutput._fields, "views"))
         contrast = losses.get("part_cycle", (None, 0))[0]
@@ -179,18 +192,13 @@ class MMGL(Method):
         outputs = outputs._replace(parts=sort_stripes(outputs.parts, orders))
         targets = {"permutation": (orders,), "parts": (modality,), "views": (image,)}
         losses = self.loss_values(outputs, lambda field: targets[field])
-        return losses, {"stripes": stripe_accuracy(self.recover(outputs.permutation.detach()), orders)}
-
-    def recover(self, logits: Tensor) -> Tensor:
-        """Return the doubly stochastic guess (B, S, S), also when the permutation is not among the losses."""
-        loss, _ = self.losses.get("permutation", (_DEFAULT, 0))
-        return cast(PermutationRecoveryLoss, loss).recover(logits)
+        return losses, {"stripes": stripe_accuracy(outputs.permutation, orders)}
 
     def evaluate_pretext(self, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, float]:
         guesses, truth = [], []
         for images, modality in batches:
             orders = random_orders(len(images), self.network.stripes).to(images.device)
-            guesses.append(self.recover(self.network(shuffle_stripes(images, orders), modality).permutation))
+            guesses.append(self.network(shuffle_stripes(images, orders), modality).permutation)
             truth.append(orders)
         guess, orders = torch.cat(guesses), torch.cat(truth)
         return {

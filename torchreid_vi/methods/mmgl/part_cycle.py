@@ -123,7 +123,8 @@ class PartCycleContrastLoss(nn.Module):
 
         Args:
             parts: Embeddings (B, S, D) of length one, in any floating type; stripe i of every image shows its part
-                i. The first visible image is paired with the first infrared one, and so on.
+                i. The first visible image is paired with the first infrared one, and so on; images without a
+                partner are left out.
             modality: 0 visible, 1 infrared (B,), on any device; on the CPU nothing waits for a GPU.
 
         Returns:
@@ -141,42 +142,41 @@ class PartCycleContrastLoss(nn.Module):
         with torch.autocast(parts.device.type, enabled=False):
             parts = parts if parts.dtype is torch.float64 else parts.float()
             visible, infrared = (parts.index_select(0, rows) for rows in rows_of(modality, parts.device))
-            if self.support == "image":
-                pairs = min(len(visible), len(infrared))
-                visible, infrared = visible[:pairs], infrared[:pairs]
-            if not len(visible) or not len(infrared):
+            pairs = min(len(visible), len(infrared))
+            if not pairs:
                 return nothing(parts)
-            half = self._walk if self.reading == "walk" else self._contrast
-            return (half(visible, infrared) + half(infrared, visible)) / 2
+            own = torch.stack([visible[:pairs], infrared[:pairs]])
+            return (self._walk if self.reading == "walk" else self._contrast)(own, own.flip(0))
 
     def _contrast(self, own: Tensor, other: Tensor) -> Tensor:
-        """Contrast the neighbours of the stripes of one modality (B, S, D) in both modalities."""
-        inside, outside = group(own, self.support), group(other, self.support)
-        similarity = inside @ inside.transpose(1, 2) / self.temperature
-        if not self.itself and similarity.shape[1] > 1:
-            similarity = similarity.masked_fill(_eye(similarity), float("-inf"))
-        keys = F.normalize(similarity.softmax(2) @ inside, dim=2)
-        crossing = (inside @ outside.transpose(1, 2) / self.temperature).softmax(2)
-        found = F.normalize(crossing @ outside, dim=2)
-        if self.support == "part":
-            keys, found = keys.transpose(0, 1), found.transpose(0, 1)
-        logits = found @ keys.transpose(1, 2) / self.temperature
+        """Contrast the neighbours of stripes (2, P, S, D) of both modalities in their own and in the other one."""
+        queries = group(own, self.support)
+        supports = torch.stack([queries, group(other, self.support)])
+        similarity = queries / self.temperature @ supports.transpose(2, 3)  # (2, G, N, N)
+        if not self.itself and own.shape[1] > 1:
+            hidden = torch.stack([_eye(similarity), torch.zeros_like(_eye(similarity))])
+            similarity = similarity.masked_fill(hidden[:, None], float("-inf"))
+        keys, found = F.normalize(similarity.softmax(3) @ supports, dim=3)
+        if self.support == "part":  # negatives are the stripes of an image
+            keys, found = (x.unflatten(0, (2, -1)).transpose(1, 2).flatten(0, 1) for x in (keys, found))
+        logits = found / self.temperature @ keys.transpose(1, 2)
         if self.negatives == "other parts":
-            logits = logits.masked_fill(same_part(own) & ~_eye(logits), float("-inf"))
+            logits = logits.masked_fill(same_part(own[0]) & ~_eye(logits), float("-inf"))
         targets = torch.arange(logits.shape[2], device=logits.device).expand(logits.shape[:2])
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
     def _walk(self, own: Tensor, other: Tensor) -> Tensor:
-        """Walk from the stripes of one modality (B, S, D) to the other one and back."""
-        similarity = own.flatten(0, 1) @ other.flatten(0, 1).T / self.temperature
-        back = similarity.softmax(1) @ similarity.T.softmax(1)
-        home = (back * same_part(own)).sum(1)
+        """Walk from stripes (2, P, S, D) to those of the other modality and back."""
+        similarity = own.flatten(1, 2) @ other.flatten(1, 2).transpose(1, 2) / self.temperature
+        back = similarity.softmax(2) @ similarity.transpose(1, 2).softmax(2)
+        home = (back * same_part(own[0])).sum(2)
         return -home.clamp(min=torch.finfo(home.dtype).tiny).log().mean()
 
 
 def group(stripes: Tensor, by: str) -> Tensor:
-    """Arrange stripes (B, S, D) as groups (G, N, D) by ``image``, by ``part``, or the whole ``batch`` as one."""
-    return {"image": stripes, "part": stripes.transpose(0, 1), "batch": stripes.flatten(0, 1)[None]}[by]
+    """Arrange stripes (2, P, S, D) as groups (G, N, D) by ``image``, by ``part``, or each modality as one."""
+    grouped = {"image": stripes, "part": stripes.transpose(1, 2), "batch": stripes.flatten(1, 2)[:, None]}[by]
+    return grouped.flatten(0, 1)
 
 
 def same_part(stripes: Tensor) -> Tensor:

@@ -35,33 +35,52 @@ def sinkhorn(logits: Tensor, rounds: int = 20) -> Tensor:
         raise ValueError(f"expected square matrices (..., S, S), got {tuple(logits.shape)}")
     logits = logits if logits.dtype is torch.float64 else logits.float()
     for _ in range(rounds):
-        logits = logits - logits.logsumexp(-1, keepdim=True)
-        logits = logits - logits.logsumexp(-2, keepdim=True)
+        logits = logits.log_softmax(-1).log_softmax(-2)  # x − log Σ exp x, in one kernel
     return logits.exp()
 
 
 class PermutationHead(nn.Module):
-    """Average pooling and one linear layer to S × S scores, for maps (B, C, H, W)."""
+    """Average pooling, one linear layer to S × S scores and Sinkhorn, for maps (B, C, H, W).
 
-    def __init__(self, channels: int, stripes: int) -> None:
+    Args:
+        channels: C.
+        stripes: S.
+        rounds: Rounds of Sinkhorn.
+        temperature: The scores are divided by it.
+        noise: Scale of the Gumbel noise added to the scores in training.
+
+    Raises:
+        ValueError: For settings out of range.
+    """
+
+    def __init__(
+        self, channels: int, stripes: int, rounds: int = 20, temperature: float = 1.0, noise: float = 0.0
+    ) -> None:
         super().__init__()
-        self.stripes = stripes
+        if rounds < 1 or temperature <= 0 or noise < 0:
+            raise ValueError(
+                f"rounds is {rounds}, temperature {temperature} and noise {noise}: "
+                "they must be at least 1, above 0 and at least 0"
+            )
+        self.stripes, self.rounds, self.temperature, self.noise = stripes, rounds, temperature, noise
         self.scores = nn.Linear(channels, stripes * stripes)
 
     def forward(self, maps: Tensor) -> Tensor:
-        return self.scores(maps.mean((2, 3))).unflatten(1, (self.stripes, self.stripes))
+        """Return the doubly stochastic guess P̂ (B, S, S), in float32 or double precision."""
+        scores = self.scores(maps.mean((2, 3))).unflatten(1, (self.stripes, self.stripes))
+        if self.training and self.noise:
+            drawn = torch.empty_like(scores, dtype=torch.float32).exponential_()
+            scores = scores - self.noise * drawn.clamp(min=torch.finfo(drawn.dtype).tiny).log()
+        return sinkhorn(scores / self.temperature, self.rounds)
 
 
 class PermutationRecoveryLoss(nn.Module):
-    """Squared error between the Sinkhorn matrix of some logits and the permutation matrix of an order.
+    """Squared error between a guess at an order and its permutation matrix.
 
     The target of an order O is P with P[k, O[k]] = 1: stripe k of the shuffled image is stripe O[k] of
     the original.
 
     Args:
-        rounds: Rounds of Sinkhorn.
-        temperature: The logits are divided by it.
-        noise: Scale of the Gumbel noise added to the logits in training.
         reduction: Reduction of the squared errors of a matrix: ``sum``, the squared Frobenius norm, or ``mean``,
             S² times less.
 
@@ -71,24 +90,17 @@ class PermutationRecoveryLoss(nn.Module):
 
     on: str = "permutation"
 
-    def __init__(
-        self, rounds: int = 20, temperature: float = 1.0, noise: float = 0.0, reduction: str = "sum"
-    ) -> None:
+    def __init__(self, reduction: str = "sum") -> None:
         super().__init__()
-        if rounds < 1 or temperature <= 0 or noise < 0:
-            raise ValueError(
-                f"rounds is {rounds}, temperature {temperature} and noise {noise}: "
-                "they must be at least 1, above 0 and at least 0"
-            )
         if reduction not in REDUCTIONS:
             raise ValueError(f"reduction is {reduction!r}: it is one of {', '.join(REDUCTIONS)}")
-        self.rounds, self.temperature, self.noise, self.reduction = rounds, temperature, noise, reduction
+        self.reduction = reduction
 
-    def forward(self, logits: Tensor, orders: Tensor) -> Tensor:
+    def forward(self, guess: Tensor, orders: Tensor) -> Tensor:
         """Compute the loss, averaged over the batch.
 
         Args:
-            logits: (B, S, S), in any floating type.
+            guess: P̂ (B, S, S), at least in float32.
             orders: (B, S), rows are permutations of 0..S−1.
 
         Returns:
@@ -97,23 +109,13 @@ class PermutationRecoveryLoss(nn.Module):
         Raises:
             ValueError: When the shapes do not fit together.
         """
-        if logits.shape[:-1] != orders.shape:
+        if guess.shape[:-1] != orders.shape:
             raise ValueError(
-                f"expected (B, S, S) and (B, S), got {tuple(logits.shape)} and {tuple(orders.shape)}"
+                f"expected (B, S, S) and (B, S), got {tuple(guess.shape)} and {tuple(orders.shape)}"
             )
-        with torch.autocast(logits.device.type, enabled=False):
-            logits = logits if logits.dtype is torch.float64 else logits.float()
-            if self.noise:
-                drawn = torch.empty_like(logits).exponential_()
-                logits = logits - self.noise * drawn.clamp(min=torch.finfo(drawn.dtype).tiny).log()
-            guess = self.recover(logits)
-            target = orders[..., None] == torch.arange(orders.shape[1], device=orders.device)
-            error = (guess - target.to(guess.dtype)).square().mean(0)
-            return error.sum() if self.reduction == "sum" else error.mean()
-
-    def recover(self, logits: Tensor) -> Tensor:
-        """Return the doubly stochastic guess P̂ (B, S, S) for logits of that shape, without noise."""
-        return sinkhorn(logits / self.temperature, self.rounds)
+        target = orders[..., None] == torch.arange(orders.shape[1], device=orders.device)
+        error = (guess - target.to(guess.dtype)).square().mean(0)
+        return error.sum() if self.reduction == "sum" else error.mean()
 
 
 def stripe_accuracy(recovered: Tensor, orders: Tensor) -> Tensor:
