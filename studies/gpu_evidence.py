@@ -227,7 +227,7 @@ def main() -> int:
     place.add_argument("--table", type=Path, metavar="EVIDENCE.json", help="print a file's tables alone")
     parser.add_argument("--minutes", type=float, default=9, help="time after which running runs are stopped")
     parser.add_argument("--tiny", action="store_true", help="try every run in minutes on two CPU cores")
-    jobs.add_jobs(parser, 3)
+    jobs.add_jobs(parser, 4)
     args = parser.parse_args()
     if args.jobs < 1:
         parser.error("--jobs is at least 1")

@@ -30,8 +30,8 @@ def test_the_tour_ends_with_a_ranked_gallery(tmp_path, monkeypatch):
     assert len(cells) <= 10
     for target in re.findall(r"\]\(([^)#]+)\)", "".join(cell.source for cell in notebook.cells)):
         assert (ROOT / "docs" / target).exists(), target
-    assert "PEOPLE, IMAGES, EPOCHS = 180, 6, 10" in cells[1].source
-    cells[1].source = cells[1].source.replace("180, 6, 10", "24, 2, 1")
+    assert "PEOPLE, IMAGES, EPOCHS = 180, 6, 15" in cells[1].source
+    cells[1].source = cells[1].source.replace("180, 6, 15", "24, 2, 1")
     for cell in cells:
         cell.outputs = []
     (tmp_path / "configs").symlink_to(ROOT / "configs")

@@ -79,7 +79,9 @@ class Source:
 
         def fill(first: int) -> None:
             part, names = array[first : first + share], paths[first : first + share]
-            if isinstance(self.read, ImageCache):  # one call, for a loop would hold Python's lock again and again
+            if isinstance(
+                self.read, ImageCache
+            ):  # one call, for a loop would hold Python's lock again and again
                 self.read.into(part, names)
                 return
             for image, name in zip(part, names, strict=True):
