@@ -238,7 +238,8 @@ def main() -> int:
         else:
             collect(args)
 
-    return common.status(work, args, interrupted="the same command goes on from here")
+    args.onward = "the same command goes on from here"
+    return common.status(work, args)
 
 
 if __name__ == "__main__":

@@ -50,9 +50,9 @@ class Scale:
 
 
 # Measured on one H200 with 16 cores, four runs at a time: Base takes 63 s, MCJA 69 s, a pre-training 150 to 175 s
-# and a fine-tuning 56 to 63 s, each with 12 s more for its start and test. In units of Base, by their speeds on a CPU,
-# DEEN costs 2.3, CAJ 1.95, AGW 1.3, DDAG and MCJA's journal version 1.2, torchreid's methods 0.75 each. All 22 runs
-# would take about 520 s.
+# and a fine-tuning 56 to 63 s, each with 12 s more for its start and test. In units of Base, by their speeds on a
+# CPU, DEEN costs 2.3, CAJ 1.95, AGW 1.3, DDAG and MCJA's journal version 1.2, torchreid's methods 0.75 each. All 22
+# runs would take about 520 s.
 FULL = Scale(
     people=300,
     images=5,

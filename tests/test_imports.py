@@ -16,8 +16,8 @@ PACKAGE = Path(torchreid_vi.__file__).parent
 
 #: Layers from the bottom; a module imports from its own part or from layers below.
 LAYERS = [
-    {"errors", "modality", "host", "stopping"},
-    {"console", "extras", "folders"},
+    {"errors", "host", "stopping"},
+    {"console", "extras", "folders", "modality"},
     {"distributed", "files", "locking"},
     {"seeds"},
     {"data", "models", "losses", "evaluation"},

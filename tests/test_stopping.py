@@ -5,11 +5,12 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from torchreid_vi import InputError, stopping
-from torchreid_vi.cli import common, jobs
+from torchreid_vi.cli import common, jobs, train
 
 
 def send(number=signal.SIGTERM):
@@ -52,8 +53,8 @@ def test_one_that_waited_for_what_failed_is_not_raised_later():
 def test_a_command_that_does_not_train_ends_at_once(number, status, capfd):
     child = os.fork()
     if not child:
-        args = type("Args", (), {"quiet": False, "imports": []})
-        common.status(lambda: (send(number), time.sleep(60)), args, "it goes on")
+        args = type("Args", (), {"quiet": False, "imports": [], "onward": "it goes on"})
+        common.status(lambda: (send(number), time.sleep(60)), args)
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == status
     assert capfd.readouterr().err == "interrupted: it goes on\n"
@@ -145,3 +146,14 @@ def test_at_the_deadline_running_parts_finish_their_step_and_no_other_begins(too
 
     jobs.run_all({0: "a", 1: "b"}, 1, done.append, deadline=WhenBegun())
     assert (done, sorted(path.name for path in folder.glob("[bs]*"))) == ([], ["begun 0", "saved 0"])
+
+
+def test_a_signal_while_the_report_is_written_says_how_to_get_it(monkeypatch, capfd):
+    child = os.fork()
+    if not child:
+        monkeypatch.setattr(train, "run_in_folder", lambda cfg: (Path("log/done"), []))
+        monkeypatch.setattr(train, "write_report", lambda folder: (send(), time.sleep(60)))
+        train.main(["--config-file", "configs/mcja_synthetic.yaml", "-q"])
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 143
+    assert "the run is finished, and torchreid-vi report log/done writes its report" in capfd.readouterr().err

@@ -8,12 +8,32 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from torchreid_vi.errors import unknown_name
+
 
 class Modality(IntEnum):
     """The light that a camera sees; batches carry its value."""
 
     VISIBLE = 0
     INFRARED = 1
+
+
+def as_modality(name: str | Modality, what: str = "modality") -> Modality:
+    """Return the modality of a name, ``visible`` or ``infrared``.
+
+    Args:
+        name: The name; a modality stays as it is.
+        what: What a message calls it.
+
+    Raises:
+        InputError: For another name.
+    """
+    if isinstance(name, Modality):
+        return name
+    known = {modality.name.lower(): modality for modality in Modality}
+    if name not in known:
+        raise unknown_name(what, name, known)
+    return known[name]
 
 
 class Camera(NamedTuple):

@@ -104,7 +104,8 @@ def main() -> int:
     args = parser.parse_args()
     if args.seeds < 1 or args.jobs < 1:
         parser.error("--seeds and --jobs are at least 1")
-    return common.status(lambda: study(args), args, interrupted="the same command goes on from here")
+    args.onward = "the same command goes on from here"
+    return common.status(lambda: study(args), args)
 
 
 def study(args: argparse.Namespace) -> None:

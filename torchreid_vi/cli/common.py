@@ -134,21 +134,23 @@ def written(path: str | Path, about: str = "") -> None:
     log.info(f"Written: {path}{about and ', '}{about}")
 
 
-def status(work: Callable[[], int | None], args: Any, interrupted: str = "") -> int:
+def status(work: Callable[[], int | None], args: Any) -> int:
     """Do a command's work; return its exit status: 2 if something is wrong, 130 or 143 after a signal.
 
     A signal ends the program at once, except in training, which finishes the step and saves it.
 
     Args:
         work: Returns a status, or None for 0.
-        args: The command line, with ``quiet``, and with ``imports``, which are imported first.
-        interrupted: Ends the line that is printed after a signal.
+        args: The command line, with ``quiet``, and with ``imports``, which are imported first. ``onward``, where it
+            is set, ends the line that is printed after a signal.
     """
-    said = f"interrupted{interrupted and ': '}{interrupted}\n"
+
+    def said() -> str:
+        return "interrupted" + (f": {args.onward}" if getattr(args, "onward", "") else "") + "\n"
 
     def leave(number: int, frame: FrameType | None) -> None:
         with contextlib.suppress(OSError):
-            os.write(2, said.encode())
+            os.write(2, said().encode())
         os._exit(128 + number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -170,6 +172,6 @@ def status(work: Callable[[], int | None], args: Any, interrupted: str = "") -> 
     except UnicodeEncodeError as error:
         console.complain(f"{error.object!a} is no text in UTF-8: rename the file or folder of that name")
     except stopping.Stopped as stopped:
-        print(said, end="", file=sys.stderr)
+        print(said(), end="", file=sys.stderr)
         return stopped.status
     return 2

@@ -68,7 +68,8 @@ def main(arguments: list[str] | None = None) -> int:
         for path in paths:
             common.written(path)
 
-    return common.status(work, args, interrupted="the same command goes on from here")
+    args.onward = "the same command goes on from here"
+    return common.status(work, args)
 
 
 def plan(args: argparse.Namespace) -> list[Any]:

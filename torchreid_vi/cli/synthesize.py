@@ -30,4 +30,5 @@ def main(arguments: list[str] | None = None) -> int:
         published = args.shape == "published"
         common.written(draw_dataset(args.root, args.layout, *sizes, args.folder, published))
 
-    return common.status(work, args, interrupted="nothing was kept")
+    args.onward = "nothing was kept"
+    return common.status(work, args)

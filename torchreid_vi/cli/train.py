@@ -120,6 +120,8 @@ def main(arguments: list[str] | None = None, evaluate: bool = False) -> int:
             folder, _ = run_in_folder(cfg)
             quiet = args.no_report or cfg.test.evaluate or distributed.size() > 1
         if not quiet:
+            args.onward = f"the run is finished, and torchreid-vi report {folder} writes its report"
             report(folder)
 
-    return common.status(work, args, interrupted="the same command goes on from here")
+    args.onward = "the same command goes on from here"
+    return common.status(work, args)

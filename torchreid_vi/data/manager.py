@@ -27,7 +27,7 @@ from torchreid_vi.data.thermal import thermal_range as find_thermal_range
 from torchreid_vi.data.validation import hold_out
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.folders import expanded
-from torchreid_vi.modality import Modality
+from torchreid_vi.modality import Modality, as_modality
 
 log = logging.getLogger(__name__)
 
@@ -228,10 +228,6 @@ def _check(
 
 
 def _chosen_modalities(names: Sequence[str]) -> set[Modality]:
-    known = {modality.name.lower(): modality for modality in Modality}
     if not names:
         raise InputError("data.modalities is empty: name at least one")
-    for name in names:
-        if name not in known:
-            raise unknown_name("modality in data.modalities", name, known)
-    return {known[name] for name in names}
+    return {as_modality(name, "modality in data.modalities") for name in names}

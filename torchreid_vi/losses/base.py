@@ -38,14 +38,17 @@ class ReIDLoss(nn.Module):
                 f"expected (B, D), (B,) and (B,), got {tuple(inputs.shape)}, {tuple(pids.shape)} "
                 f"and {tuple(modality.shape)}"
             )
-        if inputs.dtype in (torch.float16, torch.bfloat16):
-            inputs = inputs.float()
         with torch.autocast(inputs.device.type, enabled=False):
-            return self.compute(inputs, pids, modality)
+            return self.compute(full_precision(inputs), pids, modality)
 
     def compute(self, inputs: Tensor, pids: Tensor, modality: Tensor) -> Tensor:
         """Compute the loss of inputs of the right shape in full precision."""
         raise NotImplementedError
+
+
+def full_precision(inputs: Tensor) -> Tensor:
+    """Return a tensor in float32; one in double precision stays as it is."""
+    return inputs if inputs.dtype is torch.float64 else inputs.float()
 
 
 def nothing(inputs: Tensor) -> Tensor:

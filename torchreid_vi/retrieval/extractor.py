@@ -19,11 +19,11 @@ from torch import nn
 from torchreid_vi import build, config, console
 from torchreid_vi.data.augmentation import Normalise
 from torchreid_vi.data.images import Decoder, Range, read_image
-from torchreid_vi.errors import InputError, unknown_name
+from torchreid_vi.errors import InputError
 from torchreid_vi.files import sha256_of
 from torchreid_vi.folders import expanded
 from torchreid_vi.methods.embedder import Embedder
-from torchreid_vi.modality import Modality
+from torchreid_vi.modality import Modality, as_modality
 from torchreid_vi.models import identities, load_weights, read_checkpoint
 from torchreid_vi.retrieval.images import ImageLike, each_image, one_image
 from torchreid_vi.sharing import locate
@@ -171,17 +171,3 @@ class FeatureExtractor:
         if not features.isfinite().all():
             raise InputError(f"the features of {self.weights} hold NaN or infinity: its training diverged")
         return nn.functional.normalize(features).cpu().numpy()
-
-
-def as_modality(name: str | Modality) -> Modality:
-    """Return the modality of a name, ``visible`` or ``infrared``.
-
-    Raises:
-        InputError: For another name.
-    """
-    if isinstance(name, Modality):
-        return name
-    known = {modality.name.lower(): modality for modality in Modality}
-    if name not in known:
-        raise unknown_name("modality", name, known)
-    return known[name]

@@ -8,7 +8,8 @@ import numpy as np
 
 from torchreid_vi.data import VIDataset
 from torchreid_vi.errors import InputError
-from torchreid_vi.retrieval.extractor import FeatureExtractor, as_modality
+from torchreid_vi.modality import as_modality
+from torchreid_vi.retrieval.extractor import FeatureExtractor
 
 
 class Point(NamedTuple):

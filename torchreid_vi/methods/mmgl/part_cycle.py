@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from torchreid_vi.losses.base import nothing
+from torchreid_vi.losses.base import full_precision, nothing
 from torchreid_vi.modality import rows_of
 
 
@@ -72,7 +72,7 @@ class PartHead(nn.Module):
         # (B, projections · C, stripes of each) and back
         grouped = pooled.unflatten(1, (self.projections, -1)).transpose(2, 3).flatten(1, 2)
         projected = self.project(grouped).unflatten(1, (self.projections, -1)).transpose(2, 3).flatten(1, 2)
-        return F.normalize(projected if projected.dtype is torch.float64 else projected.float(), dim=2)
+        return F.normalize(full_precision(projected), dim=2)
 
 
 class PartCycleContrastLoss(nn.Module):
@@ -140,7 +140,7 @@ class PartCycleContrastLoss(nn.Module):
         if parts.shape[1] == 1 and self.negatives != "batch":
             raise ValueError(f"reading {self.reading!r} needs two stripes or more: use 'batch'")
         with torch.autocast(parts.device.type, enabled=False):
-            parts = parts if parts.dtype is torch.float64 else parts.float()
+            parts = full_precision(parts)
             visible, infrared = (parts.index_select(0, rows) for rows in rows_of(modality, parts.device))
             pairs = min(len(visible), len(infrared))
             if not pairs:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from torchreid_vi.errors import InputError
+from torchreid_vi.losses.base import full_precision
 from torchreid_vi.modality import moved
 
 
@@ -67,7 +68,7 @@ class PartViewContrastLoss(nn.Module):
             )
         positive, itself = moved(positive, parts.device), moved(itself, parts.device)
         with torch.autocast(parts.device.type, enabled=False):
-            by_part = (parts if parts.dtype is torch.float64 else parts.float()).transpose(0, 1)  # (S, B, D)
+            by_part = full_precision(parts).transpose(0, 1)  # (S, B, D)
             similarity = by_part @ by_part.transpose(1, 2) / self.temperature
             log_share = similarity.masked_fill(itself, float("-inf")).log_softmax(2)
             return -(log_share.masked_fill(~positive, 0).sum(2) / positive.sum(1)).mean()

@@ -11,6 +11,8 @@ import scipy
 import torch
 from torch import Tensor, nn
 
+from torchreid_vi.losses.base import full_precision
+
 REDUCTIONS = ("sum", "mean")
 
 
@@ -33,7 +35,7 @@ def sinkhorn(logits: Tensor, rounds: int = 20) -> Tensor:
     """
     if logits.ndim < 2 or logits.shape[-1] != logits.shape[-2]:
         raise ValueError(f"expected square matrices (..., S, S), got {tuple(logits.shape)}")
-    logits = logits if logits.dtype is torch.float64 else logits.float()
+    logits = full_precision(logits)
     for _ in range(rounds):
         logits = logits.log_softmax(-1).log_softmax(-2)  # x − log Σ exp x, in one kernel
     return logits.exp()
