@@ -119,10 +119,9 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         size, norm = (height, width), (list(norm_mean), list(norm_std))
         augmentation = Augmentation(transforms, Settings(*size, *norm, maa, interpolation), second_view)
         # torchreid's base class knows names and sizes; its own manager would read the datasets for its loaders.
+        base = super(host.data.ImageDataManager, self)
         with redirect_stdout(StringIO()):  # it prints transforms that are not used
-            super(host.data.ImageDataManager, self).__init__(
-                sources, targets or None, *size, [], *norm, use_gpu
-            )
+            base.__init__(sources, targets or None, *size, [], *norm, use_gpu)
         self.normalise, self._batch_size_test = augmentation.normalise, batch_size_test
         self.transform_te = tv.Compose([resizer(*size, interpolation), tv.ToTensor(), tv.Normalize(*norm)])
         options: dict[str, Any] = {"root": root, "split_id": split_id, "combineall": combineall, **kwargs}
@@ -136,10 +135,9 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         self._test_loaders(read, reading)
         self._hold_out(train, _chosen_modalities(modalities), validation, identities)
         self._log(dataset, identities, augmentation)
-        options = {"batch_size": batch_size_train, "num_instances": num_instances, "replacement": replacement}
-        sampler = build_sampler(
-            train_sampler, dataset, num_cams=num_cams, num_datasets=num_datasets, **options
-        )
+        options = {"batch_size": batch_size_train, "replacement": replacement}
+        options |= {"num_instances": num_instances, "num_cams": num_cams, "num_datasets": num_datasets}
+        sampler = build_sampler(train_sampler, dataset, **options)
         places = own_places(train_sampler, batch_size_train, num_instances, bool(second_view))
         self.train_loader = TrainLoader(train, sampler, batch_size_train, places, augmentation, seed, k_tfm)
 
