@@ -119,7 +119,7 @@ class VIDataManager(host.data.ImageDataManager):  # type: ignore[misc]
         size, norm = (height, width), (list(norm_mean), list(norm_std))
         augmentation = Augmentation(transforms, Settings(*size, *norm, maa, interpolation), second_view)
         # torchreid's base class knows names and sizes; its own manager would read the datasets for its loaders.
-        base = super(host.data.ImageDataManager, self)
+        base: Any = super(host.data.ImageDataManager, self)
         with redirect_stdout(StringIO()):  # it prints transforms that are not used
             base.__init__(sources, targets or None, *size, [], *norm, use_gpu)
         self.normalise, self._batch_size_test = augmentation.normalise, batch_size_test
