@@ -28,7 +28,7 @@ ON_CPU: dict[str, Any] = {
     "size": [96, 48],
     "batch_size": 64,
     "steps": 3,
-    "images": 512,
+    "images": 768,
 }
 
 
@@ -41,7 +41,7 @@ def main() -> int:
     )
     parser.add_argument("--batch-size", type=int, help="images of a batch; each method's, on a CPU 64")
     parser.add_argument("--steps", type=int, help="steps of each of six blocks; 10, on a CPU 3")
-    parser.add_argument("--images", type=int, help="training images; 2048, on a CPU 512")
+    parser.add_argument("--images", type=int, help="training images; 2048, on a CPU 768")
     parser.add_argument("--compile", action="store_true", help="measure torch.compile on a CPU, too")
     parser.add_argument("--out", type=Path, help="JSON file to write, too")
     args = parser.parse_args()
