@@ -5,9 +5,9 @@ python benchmarks/throughput.py --backbone osnet_x1_0 --size 128 64 --out throug
 
 A bare step is forward, cross-entropy, backward and Adam on one random batch that is on the device: plain; and best,
 with a fused optimiser and on a GPU channels last. Training, the pipeline and extraction are those of a run, on
-synthetic people from the image cache, on a GPU at the published sizes. The last table is under torch.compile. A row
-is the median of five blocks of steps after one that warms up, and is printed when it is measured. Leave the machine
-alone.
+synthetic people from the image cache, on a GPU at the published sizes, where the last table is under torch.compile.
+A row is the median of five blocks of steps after one that warms up, and is printed when it is measured. Leave the
+machine alone.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def measure(args: argparse.Namespace) -> None:
-    """Measure and print the rows of both tables."""
+    """Measure and print the rows of all tables."""
     from torchreid_vi import InputError  # before PyTorch, for which it sets variables
     from torchreid_vi.data.synthetic import draw_dataset
 
@@ -137,10 +137,10 @@ def measure_compiled(args: argparse.Namespace, root: str, report: Report, gpu: b
     report.head("MCJA, compiled", cfg)
     try:
         bare = report.row("bare step, compiled", speed.bare_step(cfg, args.steps, compiled=True))
-        measured, _ = speed.training(cfg, speed.build_datamanager(cfg, args.steps), args.steps)
     except RuntimeError as error:  # no compiler, or an old GPU
         report.line(f"torch.compile failed: {error}")
         return
+    measured, _ = speed.training(cfg, speed.build_datamanager(cfg, args.steps), args.steps)
     training = report.row("training, compiled", measured)
     ratio = 100 * training.rate / bare.rate
     report.ratio("training, of the bare step, both compiled", ratio, "%", least=85)

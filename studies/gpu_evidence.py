@@ -43,8 +43,8 @@ log = logging.getLogger("torchreid_vi")
 
 FILE = "evidence.json"
 METRICS = ("R1", "mAP", "mINP", "stripe_accuracy", "exact_match", "instance_accuracy")
-FIRST = 60.0  # seconds that a run is expected to take before any of its part has finished
-AROUND = 20.0  # seconds of a run that are not training: its start and its test
+FIRST = 175.0  # seconds that a run is expected to take before any of its part has finished
+AROUND = 12.0  # seconds of a run that are not training: its start and its test
 _AGAIN = "remove it, or name another --out"
 
 

@@ -1,15 +1,18 @@
 """The benchmarks: they have the rows they promise, measure what they say, and refuse what they cannot measure."""
 
+import importlib
 import json
 import os
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
 from command_lines import call
+from torch import nn
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 THROUGHPUT = BENCHMARKS / "throughput.py"
@@ -45,6 +48,24 @@ def test_throughput_has_every_row_with_its_goal(tmp_path):
     assert max(map(len, lines)) <= 100
     line = next(line for line in lines if "training, of the best bare step" in line)
     assert line.endswith("≥ 90: met" if share >= 90 else "≥ 90: missed")
+
+
+def test_compiled_rows_compare_training_with_a_bare_step(roots, monkeypatch, capsys):
+    """Of graphs that are computed as they are: those of PyTorch's compiler take minutes."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    throughput = importlib.import_module("throughput")
+    compiled, original = [], nn.Module.compile
+    monkeypatch.setattr(
+        nn.Module, "compile", lambda module: compiled.append(original(module, backend="eager"))
+    )
+    args = Namespace(backbone="osnet_x0_25", size=[96, 48], batch_size=8, steps=1)
+    report = throughput.Report(None)
+    throughput.measure_compiled(args, str(roots), report, gpu=False)
+    bare, training, ratio = report.rows
+    assert len(compiled) == 2
+    assert [row["name"] for row in (bare, training)] == ["bare step, compiled", "training, compiled"]
+    assert ratio["value"] == pytest.approx(100 * training["images_per_second"] / bare["images_per_second"])
+    assert (ratio["least"], "MCJA, compiled" in capsys.readouterr().out) == (85, True)
 
 
 @pytest.mark.parametrize(

@@ -151,9 +151,12 @@ def test_at_the_deadline_running_parts_finish_their_step_and_no_other_begins(too
 def test_a_signal_while_the_report_is_written_says_how_to_get_it(monkeypatch, capfd):
     child = os.fork()
     if not child:
-        monkeypatch.setattr(train, "run_in_folder", lambda cfg: (Path("log/done"), []))
+        monkeypatch.setattr(train, "run_in_folder", lambda cfg: (Path("log/my run"), []))
         monkeypatch.setattr(train, "write_report", lambda folder: (send(), time.sleep(60)))
         train.main(["--config-file", "configs/mcja_synthetic.yaml", "-q"])
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 143
-    assert "the run is finished, and torchreid-vi report log/done writes its report" in capfd.readouterr().err
+    assert (
+        "interrupted: the run is finished, its report by: torchreid-vi report 'log/my run'\n"
+        in capfd.readouterr().err
+    )

@@ -234,8 +234,8 @@ def test_bad_input_is_one_sentence_with_status_2_and_leaves_nothing(arguments, r
     (tmp_path / "taken").write_text("a file")
     options = ["--config-file", CONFIG, "--root", roots, *TINY, *arguments.split()]
     result = call("train.py", *options, cwd=tmp_path)
-    last = result.stderr.strip().splitlines()[-1]
-    assert result.returncode == 2 and last.startswith("error: ") and BAD[arguments] in last
+    assert result.returncode == 2
+    assert (last := result.stderr.strip().splitlines()[-1]).startswith("error: ") and BAD[arguments] in last
     assert "Traceback" not in result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["taken"]
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,9 @@ def main(arguments: list[str] | None = None, evaluate: bool = False) -> int:
             folder, _ = run_in_folder(cfg)
             quiet = args.no_report or cfg.test.evaluate or distributed.size() > 1
         if not quiet:
-            args.onward = f"the run is finished, and torchreid-vi report {folder} writes its report"
+            args.onward = (
+                f"the run is finished, its report by: torchreid-vi report {shlex.quote(str(folder))}"
+            )
             report(folder)
 
     args.onward = "the same command goes on from here"

@@ -44,8 +44,8 @@ class ImageCache:
         return self.pixels[self.row[path]]
 
     def into(self, out: np.ndarray, paths: Sequence[str]) -> None:
-        """Copy the images of some paths into an array (B, 3, H, W)."""
-        self.pixels.take([self.row[path] for path in paths], 0, out, "clip")  # other modes copy twice
+        """Copy the images of some paths into an array (B, 3, H, W), in one call outside Python's lock."""
+        self.pixels.take([self.row[path] for path in paths], 0, out, "clip")  # mode "raise" copies twice
 
 
 def open_cache(folder: Path, name: str, paths: Iterable[str], decoder: Decoder) -> ImageCache | None:

@@ -75,19 +75,17 @@ class Source:
         """
         pinned = self.device.type == "cuda"
         images = torch.empty(len(paths), 3, *self.size, dtype=torch.uint8, pin_memory=pinned)
-        array, share = images.numpy(), -(-len(paths) // max(1, self.threads))
+        array, parts = images.numpy(), max(1, self.threads)
 
-        def fill(first: int) -> None:
-            part, names = array[first : first + share], paths[first : first + share]
-            if isinstance(
-                self.read, ImageCache
-            ):  # one call, for a loop would hold Python's lock again and again
-                self.read.into(part, names)
+        def fill(part: int) -> None:
+            if isinstance(self.read, ImageCache):
+                share = slice(len(paths) * part // parts, len(paths) * (part + 1) // parts)
+                self.read.into(array[share], paths[share])
                 return
-            for image, name in zip(part, names, strict=True):
-                image[:] = self.read(name)
+            for i in range(part, len(paths), parts):
+                array[i] = self.read(paths[i])
 
-        list(each(fill, range(0, len(paths), share)))
+        list(each(fill, range(parts)))
         return images
 
     def ahead(

@@ -54,7 +54,6 @@ class OptimisationStep:
         self.memory_format = memory_format_of(memory_format, device)
         self.clip_grad, self.restores = clip_grad, restores
         method.network.to(memory_format=self.memory_format)
-        self._parameters = list(method.network.parameters())  # to list them takes a millisecond
         if compile:
             method.network.compile()
         self._start_momentum()
@@ -91,9 +90,11 @@ class OptimisationStep:
         if distributed.size() > 1:
             _require_gradients(network)
         total = total.detach()
-        norm = nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
+        groups = self.optimizer.param_groups
+        parameters = [p for group in groups for p in group["params"] if p.grad is not None]
+        norm = nn.utils.get_total_norm([p.grad for p in parameters])
         if self.clip_grad > 0:
-            nn.utils.clip_grads_with_norm_(self._parameters, self.clip_grad, norm)
+            nn.utils.clip_grads_with_norm_(parameters, self.clip_grad, norm)
         bad = ~(total.isfinite() & norm.isfinite())
         self._move_unless(bad)
         if self.scaler.is_enabled():  # too large a scale of the loss is no fault of the step

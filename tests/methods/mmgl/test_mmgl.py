@@ -96,6 +96,12 @@ def test_the_pretext_of_saved_weights_is_measured_alike(pretrain, tmp_path):
     assert again.results == engine.results
 
 
+def test_the_settings_of_sinkhorn_reach_the_head(pretrain):
+    engine, _ = pretrain(loss__mmgl__rounds=3, loss__mmgl__temperature=0.5)
+    head = engine.model.permutation_head
+    assert (head.rounds, head.temperature) == (3, 0.5)
+
+
 def test_it_learns_the_order_of_stripes(pretrain):
     """On one batch, seen again and again."""
     engine, _ = pretrain(loss__weights=[1.0, 0.02], train__lr=0.005, data__transforms=[])
@@ -165,6 +171,7 @@ def test_mixed_precision_trains_on_the_cpu_when_asked(pretrain, precision):
         ({"loss__terms": ["identity", "part_cycle"]}, "loss.terms identity reads"),
         ({"loss__mmgl__parts": False}, "loss.part_cycle.reading pair compares the stripes of an image"),
         ({"loss__permutation__reduction": "max"}, "reduction is 'max'"),
+        ({"loss__mmgl__rounds": 0}, "loss.mmgl .*rounds is 0"),
     ],
 )
 def test_what_cannot_be_pretrained_on_is_one_sentence(pretrain, changes, said):

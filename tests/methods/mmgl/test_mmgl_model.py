@@ -16,8 +16,8 @@ from torchreid_vi.methods.mmgl.part_cycle import PartHead
 def test_any_backbone_with_maps_gives_scores_and_parts(backbone, last_stride, streams):
     height = 192 if backbone.startswith("mobile") else 96
     model = MMGLModel(backbone, height, 32, streams, last_stride, part_dim=64)
-    scores, parts = model(torch.randn(4, 3, height, 32), torch.tensor([0, 1, 0, 1]))
-    assert scores.shape == (4, 6, 6)
+    guess, parts = model(torch.randn(4, 3, height, 32), torch.tensor([0, 1, 0, 1]))
+    assert guess.shape == (4, 6, 6)
     assert parts.shape == (4, 6, 64)
     torch.testing.assert_close(parts.norm(dim=2), torch.ones(4, 6))
 
@@ -57,8 +57,8 @@ def test_a_stripe_of_the_maps_reaches_its_own_part_alone():
 
 def test_without_parts_there_is_one_embedding_of_the_whole_image():
     model = MMGLModel("osnet_x0_25", 96, 32, part_dim=8, parts=False)
-    scores, parts = model(torch.randn(2, 3, 96, 32), torch.tensor([0, 1]))
-    assert (scores.shape, parts.shape) == ((2, 6, 6), (2, 1, 8))
+    guess, parts = model(torch.randn(2, 3, 96, 32), torch.tensor([0, 1]))
+    assert (guess.shape, parts.shape) == ((2, 6, 6), (2, 1, 8))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from torchreid_vi.methods.mmgl.method import MMGL, MMGLModel, MMGLOutput
 from torchreid_vi.methods.mmgl.part_cycle import PartCycleContrastLoss
 from torchreid_vi.methods.mmgl.part_views import PartViewContrastLoss
 from torchreid_vi.methods.mmgl.permutation import (
+    PermutationHead,
     PermutationRecoveryLoss,
     exact_match,
     residual,
@@ -18,6 +19,7 @@ __all__ = [
     "MMGLOutput",
     "PartCycleContrastLoss",
     "PartViewContrastLoss",
+    "PermutationHead",
     "PermutationRecoveryLoss",
     "batch_orders",
     "exact_match",

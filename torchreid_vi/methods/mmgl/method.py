@@ -77,7 +77,6 @@ class MMGLModel(nn.Module):
         shared_projection: Use one projection for all stripes instead of one for each.
         rounds: Rounds of Sinkhorn.
         temperature: Temperature of Sinkhorn.
-        noise: Scale of the Gumbel noise in training.
 
     Raises:
         InputError: When the stripes divide neither the images' height nor that of the feature maps.
@@ -97,7 +96,6 @@ class MMGLModel(nn.Module):
         shared_projection: bool = True,
         rounds: int = 20,
         temperature: float = 1.0,
-        noise: float = 0.0,
     ) -> None:
         super().__init__()
         if height % stripes:
@@ -112,7 +110,7 @@ class MMGLModel(nn.Module):
                 f"{stripes} stripes do not divide: set model.last_stride 1, or another data.height or "
                 "loss.mmgl.stripes"
             )
-        self.permutation_head = PermutationHead(self.backbone.channels, stripes, rounds, temperature, noise)
+        self.permutation_head = PermutationHead(self.backbone.channels, stripes, rounds, temperature)
         self.part_head = PartHead(
             self.backbone.channels, stripes if parts else 1, part_dim, shared_projection
         )
@@ -137,7 +135,6 @@ class MMGL(Method):
             order of its own.
         rounds: Rounds of Sinkhorn.
         temperature: The scores of the permutation are divided by it.
-        noise: Scale of the Gumbel noise added to these scores in training.
     """
 
     self_supervised = True
@@ -154,7 +151,6 @@ class MMGL(Method):
         shared_order: bool = False,
         rounds: int = 20,
         temperature: float = 1.0,
-        noise: float = 0.0,
     ) -> None:
         if stripes < 2 or part_dim < 1:
             raise ValueError(f"stripes is {stripes} and part_dim {part_dim}: they must be at least 2 and 1")
@@ -169,9 +165,8 @@ class MMGL(Method):
             part_dim,
             parts,
             shared_projection,
-            rounds,
-            temperature,
-            noise,
+            rounds=rounds,
+            temperature=temperature,
         )
         super().__init__(network, losses, (*MMGLOutput._fields, "views"))
         contrast = losses.get("part_cycle", (None, 0))[0]

@@ -82,7 +82,8 @@ class PartCycleContrastLoss(nn.Module):
     stripes v of its own modality, q̂ᵐ, and once among those of the other, q̂ᵒ. Then q̂ᵒ has to tell the q̂ᵐ of its
     own stripe from that of others: −log exp(q̂ᵒᵢ·q̂ᵐᵢ/τ) / Σⱼ exp(q̂ᵒᵢ·q̂ᵐⱼ/τ). Both modalities count alike.
 
-    The paper's figure leaves open which stripes v and j are, and the authors published no code. Readings:
+    The paper's figure leaves open which stripes v and j are, and the authors published no code. Images without a
+    partner are left out of every reading. Readings:
 
     - ``pair``, the default: v and j are the stripes of the two images of a pair. A code that only these two images
       share does not lower this loss.
@@ -123,8 +124,7 @@ class PartCycleContrastLoss(nn.Module):
 
         Args:
             parts: Embeddings (B, S, D) of length one, in any floating type; stripe i of every image shows its part
-                i. The first visible image is paired with the first infrared one, and so on; images without a
-                partner are left out.
+                i. The first visible image is paired with the first infrared one, and so on.
             modality: 0 visible, 1 infrared (B,), on any device; on the CPU nothing waits for a GPU.
 
         Returns:
@@ -145,31 +145,33 @@ class PartCycleContrastLoss(nn.Module):
             pairs = min(len(visible), len(infrared))
             if not pairs:
                 return nothing(parts)
-            own = torch.stack([visible[:pairs], infrared[:pairs]])
-            return (self._walk if self.reading == "walk" else self._contrast)(own, own.flip(0))
+            both = torch.stack([visible[:pairs], infrared[:pairs]])
+            return (self._walk if self.reading == "walk" else self._contrast)(both)
 
-    def _contrast(self, own: Tensor, other: Tensor) -> Tensor:
-        """Contrast the neighbours of stripes (2, P, S, D) of both modalities in their own and in the other one."""
-        queries = group(own, self.support)
-        supports = torch.stack([queries, group(other, self.support)])
+    def _contrast(self, stripes: Tensor) -> Tensor:
+        """Contrast neighbours of the stripes (2, P, S, D) of both modalities in their own and in the other one."""
+        queries = group(stripes, self.support)
+        supports = torch.stack([queries, group(stripes.flip(0), self.support)])
         similarity = queries / self.temperature @ supports.transpose(2, 3)  # (2, G, N, N)
-        if not self.itself and own.shape[1] > 1:
-            hidden = torch.stack([_eye(similarity), torch.zeros_like(_eye(similarity))])
-            similarity = similarity.masked_fill(hidden[:, None], float("-inf"))
+        if not self.itself and similarity.shape[3] > 1:
+            itself = _eye(similarity)
+            hidden = torch.stack([itself, torch.zeros_like(itself)])[:, None]
+            similarity = similarity.masked_fill(hidden, float("-inf"))
         keys, found = F.normalize(similarity.softmax(3) @ supports, dim=3)
         if self.support == "part":  # negatives are the stripes of an image
             keys, found = (x.unflatten(0, (2, -1)).transpose(1, 2).flatten(0, 1) for x in (keys, found))
         logits = found / self.temperature @ keys.transpose(1, 2)
         if self.negatives == "other parts":
-            logits = logits.masked_fill(same_part(own[0]) & ~_eye(logits), float("-inf"))
+            logits = logits.masked_fill(same_part(stripes[0]) & ~_eye(logits), float("-inf"))
         targets = torch.arange(logits.shape[2], device=logits.device).expand(logits.shape[:2])
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
-    def _walk(self, own: Tensor, other: Tensor) -> Tensor:
+    def _walk(self, stripes: Tensor) -> Tensor:
         """Walk from stripes (2, P, S, D) to those of the other modality and back."""
-        similarity = own.flatten(1, 2) @ other.flatten(1, 2).transpose(1, 2) / self.temperature
+        flat = stripes.flatten(1, 2)
+        similarity = flat @ flat.flip(0).transpose(1, 2) / self.temperature
         back = similarity.softmax(2) @ similarity.transpose(1, 2).softmax(2)
-        home = (back * same_part(own[0])).sum(2)
+        home = (back * same_part(stripes[0])).sum(2)
         return -home.clamp(min=torch.finfo(home.dtype).tiny).log().mean()
 
 

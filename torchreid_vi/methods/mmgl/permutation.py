@@ -49,35 +49,28 @@ class PermutationHead(nn.Module):
         stripes: S.
         rounds: Rounds of Sinkhorn.
         temperature: The scores are divided by it.
-        noise: Scale of the Gumbel noise added to the scores in training.
 
     Raises:
         ValueError: For settings out of range.
     """
 
-    def __init__(
-        self, channels: int, stripes: int, rounds: int = 20, temperature: float = 1.0, noise: float = 0.0
-    ) -> None:
+    def __init__(self, channels: int, stripes: int, rounds: int = 20, temperature: float = 1.0) -> None:
         super().__init__()
-        if rounds < 1 or temperature <= 0 or noise < 0:
+        if rounds < 1 or temperature <= 0:
             raise ValueError(
-                f"rounds is {rounds}, temperature {temperature} and noise {noise}: "
-                "they must be at least 1, above 0 and at least 0"
+                f"rounds is {rounds} and temperature {temperature}: they must be at least 1 and above 0"
             )
-        self.stripes, self.rounds, self.temperature, self.noise = stripes, rounds, temperature, noise
+        self.stripes, self.rounds, self.temperature = stripes, rounds, temperature
         self.scores = nn.Linear(channels, stripes * stripes)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the doubly stochastic guess P̂ (B, S, S), in float32 or double precision."""
-        scores = self.scores(maps.mean((2, 3))).unflatten(1, (self.stripes, self.stripes))
-        if self.training and self.noise:
-            drawn = torch.empty_like(scores, dtype=torch.float32).exponential_()
-            scores = scores - self.noise * drawn.clamp(min=torch.finfo(drawn.dtype).tiny).log()
+        scores = full_precision(self.scores(maps.mean((2, 3)))).unflatten(1, (self.stripes, self.stripes))
         return sinkhorn(scores / self.temperature, self.rounds)
 
 
 class PermutationRecoveryLoss(nn.Module):
-    """Squared error between a guess at an order and its permutation matrix.
+    """Squared error between a guess at an order, from :func:`sinkhorn`, and its permutation matrix.
 
     The target of an order O is P with P[k, O[k]] = 1: stripe k of the shuffled image is stripe O[k] of
     the original.
@@ -102,7 +95,7 @@ class PermutationRecoveryLoss(nn.Module):
         """Compute the loss, averaged over the batch.
 
         Args:
-            guess: P̂ (B, S, S), at least in float32.
+            guess: P̂ (B, S, S).
             orders: (B, S), rows are permutations of 0..S−1.
 
         Returns:
@@ -115,6 +108,7 @@ class PermutationRecoveryLoss(nn.Module):
             raise ValueError(
                 f"expected (B, S, S) and (B, S), got {tuple(guess.shape)} and {tuple(orders.shape)}"
             )
+        guess = full_precision(guess)
         target = orders[..., None] == torch.arange(orders.shape[1], device=orders.device)
         error = (guess - target.to(guess.dtype)).square().mean(0)
         return error.sum() if self.reduction == "sum" else error.mean()
