@@ -51,7 +51,7 @@ def main() -> int:
 def measure(args: argparse.Namespace) -> None:
     """Measure and print the rows of all tables."""
     from torchreid_vi import InputError  # before PyTorch, for which it sets variables
-    from torchreid_vi.data.synthetic import draw_dataset
+    from torchreid_vi.data.synthetic import render_dataset
 
     # isort: split
     import torch
@@ -70,7 +70,7 @@ def measure(args: argparse.Namespace) -> None:
     with TemporaryDirectory() as root:
         with speed.quietly():
             # A third of the identities are for testing; each of the others has 36 training images.
-            draw_dataset(root, ids=max(6, round(args.images / 24)), images=6, size=(120, 290))
+            render_dataset(root, ids=max(6, round(args.images / 24)), images=6, size=(120, 290))
         measure_mcja(args, root, report, gpu)
         for name, method, least in (("MMGL", "mmgl_sysu", 90), ("DDAG", "ddag_sysu", None)):
             try:

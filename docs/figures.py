@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from drawing import found, methods, people, protocols
 
 from torchreid_vi.data.datasets import VISynthetic
-from torchreid_vi.data.synthetic import draw_dataset
+from torchreid_vi.data.synthetic import render_dataset
 from torchreid_vi.report.finished import FinishedRun
 
 OUT = Path(__file__).parent / "figures"
@@ -35,7 +35,7 @@ def main(out: Path = OUT) -> None:
     ):
         diagram(out)
     with TemporaryDirectory() as root:
-        draw_dataset(root, ids=18, folder="vi_synthetic")
+        render_dataset(root, ids=18, folder="vi_synthetic")
         dataset = VISynthetic(root=root, verbose=False)
         protocols.two_draws(out, root)
         people.augmentation(out, dataset)

@@ -36,7 +36,7 @@ from plan import IMAGENET, Run
 
 from torchreid_vi import InputError, console, files, runs
 from torchreid_vi.cli import common, jobs
-from torchreid_vi.data.synthetic import draw_dataset
+from torchreid_vi.data.synthetic import render_dataset
 from torchreid_vi.extras import require
 
 log = logging.getLogger("torchreid_vi")
@@ -142,7 +142,7 @@ def prepare(data: Path, scale: Scale) -> set[str]:
         log.info(f"SimCLR is left out: {error}")
         left_out.add("simclr")
     if not (data / "full" / "vi_synthetic").exists():
-        draw_dataset(data / "full", ids=scale.people, images=scale.images, folder="vi_synthetic")
+        render_dataset(data / "full", ids=scale.people, images=scale.images, folder="vi_synthetic")
     if not (data / IMAGENET).is_file():
         os.environ |= {"PIP_RETRIES": "0", "PIP_DEFAULT_TIMEOUT": "5"}  # without a network, no time is lost
         try:

@@ -1,4 +1,4 @@
-"""Tiny synthetic trees in every layout, drawn once for the whole suite."""
+"""Tiny synthetic trees in every layout, rendered once for the whole suite."""
 
 import os
 import resource
@@ -12,7 +12,7 @@ import torch
 from command_lines import TINY
 
 from torchreid_vi import build, load_config, run
-from torchreid_vi.data.synthetic import LAYOUTS, draw_dataset
+from torchreid_vi.data.synthetic import LAYOUTS, render_dataset
 from torchreid_vi.seeds import seed_everything
 
 #: Settings of a small engine.
@@ -67,8 +67,8 @@ def roots(tmp_path_factory):
     """A folder with ``sysu_mm01``, ``regdb``, ``llcm`` and ``vi_synthetic``: 12 people, 3 images each."""
     root = tmp_path_factory.mktemp("data")
     for layout in LAYOUTS:
-        draw_dataset(root, layout, ids=12, images=3, size=(16, 40))
-    draw_dataset(root, ids=12, images=3, size=(16, 40), folder="vi_synthetic")
+        render_dataset(root, layout, ids=12, images=3, size=(16, 40))
+    render_dataset(root, ids=12, images=3, size=(16, 40), folder="vi_synthetic")
     return root
 
 

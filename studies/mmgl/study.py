@@ -33,16 +33,16 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 def draw(root: Path) -> None:
     """Render the study's datasets: the people, shares of them, others, and RegDB's layout."""
-    from torchreid_vi.data.synthetic import draw_dataset
+    from torchreid_vi.data.synthetic import render_dataset
     from torchreid_vi.files import atomic_path
 
     full = root / "full" / "vi_synthetic"
     if not full.exists():
-        draw_dataset(root / "full", folder="vi_synthetic")
+        render_dataset(root / "full", folder="vi_synthetic")
     if not (root / "other" / "vi_synthetic").exists():
-        draw_dataset(root / "other", folder="vi_synthetic", seed=100)
+        render_dataset(root / "other", folder="vi_synthetic", seed=100)
     if not (root / "regdb" / "regdb").exists():
-        draw_dataset(root / "regdb", "regdb", ids=120, images=10, seed=200)
+        render_dataset(root / "regdb", "regdb", ids=120, images=10, seed=200)
     for share in (25, 50):
         part = root / f"share{share}" / "vi_synthetic"
         if part.exists():

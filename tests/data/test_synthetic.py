@@ -1,4 +1,4 @@
-"""The synthetic datasets: repeatable bytes, exact layouts, nothing left of an interrupted drawing."""
+"""The synthetic datasets: repeatable bytes, exact layouts, nothing left of an interrupted rendering."""
 
 import shutil
 import time
@@ -13,7 +13,7 @@ from PIL import Image
 
 from torchreid_vi.data import DATASETS
 from torchreid_vi.data.datasets import vi_synthetic
-from torchreid_vi.data.synthetic import LAYOUTS, draw_dataset, published_sysu_layout, writer
+from torchreid_vi.data.synthetic import LAYOUTS, published_sysu_layout, render_dataset, writer
 from torchreid_vi.data.synthetic.person import random_person
 from torchreid_vi.errors import InputError
 from torchreid_vi.evaluation import PROTOCOLS, TestSet, trials
@@ -38,7 +38,7 @@ def read(root, layout, **options):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_same_arguments_give_the_same_bytes(layout, tmp_path):
-    trees = [contents(draw_dataset(tmp_path / str(run), layout, **SMALL)) for run in range(2)]
+    trees = [contents(render_dataset(tmp_path / str(run), layout, **SMALL)) for run in range(2)]
     assert trees[0] == trees[1]
     assert any(name.startswith(("exp/", "idx/")) for name in trees[0])
     for content in (content for name, content in trees[0].items() if name.endswith(".mat")):
@@ -47,8 +47,8 @@ def test_the_same_arguments_give_the_same_bytes(layout, tmp_path):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_another_seed_gives_other_people_and_other_splits(layout, tmp_path):
-    one = contents(draw_dataset(tmp_path / "a", layout, seed=0, **(SMALL | {"ids": 12})))
-    two = contents(draw_dataset(tmp_path / "b", layout, seed=1, **(SMALL | {"ids": 12})))
+    one = contents(render_dataset(tmp_path / "a", layout, seed=0, **(SMALL | {"ids": 12})))
+    two = contents(render_dataset(tmp_path / "b", layout, seed=1, **(SMALL | {"ids": 12})))
     pictures = [name for name in one.keys() & two.keys() if name.endswith((".jpg", ".bmp"))]
     lists = [
         name
@@ -68,7 +68,7 @@ def test_another_seed_gives_other_people_and_other_splits(layout, tmp_path):
         ("llcm", 8, 17, (8 * 7 * 3, 4 * 3 * 3, 4 * 4 * 3)),
     ],
 )
-def test_a_layout_is_read_with_the_counts_that_were_drawn(layout, people, cameras, sizes, roots):
+def test_a_layout_is_read_with_the_counts_that_were_rendered(layout, people, cameras, sizes, roots):
     for split in range(10 if layout == "regdb" else 1):
         dataset = read(roots, layout, split_id=split)
         assert (dataset.num_train_pids, dataset.num_train_cams) == (people, cameras)
@@ -103,28 +103,28 @@ def test_infrared_reflectance_is_independent_of_colour():
 )
 def test_arguments_that_give_no_dataset_are_named_and_leave_nothing(arguments, named, tmp_path):
     with pytest.raises(InputError, match=named) as caught:
-        draw_dataset(tmp_path, **arguments)
+        render_dataset(tmp_path, **arguments)
     assert "\n" not in str(caught.value)
     assert leftovers(tmp_path) == []
 
 
-def test_a_folder_that_exists_is_not_drawn_over(tmp_path):
+def test_a_folder_that_exists_is_not_rendered_over(tmp_path):
     (tmp_path / "sysu_mm01").mkdir()
     (tmp_path / "sysu_mm01" / "mine.txt").write_text("keep")
     with pytest.raises(InputError, match="sysu_mm01 exists already"):
-        draw_dataset(tmp_path, **SMALL)
+        render_dataset(tmp_path, **SMALL)
     assert contents(tmp_path) == {"sysu_mm01/mine.txt": b"keep"}
 
 
 def wait_for_pictures(root):
-    """Waits until a drawing under ``root`` has written its first pictures."""
+    """Waits until a rendering under ``root`` has written its first pictures."""
     deadline = time.monotonic() + 60
     while not any(Path(root).glob(".*.partial.*/cam6/0002/*.jpg")):
-        assert time.monotonic() < deadline, "nothing was drawn"
+        assert time.monotonic() < deadline, "nothing was rendered"
         time.sleep(0.005)
 
 
-def test_an_interrupted_drawing_leaves_nothing(tmp_path, monkeypatch):
+def test_an_interrupted_rendering_leaves_nothing(tmp_path, monkeypatch):
     original, drawn = writer.render, iter(range(10**6))
 
     def render(*args):
@@ -134,13 +134,13 @@ def test_an_interrupted_drawing_leaves_nothing(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(writer, "render", render)
-        draw_dataset(tmp_path, **SMALL)
+        render_dataset(tmp_path, **SMALL)
     assert next(drawn) > 20 and leftovers(tmp_path) == []
-    assert draw_dataset(tmp_path, **SMALL).is_dir()
+    assert render_dataset(tmp_path, **SMALL).is_dir()
 
 
-def test_of_two_processes_that_need_the_people_one_draws_and_the_other_waits(tmp_path, monkeypatch):
-    monkeypatch.setattr(vi_synthetic, "draw_dataset", partial(draw_dataset, **SMALL))
+def test_of_two_processes_that_need_the_people_one_renders_and_the_other_waits(tmp_path, monkeypatch):
+    monkeypatch.setattr(vi_synthetic, "render_dataset", partial(render_dataset, **SMALL))
     processes = [forked(lambda: read(tmp_path / "data", "vi_synthetic")) for _ in range(2)]
     for process in processes:
         process.start()
@@ -149,8 +149,8 @@ def test_of_two_processes_that_need_the_people_one_draws_and_the_other_waits(tmp
     assert [process.exitcode for process in processes] == [0, 0]
 
 
-def test_a_killed_drawing_leaves_no_dataset_and_the_next_one_cleans_up(tmp_path):
-    process = forked(lambda: draw_dataset(tmp_path, ids=150, images=6, size=(64, 160)))
+def test_a_killed_rendering_leaves_no_dataset_and_the_next_one_cleans_up(tmp_path):
+    process = forked(lambda: render_dataset(tmp_path, ids=150, images=6, size=(64, 160)))
     process.start()
     try:
         wait_for_pictures(tmp_path)
@@ -161,7 +161,7 @@ def test_a_killed_drawing_leaves_no_dataset_and_the_next_one_cleans_up(tmp_path)
     assert partial.startswith(f".{process.pid}@") and partial.endswith(".partial.sysu_mm01")
     with pytest.raises(InputError, match="not found"):
         read(tmp_path, "sysu")
-    draw_dataset(tmp_path, **SMALL)
+    render_dataset(tmp_path, **SMALL)
     assert leftovers(tmp_path) == ["sysu_mm01"]
 
 

@@ -19,11 +19,11 @@ def epochs(number: int) -> dict[str, Any]:
     import torch
 
     from torchreid_vi import build, config, load_config
-    from torchreid_vi.data.synthetic import draw_dataset
+    from torchreid_vi.data.synthetic import render_dataset
 
     held: list[dict[str, int]] = []
     with tempfile.TemporaryDirectory() as root:
-        draw_dataset(root, ids=12, images=1, size=(16, 40), folder="vi_synthetic")
+        render_dataset(root, ids=12, images=1, size=(16, 40), folder="vi_synthetic")
         places = {"data.root": root, "data.save_dir": f"{root}/run"}
         small = {"model.name": "osnet_x0_25", "model.pretrained": False, "data.height": 32, "data.width": 16}
         batches = {"data.workers": 1, "train.batch_size": 48, "train.max_epoch": number}

@@ -7,7 +7,7 @@ torchreid-vi synthesize --shape published --root reid-data
 from __future__ import annotations
 
 from torchreid_vi.cli import common
-from torchreid_vi.data.synthetic import draw_dataset
+from torchreid_vi.data.synthetic import render_dataset
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     def work() -> None:
         sizes = args.ids, args.images, args.seed, tuple(args.size)
         published = args.shape == "published"
-        common.written(draw_dataset(args.root, args.layout, *sizes, args.folder, published))
+        common.written(render_dataset(args.root, args.layout, *sizes, args.folder, published))
 
     args.onward = "nothing was kept"
     return common.status(work, args)

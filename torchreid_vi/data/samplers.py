@@ -22,7 +22,7 @@ class CrossModalitySampler(Sampler[int]):
     each identity and modality; only identities with fewer than K images show one twice in a batch. An epoch is as
     many whole batches as show the larger modality once: ⌈max(visible, infrared) / (P·K)⌉.
 
-    With replacement, as in the public code of AGW, CAJ and DDAG, every batch draws its P identities anew and each
+    With replacement, as in the public code of AGW, CAJ and DDAG, every batch samples its P identities anew and each
     of their images independently of the others, so a batch may show an image several times. An epoch has
     ⌊max(visible, infrared) / (P·K)⌋ + 1 batches.
 
@@ -31,7 +31,7 @@ class CrossModalitySampler(Sampler[int]):
         modality: Modality of each training image (N,).
         batch_size: B = P·2K.
         num_instances: K.
-        replacement: Whether images and, between batches, identities are drawn with replacement.
+        replacement: Whether images and, between batches, identities are sampled with replacement.
 
     Raises:
         InputError: When 2K does not divide the batch or fewer than P identities have both modalities.
@@ -58,9 +58,9 @@ class CrossModalitySampler(Sampler[int]):
         self.num_batches = larger // group + 1 if replacement else math.ceil(larger / group)
 
     def __iter__(self) -> Iterator[int]:
-        return self._drawn() if self.replacement else self._dealt()
+        return self._sampled() if self.replacement else self._dealt()
 
-    def _drawn(self) -> Iterator[int]:
+    def _sampled(self) -> Iterator[int]:
         for _ in range(self.num_batches):
             for pid in random.sample(list(self.images), self.num_pids):
                 for images in self.images[pid]:
@@ -79,7 +79,7 @@ class CrossModalitySampler(Sampler[int]):
 
 
 class ModalityPairSampler(Sampler[int]):
-    """Half a batch of visible and half a batch of infrared images, drawn without looking at identities.
+    """Half a batch of visible and half a batch of infrared images, sampled without looking at identities.
 
     The images of a modality come round in random order before any comes again. An epoch is as many whole
     batches as show the larger modality once.

@@ -31,7 +31,7 @@ class VILabelled(VIFolder):
     Args:
         root: As for :class:`~torchreid_vi.data.VIDataset`.
         split_id: Which random split, from 0 to 9; 0 where a list says who is tested.
-        test_share: Share of the identities with images of both modalities that are drawn for testing.
+        test_share: Share of the identities with images of both modalities that are sampled for testing.
         test_list: File with the names of the identities to test, one a line, under the dataset's folder or
             anywhere; ``test.txt`` in that folder when empty and there.
         **kwargs: Arguments of :class:`~torchreid_vi.data.VIDataset`.
@@ -69,7 +69,7 @@ class VILabelled(VIFolder):
                 "infrared: give one person's folders in visible/ and infrared/ the same name"
             )
         file = self._list(folder)
-        tested = _drawn(both, self.test_share, split_id) if file is None else _listed(file, names, both)
+        tested = _sampled(both, self.test_share, split_id) if file is None else _listed(file, names, both)
         if file is not None and split_id:
             raise InputError(f"data.split_id is {split_id}: {file} makes one split, 0")
         if not set(both) - tested:
@@ -126,7 +126,7 @@ def _numbered(
     return table, records, names
 
 
-def _drawn(names: list[str], share: float, split_id: int) -> set[str]:
+def _sampled(names: list[str], share: float, split_id: int) -> set[str]:
     """Return a random share of the names, another one for each split."""
     if not 0 < share < 1:
         raise InputError(f"vi_labelled.test_share is {share}: it must be above 0 and below 1")

@@ -4,6 +4,6 @@ from torchreid_vi.data.synthetic.layouts import (
     LAYOUTS,
     published_sysu_layout,
 )
-from torchreid_vi.data.synthetic.writer import draw_dataset
+from torchreid_vi.data.synthetic.writer import render_dataset
 
-__all__ = ["LAYOUTS", "draw_dataset", "published_sysu_layout"]
+__all__ = ["LAYOUTS", "published_sysu_layout", "render_dataset"]

@@ -1,7 +1,7 @@
 """Plan the files of a synthetic dataset in the exact layouts of SYSU-MM01, RegDB and LLCM.
 
 A plan names every picture (who, by which camera, which take) and holds the bytes of every list, so
-that drawing is a loop over pictures and a reader can be tried on a plan without drawing anything.
+that rendering is a loop over pictures and a reader can be tried on a plan without rendering anything.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SYSU_INFRARED = (3, 6)
 
 
 class Picture(NamedTuple):
-    """One file to draw: where, whom, by which camera (an index into the plan's) and which take."""
+    """One file to render: where, whom, by which camera (an index into the plan's) and which take."""
 
     path: str
     person: int

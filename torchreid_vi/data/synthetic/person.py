@@ -1,6 +1,6 @@
-"""Who a synthetic person is: body, hair, garments and what they carry, drawn once from a seed.
+"""Who a synthetic person is: body, hair, garments and what they carry, sampled once from a seed.
 
-A material has colours for visible cameras and reflectances for infrared ones. The two are drawn
+A material has colours for visible cameras and reflectances for infrared ones. The two are sampled
 independently, as dyes behave under near-infrared light: a person's colours tell nothing about how they
 look in infrared, while their shape, the cut of their garments, the patterns on them and what they carry
 survive in both.
@@ -77,7 +77,7 @@ def _uniform_material(colour: tuple[float, ...], reflectance: float) -> Material
 
 
 def random_person(rng: np.random.Generator) -> Person:
-    """Draws one identity from ``rng``."""
+    """Sample one identity from ``rng``."""
     tone = rng.uniform()
     skin = (0.35 + 0.55 * tone, 0.22 + 0.52 * tone, 0.14 + 0.48 * tone)
     grey = rng.uniform(0.05, 0.6)

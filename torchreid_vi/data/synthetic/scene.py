@@ -36,7 +36,7 @@ class Scene:
 
 
 def random_scene(rng: np.random.Generator, modality: Modality, width: int, height: int) -> Scene:
-    """Draws one camera's place; ``width`` and ``height`` are those of the pictures to come, in pixels."""
+    """Render one camera's place; ``width`` and ``height`` are those of the pictures to come, in pixels."""
     visible = modality is Modality.VISIBLE
     return Scene(
         modality=modality,

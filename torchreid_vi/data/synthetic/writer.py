@@ -22,7 +22,7 @@ MARKER = "synthetic.json"  # what every finished synthetic tree holds, and no re
 Size = tuple[int, int]
 
 
-def draw_dataset(
+def render_dataset(
     root: str | Path,
     layout: str = "sysu",
     ids: int = 180,
@@ -45,7 +45,7 @@ def draw_dataset(
         seed: Random seed, from 0.
         size: Size of the pictures, (width, height) in pixels.
         folder: Name of the dataset's folder; by default the layout's own (``sysu_mm01``, …).
-        published: Draw SYSU-MM01's published structure instead of ``ids`` × ``images``.
+        published: Render SYSU-MM01's published structure instead of ``ids`` × ``images``.
 
     Raises:
         InputError: For arguments that give no dataset, or a folder that exists or cannot be written.
@@ -65,7 +65,7 @@ def draw_dataset(
     try:
         _write(plan, target, seed, size, about)
     except OSError as error:
-        raise InputError(f"cannot draw a dataset into {root}: {error.strerror or error}") from error
+        raise InputError(f"cannot render a dataset into {root}: {error.strerror or error}") from error
     return target
 
 
@@ -89,7 +89,7 @@ def _draw_all(plan: Layout, folder: Path, seed: int, size: Size) -> None:
         for number, modality in enumerate(plan.cameras)
     ]
     people = groupby(plan.pictures, key=lambda picture: picture.person)
-    with console.progress(what=f"drawing {plan.folder}", total=len(plan.pictures)) as bar:
+    with console.progress(what=f"rendering {plan.folder}", total=len(plan.pictures)) as bar:
         for number, pictures in people:
             person = random_person(np.random.default_rng([seed, 0, number]))
             for picture in pictures:
