@@ -28,7 +28,7 @@ def on_a_terminal(monkeypatch):
         patched.setattr(sys, "stdout", out)
         patched.setattr(sys, "stderr", error)
         with console.attached(), console.logged():
-            for number in console.progress(range(3), "looking", "img"):
+            for number in console.progress(range(3), "looking"):
                 time.sleep(0.15)
                 log.info("a note")
                 print("epoch", number)
@@ -62,22 +62,22 @@ def test_results_and_notes_are_shown_in_commands_alone(capsys, monkeypatch, arou
         assert capsys.readouterr() == shown
         monkeypatch.setattr(console, "INTERVAL", 1e-9)
         assert list(console.progress(range(3), "looking")) == [0, 1, 2]
-        assert ("looking: 3 of 3" in capsys.readouterr().err) == ("a note\n" in shown)
+        assert ("looking: image 3 of 3" in capsys.readouterr().err) == ("a note\n" in shown)
     log.info("later")
     assert capsys.readouterr() == ("", "")
 
 
 def test_progress_is_plain_lines_where_there_is_no_terminal_and_one_bar_at_a_time(capsys, monkeypatch):
     monkeypatch.setattr(console, "INTERVAL", 1e-9)
-    with console.attached(), console.progress(what="looking", unit="img", total=2) as bar:
+    with console.attached(), console.progress(what="looking", total=2) as bar:
         bar.update()
         assert list(console.progress(range(2), "inside")) == [0, 1]
         bar.update()  # which has no time left
         assert list(console.progress(range(2), "after", leave=False)) == [0, 1]
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("looking: 1 of 2 img, 00:00 gone") and lines[0].endswith(" left")
-    assert any(line.startswith("looking: 2 of 2 img") for line in lines)
-    assert any(line.startswith("after: 2 of 2 img") for line in lines)
+    assert lines[0].startswith("looking: image 1 of 2, 00:00 gone") and lines[0].endswith(" left")
+    assert any(line.startswith("looking: image 2 of 2,") for line in lines)
+    assert any(line.startswith("after: image 2 of 2,") for line in lines)
     assert not any("inside" in line for line in lines)
     assert all(line.strip() and "\r" not in line and "\x1b" not in line for line in lines)
 

@@ -139,7 +139,7 @@ def complain(sentence: str) -> None:
 def progress(
     iterable: Iterable[Any] | None = None,
     what: str = "",
-    unit: str = "img",
+    unit: str = "image",
     total: int | None = None,
     leave: bool = True,
 ) -> tqdm[Any]:
@@ -164,7 +164,7 @@ def progress(
     if sys.stderr.isatty():
         options |= {"colour": "green" if _colours() else None, "dynamic_ncols": True}
     else:
-        line = "{desc}: {n_fmt} of {total_fmt} {unit}, {elapsed} gone, {remaining} left{postfix}"
+        line = "{desc}: {unit} {n_fmt} of {total_fmt}, {elapsed} gone, {remaining} left{postfix}"
         options |= {"mininterval": INTERVAL, "maxinterval": 2 * INTERVAL, "delay": INTERVAL}
         options |= {"file": _Lines(sys.stderr), "bar_format": line}
     bar = tqdm(iterable, **options)

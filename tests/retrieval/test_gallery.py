@@ -199,7 +199,7 @@ def test_the_command_prints_and_draws_what_it_found(search, photos, tmp_path):
     table = search("--top", 3, "--picture", "found.png")
     assert table.returncode == 0, table.stderr
     first, *ranks = table.stdout.splitlines()
-    assert ": 3 of " in first and len(ranks) == 3
+    assert ": 3 best of " in first and len(ranks) == 3
     assert "Left out 1 that cannot be read" in table.stderr and "broken.png" in table.stderr
     picture = Image.open(tmp_path / "found.png").convert("RGB")
     assert picture.size == (4 * (104 + 8) + 8, 248 + 2 * 16 + 8)
@@ -213,6 +213,13 @@ def test_the_command_prints_and_draws_what_it_found(search, photos, tmp_path):
     spreads = [spread(picture) for picture in pictures]
     assert len(spreads[0]) == len(spreads[1]) == 4
     assert spreads[0].min() > 3 and spreads[1].max() < 0.5
+
+
+def test_a_query_in_the_gallery_does_not_find_itself(search, photos):
+    query = sorted(photos.rglob("*.jpg"))[0]
+    (found,) = json.loads(search("--query", query, "--top", 3, "--json").stdout)
+    paths = [each["path"] for each in found["found"]]
+    assert len(paths) == 3 and str(query) not in paths
 
 
 def test_folders_of_queries_are_searched_image_by_image(search, index, weights, photos, roots, tmp_path):

@@ -105,7 +105,7 @@ def print_found(
         print(json.dumps([{"query": query, "found": each} for query, each in pairs], indent=1))
         return
     for query, each in pairs:
-        print(f"{query}: {len(each)} of {number}")
+        print(f"{query}: {len(each)} best of {number:,} images")
         for rank, image in enumerate(each, 1):
             print(f"{rank:4}  {image['similarity']:6.3f}  {image['path']}")
 

@@ -5,7 +5,7 @@ torchreid-vi search --weights RUN --query a.jpg b.jpg --gallery photos/ --pictur
 torchreid-vi search --weights RUN --query night/ --gallery photos/
 
 The gallery is embedded when it is first searched; later only pictures that are new or have changed
-are.
+are. A query's own file is passed over.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SIZE = (96, 240)  # width and height of an image on the picture, in pixels
 
 def _shown(extractor: FeatureExtractor, path: Path, word: str) -> Shown:
     """Return an image with a word and its file's folder and name under it."""
-    return Shown(extractor.image(path), f"{word}\n{path.parent.name}/{path.name}")
+    return Shown(extractor.image(path), f"{word}\n{'/'.join(path.parts[-2:])}")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,7 +43,10 @@ def main(arguments: list[str] | None = None) -> int:
         for path in queries:
             extractor.image(path)  # one that cannot be read is reported before the gallery is embedded
         gallery = Gallery(args.gallery, extractor, args.gallery_modality, args.cache)
-        found = gallery.search(queries, args.modality, args.top)
+        found = [
+            [hit for hit in each if not hit.path.samefile(query)][: args.top]
+            for query, each in zip(queries, gallery.search(queries, args.modality, args.top + 1), strict=True)
+        ]
         shown = [[{"path": str(path), "similarity": score} for path, score in each] for each in found]
         common.print_found(queries, shown, len(gallery.paths), args.json)
         if args.picture:

@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     def work() -> None:
         sizes = args.ids, args.images, args.seed, tuple(args.size)
         published = args.shape == "published"
-        common.written(render_dataset(args.root, args.layout, *sizes, args.folder, published))
+        render_dataset(args.root, args.layout, *sizes, args.folder, published)
 
     args.onward = "nothing was kept"
     return common.status(work, args)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
-from torchreid_vi import build, config
+from torchreid_vi import build, config, console
 from torchreid_vi.data.datasets import VIDataset
 from torchreid_vi.data.datasets.base import Item
 from torchreid_vi.data.images import dataset_image
@@ -79,7 +79,8 @@ class FinishedRun:
         """Engine with the trained model in evaluation mode."""
         use_gpu = torch.cuda.is_available()
         seed_everything(self.cfg.train.seed)
-        manager = build.build_datamanager(self.cfg, use_gpu)
+        with console.muted():  # the run has logged its data
+            manager = build.build_datamanager(self.cfg, use_gpu)
         method = build.build_method(self.cfg, manager.num_train_pids)
         try:
             method.network.load_state_dict(read_checkpoint(self.weights)["state_dict"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from itertools import groupby
 from pathlib import Path
@@ -17,6 +18,8 @@ from torchreid_vi.data.synthetic.scene import random_scene
 from torchreid_vi.errors import InputError, unknown_name
 from torchreid_vi.files import atomic_path
 from torchreid_vi.folders import expanded
+
+log = logging.getLogger(__name__)
 
 MARKER = "synthetic.json"  # what every finished synthetic tree holds, and no real one
 Size = tuple[int, int]
@@ -66,6 +69,7 @@ def render_dataset(
         _write(plan, target, seed, size, about)
     except OSError as error:
         raise InputError(f"cannot render a dataset into {root}: {error.strerror or error}") from error
+    log.info(f"Rendered {len(plan.pictures):,} images of {about['ids']} synthetic people: {target}")
     return target
 
 
