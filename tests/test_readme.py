@@ -55,7 +55,11 @@ class Checkout:
             (folder / name).symlink_to(ROOT / name)
         (folder / "docs").mkdir()
         (folder / "docs" / "examples").symlink_to(ROOT / "docs" / "examples")
-        shutil.copytree(roots / "vi_synthetic", folder / "reid-data" / "vi_synthetic")
+        people = folder / "reid-data" / "vi_synthetic"
+        shutil.copytree(roots / "vi_synthetic", people)
+        for name in ("0023", "0070"):  # whom the pages search for, among fewer people
+            for camera in people.glob("cam*"):
+                shutil.copytree(next(camera.iterdir()), camera / name)
         for name, taken in (("visible", "Visible"), ("infrared", "Thermal")):
             shutil.copytree(roots / "regdb" / taken, folder / "footage" / name)
             for person in (roots / "regdb" / taken).iterdir():

@@ -99,7 +99,7 @@ def test_a_bar_is_shown_in_commands_that_are_not_quiet(extractor, roots, capsys,
         extractor.files(paths)
         extractor(paths)
     out, error = capsys.readouterr()
-    assert out == "" and error.count("extracting features: 3 of 3 img") == 2 * bars
+    assert out == "" and error.count("extracting features: image 3 of 3") == 2 * bars
     assert bool(error) == bool(bars)
 
 
