@@ -51,7 +51,7 @@ def test_throughput_has_every_row_with_its_goal(tmp_path):
 
 
 def test_compiled_rows_compare_training_with_a_bare_step(roots, monkeypatch, capsys):
-    """Of graphs that are computed as they are: those of PyTorch's compiler take minutes."""
+    """Compile with the backend eager; PyTorch's compiler takes minutes."""
     monkeypatch.syspath_prepend(BENCHMARKS)
     throughput = importlib.import_module("throughput")
     compiled, original = [], nn.Module.compile

@@ -130,7 +130,7 @@ def test_faster_steps_give_the_same_losses(make, optim):
 
 
 def test_a_compiled_model_gives_the_same_losses_and_checkpoints(make, monkeypatch):
-    """Of graphs that are computed as they are: those of PyTorch's compiler take minutes."""
+    """Compile with the backend eager; PyTorch's compiler takes minutes."""
     settings, original = {"model__name": "resnet18", "train__optim": "sgd"}, nn.Module.compile
     monkeypatch.setattr(nn.Module, "compile", lambda module: original(module, backend="eager"))
     engine, _ = make(train__compile=True, **settings)

@@ -217,9 +217,8 @@ def test_the_command_prints_and_draws_what_it_found(search, photos, tmp_path):
 
 def test_a_query_in_the_gallery_does_not_find_itself(search, photos):
     query = sorted(photos.rglob("*.jpg"))[0]
-    (found,) = json.loads(search("--query", query, "--top", 3, "--json").stdout)
-    paths = [each["path"] for each in found["found"]]
-    assert len(paths) == 3 and str(query) not in paths
+    (answer,) = json.loads(search("--query", query, "--top", 3, "--json").stdout)
+    assert len(paths := [each["path"] for each in answer["found"]]) == 3 and str(query) not in paths
 
 
 def test_folders_of_queries_are_searched_image_by_image(search, index, weights, photos, roots, tmp_path):
